@@ -1,0 +1,1 @@
+"""Use cases: async, free of protocol versions."""

@@ -1,0 +1,155 @@
+"""The seams between the use cases and the edges: what each side may count on.
+
+An edge (a WebSocket server) holds sockets and wire versions; the app holds stations. Both run in one event loop, and
+the hot path between them is plain calls and call-backs: no task, no future per message.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome
+from chargeplane.domain.messages import Registration, StationAnswer, StationMessage
+from chargeplane.kernel.ids import StationId, StationKey, TenantId
+
+AnswerCallback = Callable[[StationAnswer], None]
+"""Called once, after the commit. Never called where the socket's owner changed or the process stops before the commit."""
+
+
+class Received(Struct, frozen=True):
+    """A station's CALL on its way to the station's actor.
+
+    Args:
+        message: the domain form.
+        message_id: OCPP-J message id.
+        action: OCPP action.
+        payload: the CALL's payload as JSON text, as received.
+        content_hash: 16 bytes over action and payload as received (not the message id).
+        received_at: when the frame came in.
+    """
+
+    message: StationMessage
+    message_id: str
+    action: str
+    payload: bytes
+    content_hash: bytes
+    received_at: datetime
+
+
+class CloseReason(enum.Enum):
+    """Why the app asks an edge to close a socket; the edge picks the close code."""
+
+    DISPLACED = "a newer connection of the same station"
+    DELETED = "the station was deleted"
+    CREDENTIALS_CHANGED = "the station's credentials changed"
+    REJECTED = "the station's registration was refused"
+    FENCED = "another node owns the station"
+    SHUTDOWN = "the server is stopping"
+
+
+class StationCredentials(Struct, frozen=True):
+    """What the handshake needs of a station; in memory, kept in step with the database before REST answers.
+
+    Args:
+        security_profile: 0 no password, 1 Basic over ws, 2 TLS with Basic, 3 mutual TLS.
+        password_salt, password_hash: HMAC-SHA-256 with the installation key; None for profiles 0 and 3.
+    """
+
+    key: StationKey
+    tenant_id: TenantId
+    station_id: StationId
+    security_profile: int
+    registration: Registration
+    password_salt: bytes | None = None
+    password_hash: bytes | None = None
+
+
+class StationLink(Protocol):
+    """One authenticated socket, as the app sees it. Implemented by the edge."""
+
+    @property
+    def ocpp_version(self) -> str:
+        """`1.6`, `2.0.1` or `2.1`."""
+
+    @property
+    def remote_address(self) -> str:
+        """Peer address for the operator."""
+
+    async def call(self, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
+        """A raw CALL, sent as given, in its turn. Ends at once when the socket closes. timeout_s counts from sending.
+
+        Raises:
+            InvalidInputError: the payload does not fit the schema of this version's action.
+        """
+
+    async def command(self, command: Command, timeout_s: float) -> CommandOutcome:
+        """A version-free command, translated for this socket's version."""
+
+    def close(self, reason: CloseReason) -> None:
+        """Closes the socket; nothing that is not yet committed is answered."""
+
+
+class StationActor(Protocol):
+    """One station's owner on this node. Implemented by app/stations.py."""
+
+    def receive(self, received: Received, answer: AnswerCallback) -> None:
+        """Takes a message in its turn; `answer` is called after what it acknowledges is committed."""
+
+    @property
+    def backlog(self) -> int:
+        """Messages taken and not yet answered (the edge stops reading a socket above its limit)."""
+
+
+class StationGateway(Protocol):
+    """What the OCPP edge needs from the app. Implemented by app/stations.py."""
+
+    def find(self, tenant_slug: str | None, station_id: str) -> StationCredentials | None:
+        """The station that may connect as `station_id` (exact, then without case); synchronous, from memory."""
+
+    def verify_password(self, credentials: StationCredentials, password: bytes) -> bool:
+        """Whether any accepted form of the password is right (the text, or a 1.6 AuthorizationKey as its hex text or
+        the bytes that hex stands for); constant time."""
+
+    def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
+        """Notes an attempt by a station that is not registered (pending for approval where the policy says so)."""
+
+    def connected(self, credentials: StationCredentials, link: StationLink) -> StationActor:
+        """A new authenticated socket: it owns the station now; an older socket is closed as displaced."""
+
+    def disconnected(self, credentials: StationCredentials, link: StationLink) -> None:
+        """The socket is gone. Changes nothing where a newer one owns the station."""
+
+
+class LoggedCall(Struct, frozen=True):
+    """One finished CALL in either direction, for the message log.
+
+    Args:
+        from_station: direction of the CALL.
+        request, response: payloads as JSON text. request is None where `stored` (the payload is in an event row).
+        outcome: callresult, callerror, timeout, disconnected, refused.
+        latency_us: from receiving (sending) the CALL to sending (receiving) the answer.
+    """
+
+    station: StationKey
+    at: datetime
+    from_station: bool
+    action: str
+    message_id: str
+    request: bytes | None
+    response: bytes | None
+    outcome: str
+    error_code: str | None
+    latency_us: int | None
+    stored: bool = False
+
+
+class MessageLog(Protocol):
+    """Bounded and lossy by design: a failing log never fails a message; drops are counted."""
+
+    def add(self, entry: LoggedCall) -> None:
+        """Queues an entry or counts a drop; never waits."""

@@ -1,0 +1,1 @@
+"""The rules: plain data, pure functions, transition tables. `now` is an argument."""

@@ -1,0 +1,129 @@
+"""What we ask a charging station to do, free of any OCPP version, and how it ended."""
+
+from __future__ import annotations
+
+import enum
+
+from msgspec import Struct
+
+from chargeplane.domain.messages import IdToken
+
+
+class Start(Struct, frozen=True, kw_only=True, tag="start"):
+    """Start a transaction (1.6 RemoteStartTransaction, 2.x RequestStartTransaction).
+
+    Args:
+        remote_start_id: ours; 2.x stations give it back in TransactionEvent.
+    """
+
+    id_token: IdToken
+    evse_id: int | None = None
+    remote_start_id: int | None = None
+
+
+class Stop(Struct, frozen=True, kw_only=True, tag="stop"):
+    """Stop a transaction, named by the id the station knows it by."""
+
+    ocpp_transaction_id: str
+
+
+class Unlock(Struct, frozen=True, kw_only=True, tag="unlock"):
+    """Unlock a connector."""
+
+    evse_id: int
+    connector_id: int = 1
+
+
+class ResetKind(enum.StrEnum):
+    """Immediate ends transactions (1.6 Hard), OnIdle waits for them (1.6 Soft)."""
+
+    IMMEDIATE = "immediate"
+    ON_IDLE = "on_idle"
+
+
+class Reset(Struct, frozen=True, kw_only=True, tag="reset"):
+    """Restart the station, or one EVSE of it (2.x only)."""
+
+    kind: ResetKind = ResetKind.ON_IDLE
+    evse_id: int | None = None
+
+
+class Trigger(Struct, frozen=True, kw_only=True, tag="trigger"):
+    """Ask for a message now.
+
+    Args:
+        message: OCPP 2.x MessageTriggerEnum word; the bridge maps it to 1.6.
+    """
+
+    message: str
+    evse_id: int | None = None
+    connector_id: int | None = None
+
+
+class ChangeAvailability(Struct, frozen=True, kw_only=True, tag="change_availability"):
+    """Take the station, an EVSE or a connector in or out of service. evse_id None or 0: the whole station."""
+
+    operative: bool
+    evse_id: int | None = None
+    connector_id: int | None = None
+
+
+class ClearCache(Struct, frozen=True, kw_only=True, tag="clear_cache"):
+    """Forget cached authorisations."""
+
+
+Command = Start | Stop | Unlock | Reset | Trigger | ChangeAvailability | ClearCache
+"""Every version-free command; msgspec picks by `type`."""
+
+
+class CommandState(enum.StrEnum):
+    """pending -> sent -> one of the rest."""
+
+    PENDING = "pending"
+    SENT = "sent"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    EXPIRED = "expired"
+
+
+class CallOutcomeKind(enum.StrEnum):
+    """How a CALL of ours ended."""
+
+    CALLRESULT = "callresult"
+    CALLERROR = "callerror"
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+
+
+class CallOutcome(Struct, frozen=True, kw_only=True):
+    """How a CALL of ours ended.
+
+    Args:
+        payload: the CALLRESULT's payload as JSON text, for `callresult`.
+        latency_ms: from sending to the answer.
+    """
+
+    outcome: CallOutcomeKind
+    message_id: str
+    payload: bytes | None = None
+    error_code: str | None = None
+    error_description: str | None = None
+    error_details: bytes | None = None
+    latency_ms: float | None = None
+
+
+class CommandOutcome(Struct, frozen=True, kw_only=True):
+    """How a version-free command ended.
+
+    Args:
+        status: the station's own status word (`Accepted`, `Scheduled`, `Unlocked`, `OccupiedConnector`, ...).
+        reason: one sentence for a person where it was not accepted.
+    """
+
+    state: CommandState
+    call: CallOutcome | None = None
+    action: str | None = None
+    status: str | None = None
+    reason: str | None = None

@@ -1,0 +1,1 @@
+"""One folder an edge; none knows another."""

@@ -1,0 +1,1 @@
+"""Values everyone shares: ids, units, money, time, text, the error tree. Standard library and msgspec only."""

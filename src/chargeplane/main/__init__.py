@@ -1,0 +1,1 @@
+"""Configuration (data), wiring (objects), command line."""

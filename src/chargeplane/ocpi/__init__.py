@@ -1,0 +1,1 @@
+"""OCPI without I/O. Importable on its own."""

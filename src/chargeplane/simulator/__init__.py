@@ -1,0 +1,1 @@
+"""Virtual charging stations: real clients, over the wire."""

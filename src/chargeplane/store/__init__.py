@@ -1,0 +1,1 @@
+"""PostgreSQL: schema, migrations, queries, group commit, outbox, the embedded server."""
