@@ -25,7 +25,7 @@ class Flag(enum.StrEnum):
     SEQ_REPEATED = "seq_repeated"
     START_UNCONFIRMED = "start_unconfirmed"
     OPENED_BY_STOP = "opened_by_stop"
-    REFUSED_TOKEN = "refused_token"
+    REFUSED_TOKEN = "refused_token"  # noqa: S105
     LATE_VALUES = "late_values"
     CLOSED_BY_OPERATOR = "closed_by_operator"
     CLOSED_BY_EVIDENCE = "closed_by_evidence"
