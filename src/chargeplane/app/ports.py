@@ -75,10 +75,12 @@ class StationLink(Protocol):
     @property
     def ocpp_version(self) -> str:
         """`1.6`, `2.0.1` or `2.1`."""
+        ...
 
     @property
     def remote_address(self) -> str:
         """Peer address for the operator."""
+        ...
 
     async def call(self, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
         """A raw CALL, sent as given, in its turn. Ends at once when the socket closes. timeout_s counts from sending.
@@ -86,9 +88,11 @@ class StationLink(Protocol):
         Raises:
             InvalidInputError: the payload does not fit the schema of this version's action.
         """
+        ...
 
     async def command(self, command: Command, timeout_s: float) -> CommandOutcome:
         """A version-free command, translated for this socket's version."""
+        ...
 
     def close(self, reason: CloseReason) -> None:
         """Closes the socket; nothing that is not yet committed is answered."""
@@ -103,6 +107,7 @@ class StationActor(Protocol):
     @property
     def backlog(self) -> int:
         """Messages taken and not yet answered (the edge stops reading a socket above its limit)."""
+        ...
 
 
 class StationGateway(Protocol):
@@ -110,16 +115,19 @@ class StationGateway(Protocol):
 
     def find(self, tenant_slug: str | None, station_id: str) -> StationCredentials | None:
         """The station that may connect as `station_id` (exact, then without case); synchronous, from memory."""
+        ...
 
     def verify_password(self, credentials: StationCredentials, password: bytes) -> bool:
         """Whether any accepted form of the password is right (the text, or a 1.6 AuthorizationKey as its hex text or
         the bytes that hex stands for); constant time."""
+        ...
 
     def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         """Notes an attempt by a station that is not registered (pending for approval where the policy says so)."""
 
     def connected(self, credentials: StationCredentials, link: StationLink) -> StationActor:
         """A new authenticated socket: it owns the station now; an older socket is closed as displaced."""
+        ...
 
     def disconnected(self, credentials: StationCredentials, link: StationLink) -> None:
         """The socket is gone. Changes nothing where a newer one owns the station."""

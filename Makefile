@@ -1,0 +1,38 @@
+# Chargeplane. `make` prints the verbs.
+SHELL := /bin/sh
+BIN := .venv/bin
+ARGS ?=
+
+help: ## these verbs
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+
+setup: ## makes .venv with everything for running, testing and checking
+	@tools/setup.sh dev
+
+run: ## sets up what is missing and starts the server: OCPP on 9000, REST on 8080 (ARGS="--config FILE")
+	@tools/setup.sh runtime
+	@exec $(BIN)/chargeplane serve $(ARGS)
+
+test: setup ## sets up what is missing and runs the tests (ARGS="-k transaction")
+	@$(BIN)/pytest -n auto $(ARGS)
+
+check: setup ## what CI checks besides the tests: format, lint, types, rings, generated files
+	@tools/check.sh
+
+fmt: setup ## formats the code and mends what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix-only .
+
+bench: setup ## the benchmarks (ARGS="--help" lists their parts)
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: setup ## writes the generated pages again
+	@$(BIN)/python tools/generate_config_docs.py
+
+lock: setup ## writes requirements/*.txt again from pyproject.toml (ARGS="--upgrade")
+	@tools/lock.sh $(ARGS)
+
+soak: setup ## the long fault tests: 200 kills of the server under load
+	@$(BIN)/pytest -n0 -m soak $(ARGS)
+
+.PHONY: help setup run test check fmt bench docs lock soak
