@@ -15,6 +15,7 @@ check lint $bin/ruff check .
 check mypy $bin/mypy
 check pyright $bin/basedpyright --warnings
 check rings $bin/lint-imports --no-logo
+check generated $bin/python tools/generate_config_docs.py --check
 check addresses $bin/python tools/check_addresses.py
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
 echo "all checks passed"

@@ -1,0 +1,434 @@
+"""What an installation can set: frozen structs, one TOML file, `CHARGEPLANE_*` variables.
+
+A value comes from the variable, else from the file, else from the default that stands here. The variable of a key is its
+path in capitals: `http_port` is `CHARGEPLANE_HTTP_PORT`, `ping_interval_s` in `[ocpp]` is `CHARGEPLANE_OCPP_PING_INTERVAL_S`.
+The unit is in the name of the key. Only `main/wiring.py` reads the configuration; everything inside gets what it needs as
+arguments. `docs/configuration.md` is made from these structs.
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec import inspect as shapes
+
+from chargeplane.kernel.errors import InvalidInputError
+
+PREFIX: Final = "CHARGEPLANE_"
+CONFIG_FILE_VARIABLE: Final = "CHARGEPLANE_CONFIG"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Days = Annotated[int, Meta(ge=0, le=36_500)]
+
+
+class Role(enum.StrEnum):
+    """Which part of the server a process is."""
+
+    ALL = "all"
+    STATIONS = "stations"
+    API = "api"
+    JOBS = "jobs"
+
+
+class LogLevel(enum.StrEnum):
+    """The least important line that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(enum.StrEnum):
+    """How log lines look."""
+
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+
+
+class OcppConfig(Struct, frozen=True, kw_only=True):
+    """The door for charging stations."""
+
+    heartbeat_interval_s: Annotated[
+        int, Meta(ge=1, le=86_400, description="Heartbeat interval given to stations when their boot is accepted.")
+    ] = 300
+    boot_retry_interval_s: Annotated[
+        int, Meta(ge=1, le=86_400, description="When a station whose boot is pending or rejected may try again.")
+    ] = 60
+    ping_interval_s: Annotated[
+        Seconds, Meta(description="How often an idle connection is pinged. Dead sockets are found by it.")
+    ] = 60.0
+    ping_timeout_s: Annotated[
+        Seconds, Meta(description="A connection that has sent nothing for this long after a ping is closed.")
+    ] = 30.0
+    handshake_timeout_s: Annotated[
+        Seconds, Meta(description="From connecting to the end of the WebSocket handshake.")
+    ] = 10.0
+    call_timeout_s: Annotated[
+        Seconds, Meta(description="How long a station may take to answer a call, where the caller sets nothing.")
+    ] = 30.0
+    message_limit_bytes: Annotated[
+        int,
+        Meta(ge=4096, le=16 * 2**20, description="Largest message taken, after decompression; a larger one closes."),
+    ] = 256 * 1024
+    send_buffer_limit_bytes: Annotated[
+        int,
+        Meta(ge=4096, le=64 * 2**20, description="A station that reads so slowly that more than this waits is closed."),
+    ] = 1024 * 1024
+    connection_limit: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Connections one process takes; more are answered with 503.")
+    ] = 100_000
+    connections_per_address_limit: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="Connections from one address at the same time; 0 sets no limit.")
+    ] = 0
+    failures_per_address_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Failed handshakes (unknown id, wrong password) one address may make; then 429. 0 sets no limit.",
+        ),
+    ] = 120
+    messages_per_station_per_minute: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Messages taken from one station; above it the socket is read later. 0 sets no limit.",
+        ),
+    ] = 0
+    backlog_per_station: Annotated[
+        int,
+        Meta(ge=1, le=10_000, description="Unanswered messages of one station before its socket is read no further."),
+    ] = 16
+    compression: Annotated[
+        bool, Meta(description="Whether permessage-deflate is agreed to when a station offers it.")
+    ] = True
+    shutdown_grace_s: Annotated[
+        Seconds, Meta(description="How long a stopping server waits for answers under way and for sockets to close.")
+    ] = 10.0
+
+
+class CommitConfig(Struct, frozen=True, kw_only=True):
+    """The group commit: what came in during one commit is the next one, up to these bounds."""
+
+    max_rows: Annotated[int, Meta(ge=1, le=1_000_000, description="Messages in one commit.")] = 4_000
+    max_bytes: Annotated[int, Meta(ge=65_536, le=2**30, description="Payload bytes in one commit.")] = 8 * 2**20
+
+
+class RetentionConfig(Struct, frozen=True, kw_only=True):
+    """How long partitions are kept. 0 keeps for ever."""
+
+    message_log_days: Annotated[Days, Meta(description="The log of OCPP messages.")] = 30
+    meter_values_days: Annotated[
+        Days, Meta(description="Meter values as received; the energy of transactions stays without them.")
+    ] = 0
+
+
+class MessageLogConfig(Struct, frozen=True, kw_only=True):
+    """The log of OCPP messages, which may lose lines and never delays a message."""
+
+    enabled: Annotated[bool, Meta(description="Whether messages are logged at all.")] = True
+    queue_limit: Annotated[
+        int, Meta(ge=100, le=10_000_000, description="Lines that may wait to be written; more are dropped and counted.")
+    ] = 50_000
+
+
+class LogConfig(Struct, frozen=True, kw_only=True):
+    """The server's own log, written to standard error."""
+
+    level: Annotated[LogLevel, Meta(description="The least important line that is written.")] = LogLevel.INFO
+    format: Annotated[
+        LogFormat, Meta(description="JSON lines, or coloured text; auto takes text on a terminal and JSON elsewhere.")
+    ] = LogFormat.AUTO
+
+
+def default_data_dir() -> str:
+    """`/var/lib/chargeplane` for root, `$XDG_DATA_HOME/chargeplane` or `~/.local/share/chargeplane` for others."""
+    if os.geteuid() == 0:
+        return "/var/lib/chargeplane"
+    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return f"{base}/chargeplane"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything an installation can set."""
+
+    bind: Annotated[str, Meta(min_length=1, description="Address that all doors listen on.")] = "0.0.0.0"  # noqa: S104
+    http_port: Annotated[Port, Meta(description="REST, health, metrics, web. 0 takes any free port.")] = 8080
+    ocpp_port: Annotated[Port, Meta(description="Stations over ws. 0 takes any free port.")] = 9000
+    ocpps_port: Annotated[Port, Meta(description="Stations over wss; opened only where there is a certificate.")] = 9443
+    data_dir: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            description="The embedded database, the installation key and uploads.",
+            extra={
+                "default": "`/var/lib/chargeplane` as root, else `$XDG_DATA_HOME/chargeplane` (`~/.local/share/chargeplane`)"
+            },
+        ),
+    ] = msgspec.field(default_factory=default_data_dir)
+    database_url: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^postgres(ql)?://",
+                description="An own PostgreSQL (`postgresql://user:password@host/database`) in place of the embedded one.",
+                extra={"secret": True, "allowed": "an address that begins with `postgresql://`"},
+            ),
+        ]
+        | None
+    ) = None
+    nats_url: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^(nats|tls)://",
+                description="An own NATS (`nats://host:4222`) for several processes or machines.",
+                extra={"secret": True, "allowed": "an address that begins with `nats://` or `tls://`"},
+            ),
+        ]
+        | None
+    ) = None
+    admin_key: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[A-Za-z0-9._~-]{16,}$",
+                description="The first API key, in place of one made and printed at the first start.",
+                extra={
+                    "secret": True,
+                    "allowed": "16 or more URL-safe characters (letters, digits, `-`, `.`, `_`, `~`)",
+                },
+            ),
+        ]
+        | None
+    ) = None
+    secret_key: (
+        Annotated[
+            str,
+            Meta(
+                min_length=32,
+                description="The installation key that station passwords and stored secrets depend on; by default made at the "
+                "first start and kept in a file in `data_dir`, outside of database and dumps.",
+                extra={"secret": True},
+            ),
+        ]
+        | None
+    ) = None
+    workers: Annotated[int, Meta(ge=1, le=256, description="Server processes.")] = 1
+    role: Annotated[Role, Meta(description="Which part of the server this process is.")] = Role.ALL
+    ocpp: OcppConfig = OcppConfig()
+    commit: CommitConfig = CommitConfig()
+    retention: RetentionConfig = RetentionConfig()
+    message_log: MessageLogConfig = MessageLogConfig()
+    log: LogConfig = LogConfig()
+
+    @property
+    def data_path(self) -> Path:
+        """`data_dir` as an absolute path, `~` taken as the home directory."""
+        return Path(self.data_dir).expanduser().absolute()
+
+    def __repr__(self) -> str:
+        """All fields, with dots for those that hold secrets."""
+        secret = {key.name for key in known_keys() if key.secret}
+        shown = (
+            f"{name}={'…' if name in secret and getattr(self, name) is not None else repr(getattr(self, name))}"
+            for name in self.__struct_fields__
+        )
+        return f"Config({', '.join(shown)})"
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """One thing that can be set.
+
+    Args:
+        group: the TOML table, `` for the top level.
+        annotation: the type as written in the struct.
+        default: the value without file and variable; None where there is none.
+        allowed: what may be written, in words.
+        default_text: the default in words, where it depends on the machine.
+    """
+
+    group: str
+    name: str
+    annotation: Any
+    default: Any
+    allowed: str
+    description: str
+    secret: bool = False
+    default_text: str | None = None
+
+    @property
+    def path(self) -> str:
+        """`ocpp.ping_interval_s`, or the bare name at the top level."""
+        return f"{self.group}.{self.name}" if self.group else self.name
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides the file."""
+        return PREFIX + self.path.replace(".", "_").upper()
+
+
+def _allowed(shape: shapes.Type) -> str:
+    """What a value of this shape may be, in words."""
+    match shape:
+        case shapes.Metadata(type=inner):
+            return _allowed(inner)
+        case shapes.UnionType(types=types):
+            return " or ".join(_allowed(inner) for inner in types if not isinstance(inner, shapes.NoneType))
+        case shapes.BoolType():
+            return "true or false"
+        case shapes.EnumType(cls=cls):
+            return ", ".join(f"`{member.value}`" for member in cls)
+        case shapes.IntType() | shapes.FloatType():
+            kind = "a whole number" if isinstance(shape, shapes.IntType) else "a number"
+            bounds = [f"of at least {shape.ge}"] if shape.ge is not None else []
+            bounds += [f"above {shape.gt}"] if shape.gt is not None else []
+            bounds += [f"up to {shape.le}"] if shape.le is not None else []
+            return " ".join([kind, *bounds])
+        case shapes.StrType(min_length=min_length, pattern=pattern):
+            if pattern is not None:
+                return f"text that fits `{pattern}`"
+            return f"text of at least {min_length} characters" if min_length and min_length > 1 else "text"
+    raise AssertionError(f"no words for {shape}")
+
+
+def _extras(shape: shapes.Type) -> tuple[str, dict[str, Any]]:
+    """Description and extra of a field, wherever in nested annotations they stand."""
+    description = ""
+    extra: dict[str, Any] = {}
+    while True:
+        match shape:
+            case shapes.Metadata():
+                extra = {**(shape.extra or {}), **extra}
+                description = description or str((shape.extra_json_schema or {}).get("description", ""))
+                shape = shape.type
+            case shapes.UnionType(types=types):
+                shape = next(inner for inner in types if not isinstance(inner, shapes.NoneType))
+            case _:
+                return description, extra
+
+
+def _keys_of(struct: type[Struct], group: str) -> list[Key]:
+    found = []
+    hints = get_type_hints(struct, include_extras=True)
+    for field in msgspec.structs.fields(struct):
+        annotation = hints[field.name]
+        if isinstance(annotation, type) and issubclass(annotation, Struct):
+            found += _keys_of(annotation, field.name)
+            continue
+        shape = shapes.type_info(annotation)
+        description, extra = _extras(shape)
+        found.append(
+            Key(
+                group=group,
+                name=field.name,
+                annotation=annotation,
+                default=None if field.default is msgspec.NODEFAULT else field.default,
+                allowed=extra.get("allowed") or _allowed(shape),
+                description=description,
+                secret=bool(extra.get("secret")),
+                default_text=extra.get("default"),
+            )
+        )
+    return found
+
+
+def known_keys() -> list[Key]:
+    """Every key, the top level first, in the order they stand in the structs."""
+    return sorted(_keys_of(Config, ""), key=lambda key: bool(key.group))
+
+
+def _convert(key: Key, value: Any, source: str) -> Any:
+    """The value as the key's type.
+
+    Args:
+        source: where the value stands, for the error: the file, or the variable.
+    """
+    try:
+        return msgspec.convert(value, key.annotation, strict=not source.startswith(PREFIX))
+    except msgspec.ValidationError as error:
+        shown = "" if key.secret else f" is {value!r}, but"
+        where = source if source.startswith(PREFIX) else f"{source}: {key.path}"
+        raise InvalidInputError(f"{where}{shown} must be {key.allowed}.", ((key.path, key.allowed),)) from error
+
+
+def _flatten(document: Mapping[str, Any], source: str, known: Mapping[str, Key]) -> dict[str, Any]:
+    """The file's values by path; refuses keys and tables that do not exist."""
+    groups = {key.group for key in known.values()} - {""}
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        if name in groups:
+            if not isinstance(value, dict):
+                raise InvalidInputError(f"{source}: {name} must be a table: write [{name}] above its keys.")
+            flat |= {f"{name}.{inner}": inner_value for inner, inner_value in value.items()}
+        else:
+            flat[name] = value
+    for path in flat:
+        if path not in known:
+            near = difflib.get_close_matches(path, known, n=1)
+            hint = f"; perhaps {near[0]} is meant" if near else f"; there are: {', '.join(sorted(known))}"
+            raise InvalidInputError(f"{source}: there is no key {path}{hint}.", ((path, "unknown key"),))
+    return flat
+
+
+def load_config(file: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
+    """The configuration of this process.
+
+    Args:
+        file: the TOML file; else the one that `CHARGEPLANE_CONFIG` names; else none.
+        environ: variables; the process's own where None.
+    Raises:
+        InvalidInputError: the file is missing or no TOML, a key is unknown, or a value is not allowed. The sentence names
+            the file or the variable, the key, and what is allowed.
+    """
+    environ = os.environ if environ is None else environ
+    if file is None and environ.get(CONFIG_FILE_VARIABLE):
+        file = Path(environ[CONFIG_FILE_VARIABLE])
+    known = {key.path: key for key in known_keys()}
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            document = tomllib.loads(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InvalidInputError(f"{file}: cannot be read ({error.strerror}).") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidInputError(f"{file}: is not valid TOML: {error}.") from error
+        for path, value in _flatten(document, str(file), known).items():
+            values[path] = _convert(known[path], value, str(file))
+    for key in known.values():
+        text = environ.get(key.variable, "")
+        if text:  # set to nothing is not set: what unit files and compose files do with a variable they leave out
+            values[key.path] = _convert(key, text, key.variable)
+    return _built(values)
+
+
+def _built(values: Mapping[str, Any]) -> Config:
+    """The structs from values by path."""
+    top: dict[str, Any] = {}
+    for name, annotation in get_type_hints(Config).items():
+        if isinstance(annotation, type) and issubclass(annotation, Struct):
+            inside = {path[len(name) + 1 :]: value for path, value in values.items() if path.startswith(f"{name}.")}
+            top[name] = annotation(**inside)
+        elif name in values:
+            top[name] = values[name]
+    return Config(**top)
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """`CHARGEPLANE_*` variables that set nothing, sorted: a misspelt one is worth a warning."""
+    environ = os.environ if environ is None else environ
+    known = {key.variable for key in known_keys()} | {CONFIG_FILE_VARIABLE}
+    return sorted(name for name in environ if re.match(PREFIX, name) and name not in known)
