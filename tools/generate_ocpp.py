@@ -72,7 +72,9 @@ def bare(node: Any) -> Any:
         return {
             k: bare(v)
             for k, v in node.items()
-            if not (k in ("description", "comment", "javaType", "default", "$id", "$schema") and not isinstance(v, dict))
+            if not (
+                k in ("description", "comment", "javaType", "default", "$id", "$schema") and not isinstance(v, dict)
+            )
         }
     if isinstance(node, list):
         return [bare(v) for v in node]
