@@ -84,7 +84,7 @@ class Programs(Struct, frozen=True, kw_only=True):
         )
         if done.returncode != 0:
             raise UnavailableError(f"{program} failed (status {done.returncode}):\n{done.stdout.strip()}")
-        return done.stdout
+        return str(done.stdout)
 
     def built_with_lz4(self) -> bool:
         """Whether WAL and tables can be compressed with lz4."""

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
 from msgspec import Struct
 from sqlalchemy import Connection as SyncConnection
@@ -127,9 +127,8 @@ def _upgrade(connection: SyncConnection, script: ScriptDirectory, progress: Call
     def steps(revision: object, _context: object) -> object:
         return script._upgrade_revs(head, revision)  # type: ignore[arg-type]
 
-    def told(**info: object) -> None:
-        step = info["step"]
-        progress(f"Migrated to {getattr(step, 'up_revision_id', '')}.")
+    def told(*, step: MigrationInfo, **_info: Any) -> None:
+        progress(f"Migrated to {step.up_revision_id}.")
 
     with EnvironmentContext(Config(), script) as environment:
         environment.configure(connection=connection, fn=steps, on_version_apply=told)
