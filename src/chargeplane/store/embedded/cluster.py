@@ -380,7 +380,7 @@ class Cluster:
         begun = told = time.monotonic()
         while True:
             running = self.running()
-            if running is not None and running.pid == pid and running.state in (Postmaster.READY, Postmaster.STANDBY):
+            if running is not None and running.pid == pid and running.state is Postmaster.READY:
                 return
             if not self.alive(pid):
                 raise UnavailableError(f"PostgreSQL did not start. The end of its log:\n{self.last_log_lines()}")

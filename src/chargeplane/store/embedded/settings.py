@@ -53,6 +53,8 @@ def server_settings(
         "wal_buffers": "16MB",
         "wal_compression": "lz4" if lz4 else "off",
         "jit": "off",
+        # Never a standby: "ready" means that recovery is over and writes are taken.
+        "hot_standby": "off",
         # Other cores belong to the stations' event loop; no query of ours needs helpers.
         "max_parallel_workers_per_gather": "0",
         "timezone": "UTC",

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
@@ -127,7 +127,7 @@ def _upgrade(connection: SyncConnection, script: ScriptDirectory, progress: Call
     def steps(revision: object, _context: object) -> object:
         return script._upgrade_revs(head, revision)  # type: ignore[arg-type]
 
-    def told(*, step: MigrationInfo, **_info: Any) -> None:
+    def told(ctx: MigrationContext, step: MigrationInfo, heads: object, run_args: object) -> None:
         progress(f"Migrated to {step.up_revision_id}.")
 
     with EnvironmentContext(Config(), script) as environment:
