@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from types import ModuleType
 from typing import Final, TypeAlias
 
@@ -38,6 +39,7 @@ class ActionSpec(Struct, frozen=True, kw_only=True, eq=False):
             drops what we needed (OCPP 1.6, 3.7.1; OCPP 2.0.1 E12), so what cannot be decoded is kept and answered.
         request, response: types; `response` is None for what is sent as SEND (OCPP-J 2.1, 4.2.4).
         request_decoder, response_decoder: decode JSON text straight into these types; lenient to unknown fields.
+        hash_seed: a hash that has taken in the action's name.
     """
 
     version: OcppVersion
@@ -49,6 +51,13 @@ class ActionSpec(Struct, frozen=True, kw_only=True, eq=False):
     response: type[Struct] | None
     request_decoder: msgspec.json.Decoder[Struct]
     response_decoder: msgspec.json.Decoder[Struct] | None
+    hash_seed: blake2b
+
+    def content_hash(self, payload: bytes) -> bytes:
+        """16 bytes over the action and the payload as received; equal for the same message under another id."""
+        digest = self.hash_seed.copy()
+        digest.update(payload)
+        return digest.digest()
 
 
 # OCPP 1.6, 4 and 5; security whitepaper, 4 and 5; OCPP 2.0.1 and 2.1 Part 2, chapter "Messages".
@@ -97,6 +106,7 @@ def _actions(version: OcppVersion, module: ModuleType) -> dict[str, ActionSpec]:
             response=response,
             request_decoder=msgspec.json.Decoder(request),
             response_decoder=msgspec.json.Decoder(response) if response else None,
+            hash_seed=blake2b(action.encode(), digest_size=16),
         )
     return table
 
