@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chargeplane.domain.clock import effective, plausible
 from chargeplane.domain.messages import IdToken, MeterReport, Reading, ReportKind, TransactionReport
@@ -82,6 +83,8 @@ def route(
         newest_start: the newest `reported_start` of all transactions of this station, where the caller keeps it. A
             start with a newer time cannot repeat an earlier one, so it needs no `Lookup`.
     """
+    if known:
+        known = _current(known, open_transactions)
     if report.kind is ReportKind.STARTED:
         if report.csms_assigns_id:
             return _route_16_start(report, message_id, open_transactions, known, now, newest_start)
@@ -309,9 +312,14 @@ def _route_2x_event(
     """Updated and Ended under an id that is not open here: late, foreign, a placeholder, or the start never came."""
     ocpp_id = report.ocpp_transaction_id
     ended = report.kind is ReportKind.ENDED
+    placeholder = is_placeholder(ocpp_id)
+    if placeholder and not ended:
+        running = _running_at(report.evse_id, _time_of(report, now), open_transactions)
+        if running is not None:
+            return Belongs(transaction=running)
     if known is None:
-        return Lookup(ocpp_transaction_id=None if is_placeholder(ocpp_id) else ocpp_id)
-    if is_placeholder(ocpp_id):
+        return Lookup(ocpp_transaction_id=None if placeholder else ocpp_id)
+    if placeholder:
         if ended:
             repeated = _stopped_by(report, known)
             if repeated is not None:
@@ -324,6 +332,8 @@ def _route_2x_event(
         return Belongs(transaction=found)
     if ended:
         return Opens(flags=(Flag.OPENED_BY_STOP, Flag.START_UNCONFIRMED))
+    if ocpp_id is None:
+        return Loose(reason="An update without a transaction id, and no transaction ran there then.")
     return Opens(flags=(Flag.START_UNCONFIRMED,), supersedes=_superseded(report, open_transactions, now))
 
 
@@ -343,7 +353,6 @@ def match_values(
     """
     if not report.evse_id or not report.readings:
         return None
-    for_2x = False
     at: datetime | None = None
     for reading in report.readings:
         if reading.at is not None and (at is None or reading.at > at):
@@ -354,7 +363,7 @@ def match_values(
     update = TransactionReport(
         kind=ReportKind.UPDATED,
         ocpp_transaction_id=state.ocpp_transaction_id,
-        csms_assigns_id=for_2x,
+        csms_assigns_id=False,
         at=at,
         evse_id=report.evse_id,
         connector_id=report.connector_id,
@@ -364,8 +373,6 @@ def match_values(
 
 
 def _marked(reading: Reading) -> Reading:
-    from msgspec.structs import replace
-
     return Reading(
         reading.at,
         tuple(
@@ -375,6 +382,14 @@ def _marked(reading: Reading) -> Reading:
             for sample in reading.samples
         ),
     )
+
+
+def _current(
+    known: Sequence[TransactionState], open_transactions: Sequence[TransactionState]
+) -> list[TransactionState]:
+    """What the store answered, with the open ones as they are now: a stored state may be older."""
+    now_open = {state.id: state for state in open_transactions}
+    return [now_open.get(state.id, state) for state in known]
 
 
 # --- matching -------------------------------------------------------------------------------------------------------
