@@ -25,7 +25,8 @@ def as_utc(value: datetime) -> datetime:
 
 def rfc3339(value: datetime) -> str:
     """RFC 3339 in UTC with milliseconds and `Z`, as OCPP asks (`2026-01-31T12:00:00.000Z`)."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{value.microsecond // 1000:03d}Z"
+    # isoformat is ten times as fast as strftime, and pads years below 1000; its tail is "+00:00".
+    return as_utc(value).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def seconds(value: timedelta) -> float:

@@ -21,7 +21,7 @@ from msgspec import inspect as types
 
 from chargeplane.bridge.repairs.rules import Rule
 from chargeplane.kernel.text import made_storable
-from chargeplane.kernel.units import bounded
+from chargeplane.kernel.units import MAX_MAGNITUDE, bounded
 
 BUDGET: Final = 20_000
 """Values one message may make the repair look at; a message with more is given up."""
@@ -50,6 +50,7 @@ TOLERATED: Final[Mapping[str, Mapping[str, object]]] = {
     "IdTokenType": {"type": None},
     "SignedMeterValueType": {"signingMethod": None, "encodingMethod": None, "publicKey": None},
     # both: the 1.6 types are named MeterValue and SampledValue
+    "SampledValueType": {"value": None},
     "MeterValue": {"timestamp": None, "sampledValue": ()},
     "MeterValueType": {"timestamp": None, "sampledValue": ()},
 }
@@ -72,7 +73,7 @@ class _Absent(enum.Enum):
 _ABSENT: Final = _Absent.ABSENT
 
 
-class _GaveUp(Exception):
+class _GaveUpError(Exception):
     """The budget is spent."""
 
 
@@ -158,6 +159,7 @@ class _Whole(_Plan):
     def __init__(self, low: int | None, high: int | None) -> None:
         self.low = low
         self.high = high
+        self.is_register = high is not None and high >= MAX_MAGNITUDE
 
     def fit(self, value: Any, work: _Work) -> Any:
         if type(value) is list and len(value) == 1:
@@ -167,11 +169,11 @@ class _Whole(_Plan):
             number = _number(value, work)
             if number is None:
                 return _ABSENT
-            if number != number.to_integral_value():
+            whole = number.to_integral_value(ROUND_HALF_EVEN)
+            if number != whole or isinstance(value, Decimal):
                 work.names[Rule.FRACTION_FOR_INTEGER] = None
-            elif isinstance(value, Decimal):
-                work.names[Rule.FRACTION_FOR_INTEGER] = None
-            value = int(number.to_integral_value(ROUND_HALF_EVEN))
+            # a register is energy: its fraction of a Wh is kept
+            value = number if self.is_register and number != whole else int(whole)
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
             work.names[Rule.NUMBER_OUT_OF_RANGE] = None
             return _ABSENT
@@ -221,7 +223,7 @@ class _Items(_Plan):
         for one in value:
             work.left -= 1
             if work.left < 0:
-                raise _GaveUp
+                raise _GaveUpError
             item = _ABSENT if one is None else self.item.fit(one, work)
             if item is _ABSENT:
                 work.names[Rule.ITEM_DROPPED] = None
@@ -261,7 +263,7 @@ class _Object(_Plan):
     def fit(self, value: Any, work: _Work) -> Any:
         work.left -= 1
         if work.left < 0:
-            raise _GaveUp
+            raise _GaveUpError
         if type(value) is list and len(value) == 1:
             work.names[Rule.LIST_FOR_OBJECT] = None
             value = value[0]
@@ -412,7 +414,7 @@ def fit(cls: type[Struct], value: Any) -> tuple[Struct, tuple[Rule, ...]] | None
         value = {}
     try:
         request = _plan_of(cls).fit(value, work)
-    except _GaveUp:
+    except _GaveUpError:
         return None
     if request is _ABSENT:
         return None

@@ -1,0 +1,371 @@
+"""OCPP 2.0.1 and 2.1 to the domain and back: one translation, because both speak of the same device.
+
+A function takes the union of both versions' types. What 2.1 alone has stands in its table only. Every function is
+called once a message on the hot path: plain attribute access, tables, no isinstance.
+
+A request may come from a repair: then an enumeration's field may hold a plain text that the version does not have, and
+the fields listed in `repairs.shape.TOLERATED` may be `None`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any, Final
+
+from msgspec import Struct
+
+from chargeplane.bridge.encoding import boot, empty, encode, heartbeat
+from chargeplane.bridge.narrow import decimal, number, text
+from chargeplane.bridge.samples import moment, readings2x
+from chargeplane.domain.messages import (
+    Acknowledged,
+    AuthorizationStatus,
+    Authorize,
+    AuthorizeAnswer,
+    Boot,
+    ConnectorState,
+    ConnectorStatus,
+    Heartbeat,
+    IdToken,
+    IdTokenInfo,
+    MeterReport,
+    Notice,
+    ReportKind,
+    StationMessage,
+    TransactionAnswer,
+    TransactionReport,
+)
+from chargeplane.kernel.text import made_storable
+from chargeplane.kernel.time import EPOCH, rfc3339
+from chargeplane.ocpp import v21, v201
+
+STATE: Final[Mapping[str, ConnectorState]] = {state.value: state for state in ConnectorState} | dict.fromkeys(
+    ("Preparing", "Charging", "SuspendedEV", "SuspendedEVSE", "Finishing"), ConnectorState.OCCUPIED
+)
+"""The states of OCPP 2.x, and the words of 1.6 that some firmwares carried over."""
+
+KIND: Final[Mapping[str, ReportKind]] = {kind.value: kind for kind in ReportKind}
+"""TransactionEventEnum words."""
+
+
+def _id_token(token: v201.IdTokenType | v21.IdTokenType) -> IdToken:
+    return IdToken(value=made_storable(token.id_token, 255), type=token.type)
+
+
+def _boot(request: v201.BootNotificationRequest | v21.BootNotificationRequest) -> StationMessage:
+    station = request.charging_station
+    modem = station.modem
+    return Boot(
+        vendor=text(station.vendor_name),
+        model=text(station.model),
+        serial_number=text(station.serial_number),
+        firmware_version=text(station.firmware_version),
+        reason=request.reason,
+        iccid=None if modem is None else text(modem.iccid),
+        imsi=None if modem is None else text(modem.imsi),
+    )
+
+
+_HEARTBEAT: Final = Heartbeat()
+
+
+def _heartbeat(request: v201.HeartbeatRequest | v21.HeartbeatRequest) -> StationMessage:
+    return _HEARTBEAT
+
+
+def _status(request: v201.StatusNotificationRequest | v21.StatusNotificationRequest) -> StationMessage:
+    evse = number(request.evse_id)
+    connector = number(request.connector_id)
+    state = STATE.get(request.connector_status)
+    if evse is None or connector is None or state is None:
+        told = f"EVSE {request.evse_id} connector {request.connector_id}: {request.connector_status}"
+        return Notice(action="StatusNotification", tells=told)
+    return ConnectorStatus(
+        evse_id=evse,
+        connector_id=connector,
+        status=state,
+        reported=request.connector_status,
+        at=moment(request.timestamp),
+    )
+
+
+def _authorize(request: v201.AuthorizeRequest | v21.AuthorizeRequest) -> StationMessage:
+    return Authorize(id_token=_id_token(request.id_token))
+
+
+def _transaction_event(request: v201.TransactionEventRequest | v21.TransactionEventRequest) -> StationMessage:
+    info = request.transaction_info
+    evse = request.evse
+    token = request.id_token
+    values = request.meter_value
+    cable = request.cable_max_current
+    if info is None:  # only after a repair
+        info = _NAMELESS
+    name = info.transaction_id
+    return TransactionReport(
+        kind=KIND[request.event_type],
+        ocpp_transaction_id=made_storable(name, 255) if name else None,
+        csms_assigns_id=False,
+        at=moment(request.timestamp),
+        seq_no=request.seq_no,
+        evse_id=None if evse is None else number(evse.id),
+        connector_id=None if evse is None else number(evse.connector_id),
+        id_token=None if token is None else IdToken(value=made_storable(token.id_token, 255), type=token.type),
+        trigger_reason=request.trigger_reason,
+        charging_state=info.charging_state,
+        stop_reason=info.stopped_reason,
+        offline=request.offline is True,
+        readings=readings2x(values) if values else (),
+        reservation_id=request.reservation_id,
+        remote_start_id=info.remote_start_id,
+        number_of_phases_used=request.number_of_phases_used,
+        cable_max_current=None if cable is None else decimal(cable),
+    )
+
+
+_NAMELESS: Final = v201.TransactionType(transaction_id="")
+
+
+def _meter_values(request: v201.MeterValuesRequest | v21.MeterValuesRequest) -> StationMessage:
+    evse = number(request.evse_id or 0)
+    if evse is None:
+        return Notice(action="MeterValues", tells=f"EVSE {request.evse_id}")
+    return MeterReport(evse_id=evse, connector_id=None, readings=readings2x(request.meter_value))
+
+
+def _notice(action: str, tells: Callable[[Any], object]) -> tuple[str, Callable[[Any], StationMessage]]:
+    def notice(request: Any) -> StationMessage:
+        told = tells(request)
+        return Notice(action=action, tells=None if told is None else text(str(told)))
+
+    return action, notice
+
+
+def _part(request: Any) -> str:
+    return f"request {request.request_id}"
+
+
+def _numbered_part(request: Any) -> str:
+    return f"request {request.request_id}, part {request.seq_no}{', more follows' if request.tbc else ''}"
+
+
+def _events(request: Any) -> str:
+    return f"{len(request.event_data)} event(s), part {request.seq_no}"
+
+
+_BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
+    "Authorize": _authorize,
+    "BootNotification": _boot,
+    "Heartbeat": _heartbeat,
+    "MeterValues": _meter_values,
+    "StatusNotification": _status,
+    "TransactionEvent": _transaction_event,
+    **dict(
+        (
+            _notice("ClearedChargingLimit", lambda r: r.charging_limit_source),
+            _notice("DataTransfer", lambda r: f"{r.vendor_id} {r.message_id or ''}"),
+            _notice("FirmwareStatusNotification", lambda r: r.status),
+            _notice("Get15118EVCertificate", lambda r: r.action),
+            _notice("GetCertificateStatus", lambda r: None),
+            _notice("LogStatusNotification", lambda r: r.status),
+            _notice("NotifyChargingLimit", lambda r: r.charging_limit.charging_limit_source),
+            _notice("NotifyCustomerInformation", _numbered_part),
+            _notice("NotifyDisplayMessages", _part),
+            _notice("NotifyEVChargingNeeds", lambda r: f"EVSE {r.evse_id}"),
+            _notice("NotifyEVChargingSchedule", lambda r: f"EVSE {r.evse_id}"),
+            _notice("NotifyEvent", _events),
+            _notice("NotifyMonitoringReport", _numbered_part),
+            _notice("NotifyReport", _numbered_part),
+            _notice("PublishFirmwareStatusNotification", lambda r: r.status),
+            _notice("ReportChargingProfiles", _part),
+            _notice("ReservationStatusUpdate", lambda r: f"{r.reservation_id}: {r.reservation_update_status}"),
+            _notice("SecurityEventNotification", lambda r: r.type),
+            _notice("SignCertificate", lambda r: r.certificate_type),
+        )
+    ),
+}
+
+INCOMING_201: Final[Mapping[str, Callable[[Any], StationMessage]]] = _BOTH
+"""What each action of a 2.0.1 station means."""
+
+INCOMING_21: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
+    **_BOTH,
+    **dict(
+        (
+            _notice("BatterySwap", lambda r: r.event_type),
+            _notice("ClosePeriodicEventStream", lambda r: f"stream {r.id}"),
+            _notice("GetCertificateChainStatus", lambda r: f"{len(r.certificate_status_requests)} certificate(s)"),
+            _notice("NotifyChargingLimit", lambda r: r.charging_limit.charging_limit_source),
+            _notice("NotifyDERAlarm", lambda r: r.control_type),
+            _notice("NotifyDERStartStop", lambda r: f"{r.control_id} {'started' if r.started else 'stopped'}"),
+            _notice("NotifyPeriodicEventStream", lambda r: f"stream {r.id}: {len(r.data)} value(s)"),
+            _notice("NotifyPriorityCharging", lambda r: f"{r.transaction_id} {'on' if r.activated else 'off'}"),
+            _notice("NotifySettlement", lambda r: f"{r.psp_ref} {r.status}"),
+            _notice("OpenPeriodicEventStream", lambda r: f"stream {r.constant_stream_data.id}"),
+            _notice("PullDynamicScheduleUpdate", lambda r: f"profile {r.charging_profile_id}"),
+            _notice("ReportDERControl", _part),
+            _notice("VatNumberValidation", lambda r: r.vat_number),
+        )
+    ),
+}
+"""What each action (and the one SEND) of a 2.1 station means."""
+
+
+def _info(v: Any, info: IdTokenInfo) -> Struct:
+    """IdTokenInfoType of either version; what is too long for the version is left out, half a name misleads."""
+    longest_id, longest_message = (36, 512) if v is v201 else (255, 1024)
+    group = None
+    if info.group_id and len(info.group_id) <= longest_id:
+        kind: Any = info.group_type
+        if v is v201:
+            kind = _GROUP_TYPES.get(kind, v201.IdTokenEnumType.CENTRAL)
+        elif not kind or len(kind) > 20:
+            kind = "Central"
+        group = v.IdTokenType(id_token=info.group_id, type=kind)
+    language = info.language if info.language and len(info.language) <= 8 else None
+    message = None
+    if info.personal_message:
+        message = v.MessageContentType(
+            format=v.MessageFormatEnumType.UTF8, language=language, content=info.personal_message[:longest_message]
+        )
+    made: Struct = v.IdTokenInfoType(
+        status=v.AuthorizationStatusEnumType(info.status.value),
+        cache_expiry_date_time=None if info.valid_until is None else rfc3339(info.valid_until),
+        language1=language,
+        group_id_token=group,
+        personal_message=message,
+    )
+    return made
+
+
+_GROUP_TYPES: Final[Mapping[str | None, v201.IdTokenEnumType]] = {kind.value: kind for kind in v201.IdTokenEnumType}
+_PLAIN_INFO: Final = {
+    status: encode(v201.IdTokenInfoType(status=v201.AuthorizationStatusEnumType(status.value)))
+    for status in AuthorizationStatus
+}
+
+
+def _constant(answer: Struct) -> Callable[[Any, Any], bytes]:
+    encoded = encode(answer)
+    return lambda request, answer: encoded
+
+
+def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
+    def info_bytes(info: IdTokenInfo) -> bytes:
+        if info.valid_until is None and info.group_id is None and not info.personal_message and not info.language:
+            return _PLAIN_INFO[info.status]
+        return encode(_info(v, info))
+
+    def authorize(request: Any, answer: AuthorizeAnswer) -> bytes:
+        info = info_bytes(answer.id_token_info)
+        if request is None or (request.certificate is None and request.iso15118_certificate_hash_data is None):
+            return b'{"idTokenInfo":%b}' % info
+        # C07.FR.05 asks us to check the contract certificate. Nothing here does, and nothing here says it did.
+        return b'{"certificateStatus":"NoCertificateAvailable","idTokenInfo":%b}' % info
+
+    def transaction_event(request: Any, answer: TransactionAnswer | Acknowledged) -> bytes:
+        info = getattr(answer, "id_token_info", None)
+        return b"{}" if info is None else b'{"idTokenInfo":%b}' % info_bytes(info)
+
+    return {
+        "Authorize": authorize,
+        "BootNotification": boot,
+        "Heartbeat": heartbeat,
+        "TransactionEvent": transaction_event,
+        # P02.FR.06: nobody here knows the vendor
+        "DataTransfer": _constant(v.DataTransferResponse(status=v.DataTransferStatusEnumType.UNKNOWN_VENDOR_ID)),
+        # no certificate authority and no ISO 15118 back end serves here yet
+        "SignCertificate": _constant(v.SignCertificateResponse(status=v.GenericStatusEnumType.REJECTED)),
+        "Get15118EVCertificate": _constant(
+            v.Get15118EVCertificateResponse(status=v.Iso15118EVCertificateStatusEnumType.FAILED, exi_response="")
+        ),
+        "GetCertificateStatus": _constant(
+            v.GetCertificateStatusResponse(status=v.GetCertificateStatusEnumType.FAILED)
+        ),
+        # K15.FR.04: no charging schedule can be provided
+        "NotifyEVChargingNeeds": _constant(
+            v.NotifyEVChargingNeedsResponse(status=v.NotifyEVChargingNeedsStatusEnumType.REJECTED)
+        ),
+        "NotifyEVChargingSchedule": _constant(
+            v.NotifyEVChargingScheduleResponse(status=v.GenericStatusEnumType.ACCEPTED)
+        ),
+        **dict.fromkeys(
+            (
+                "ClearedChargingLimit",
+                "FirmwareStatusNotification",
+                "LogStatusNotification",
+                "MeterValues",
+                "NotifyChargingLimit",
+                "NotifyCustomerInformation",
+                "NotifyDisplayMessages",
+                "NotifyEvent",
+                "NotifyMonitoringReport",
+                "NotifyReport",
+                "PublishFirmwareStatusNotification",
+                "ReportChargingProfiles",
+                "ReservationStatusUpdate",
+                "SecurityEventNotification",
+                "StatusNotification",
+            ),
+            empty,
+        ),
+    }
+
+
+def _chain_status(request: v21.GetCertificateChainStatusRequest, answer: Any) -> bytes:
+    """OCPP 2.1 M07: each certificate asked about, with what we know: nothing, ask again."""
+    return encode(
+        v21.GetCertificateChainStatusResponse(
+            certificate_status=tuple(
+                v21.CertificateStatusType(
+                    certificate_hash_data=asked.certificate_hash_data,
+                    source=asked.source,
+                    status=v21.CertificateStatusEnumType.FAILED,
+                    next_update=rfc3339(EPOCH),
+                )
+                for asked in request.certificate_status_requests
+            )
+        )
+    )
+
+
+def _vat_number(request: v21.VatNumberValidationRequest, answer: Any) -> bytes:
+    """OCPP 2.1 C25: no register of VAT numbers is asked here, so none is confirmed."""
+    return encode(
+        v21.VatNumberValidationResponse(
+            vat_number=request.vat_number, evse_id=request.evse_id, status=v21.GenericStatusEnumType.REJECTED
+        )
+    )
+
+
+OUTGOING_201: Final[Mapping[str, Callable[[Any, Any], bytes]]] = _outgoing(v201)
+"""The bytes of each answer in 2.0.1."""
+
+OUTGOING_21: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
+    **_outgoing(v21),
+    "GetCertificateChainStatus": _chain_status,
+    "VatNumberValidation": _vat_number,
+    "OpenPeriodicEventStream": _constant(
+        v21.OpenPeriodicEventStreamResponse(status=v21.GenericStatusEnumType.REJECTED)
+    ),
+    "PullDynamicScheduleUpdate": _constant(
+        v21.PullDynamicScheduleUpdateResponse(status=v21.ChargingProfileStatusEnumType.REJECTED)
+    ),
+    **dict.fromkeys(
+        (
+            "BatterySwap",
+            "ClosePeriodicEventStream",
+            "NotifyDERAlarm",
+            "NotifyDERStartStop",
+            "NotifyPriorityCharging",
+            "NotifySettlement",
+            "ReportDERControl",
+        ),
+        empty,
+    ),
+}
+"""The bytes of each answer in 2.1. NotifyPeriodicEventStream is a SEND: it has none."""
+
+TRANSACTION_ACTIONS: Final = frozenset({"TransactionEvent", "MeterValues"})
+"""Actions that are always answered with a CALLRESULT: a CALLERROR would stall the station's queue."""

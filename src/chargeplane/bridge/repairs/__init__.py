@@ -1,0 +1,70 @@
+"""Repairs of known faults, tried only where strict decoding failed: a good message never pays for them.
+
+Three steps, each bounded: the text is made JSON (`syntax`), the JSON is fitted to the message's type (`shape`), and
+what the station's vendor is known for is undone (`quirks`, next door). The caller counts the names per station.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from chargeplane.bridge.repairs.rules import Rule
+from chargeplane.bridge.repairs.shape import fit, parsed
+from chargeplane.bridge.repairs.syntax import Mended, mend
+from chargeplane.ocpp.catalogue import CATALOGUE
+from chargeplane.ocpp.versions import OcppVersion
+
+
+class Repaired(Struct, frozen=True):
+    """A request made from a payload that did not decode.
+
+    Args:
+        request: the wire struct, lenient: words unknown to the version are plain text, tolerated absences None.
+        names: the rules that fired, for the operator's counts; never empty.
+    """
+
+    request: Struct
+    names: tuple[Rule, ...]
+
+
+def mend_frame(raw: bytes) -> Mended | None:
+    """A whole frame that is not JSON (`[2,"7","MeterValues",{"transactionId":,...}]`) with its text repaired.
+
+    Returns:
+        The text to parse again, or None where nothing could be done.
+    """
+    return mend(raw)
+
+
+def repair(version: OcppVersion, action: str, payload: bytes) -> Repaired | None:
+    """The request behind a payload that strict decoding refused.
+
+    Args:
+        payload: the CALL's payload as received; empty where the frame had none.
+    Returns:
+        None where the action is unknown, the text is beyond repair, or what is missing matters.
+    """
+    spec = CATALOGUE[version].get(action)
+    if spec is None or not spec.from_station:
+        return None
+    names: tuple[Rule, ...] = ()
+    try:
+        value = parsed(payload or b"null")
+    except ValueError:
+        mended = mend(payload)
+        if mended is None:
+            return None
+        try:
+            value = parsed(mended.text)
+        except ValueError:
+            return None
+        names = mended.names
+    fitted = fit(spec.request, value)
+    if fitted is None:
+        return None
+    request, more = fitted
+    names = (*names, *(name for name in more if name not in names))
+    return Repaired(request, names) if names else None
+
+
+__all__ = ["Mended", "Repaired", "Rule", "mend_frame", "repair"]
