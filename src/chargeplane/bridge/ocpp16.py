@@ -284,4 +284,3 @@ OUTGOING: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
 
 TRANSACTION_ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "MeterValues"})
 """Actions that are always answered with a CALLRESULT: a CALLERROR would stall the station's queue."""
-

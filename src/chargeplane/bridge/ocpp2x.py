@@ -280,9 +280,7 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
         "Get15118EVCertificate": _constant(
             v.Get15118EVCertificateResponse(status=v.Iso15118EVCertificateStatusEnumType.FAILED, exi_response="")
         ),
-        "GetCertificateStatus": _constant(
-            v.GetCertificateStatusResponse(status=v.GetCertificateStatusEnumType.FAILED)
-        ),
+        "GetCertificateStatus": _constant(v.GetCertificateStatusResponse(status=v.GetCertificateStatusEnumType.FAILED)),
         # K15.FR.04: no charging schedule can be provided
         "NotifyEVChargingNeeds": _constant(
             v.NotifyEVChargingNeedsResponse(status=v.NotifyEVChargingNeedsStatusEnumType.REJECTED)

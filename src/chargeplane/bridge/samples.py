@@ -60,9 +60,7 @@ def readings2x(values: tuple[v201.MeterValueType | v21.MeterValueType, ...]) -> 
                     Sample(one.measurand or DEFAULT_MEASURAND, None, None, one.phase, one.location, one.context, signed)
                 )
             elif unit is None:
-                samples.append(
-                    sample(one.measurand, one.value, None, 0, one.phase, one.location, one.context, signed)
-                )
+                samples.append(sample(one.measurand, one.value, None, 0, one.phase, one.location, one.context, signed))
             else:
                 samples.append(
                     sample(

@@ -420,5 +420,3 @@ def fit(cls: type[Struct], value: Any) -> tuple[Struct, tuple[Rule, ...]] | None
         return None
     assert isinstance(request, cls)
     return request, tuple(work.names)
-
-

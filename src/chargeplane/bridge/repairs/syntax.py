@@ -47,7 +47,9 @@ _NUMBER: Final = re.compile(rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+\-]?+
 _PARTS: Final = re.compile(rb"([+\-]?)0*([0-9]*)(?:\.([0-9]*))?([eE][+\-]?[0-9]+)?")
 _WORDS: Final = {b"true": b"true", b"false": b"false", b"null": b"null"}
 _OTHER_WORDS: Final = _WORDS | {b"none": b"null", b"undefined": b"null"}
-_IN_STRING: Final = re.compile(rb'[\x00-\x1f]|\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)', re.DOTALL)
+_IN_STRING: Final = re.compile(
+    rb"[\x00-\x1f]|\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL
+)
 _SUSPECT: Final = re.compile(rb"[\x00-\x1f\\]")
 _GOOD_ESCAPES: Final = frozenset(b'"\\/bfnrt')
 _REPLACEMENT: Final = b"\\ufffd"
