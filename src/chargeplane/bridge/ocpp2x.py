@@ -50,7 +50,8 @@ KIND: Final[Mapping[str, ReportKind]] = {kind.value: kind for kind in ReportKind
 
 
 def _id_token(token: v201.IdTokenType | v21.IdTokenType) -> IdToken:
-    return IdToken(value=made_storable(token.id_token, 255), type=token.type)
+    kind = token.type
+    return IdToken(value=made_storable(token.id_token, 255), type=made_storable(kind, 64) if kind else None)
 
 
 def _boot(request: v201.BootNotificationRequest | v21.BootNotificationRequest) -> StationMessage:
@@ -111,7 +112,7 @@ def _transaction_event(request: v201.TransactionEventRequest | v21.TransactionEv
         seq_no=request.seq_no,
         evse_id=None if evse is None else number(evse.id),
         connector_id=None if evse is None else number(evse.connector_id),
-        id_token=None if token is None else IdToken(value=made_storable(token.id_token, 255), type=token.type),
+        id_token=None if token is None else _id_token(token),
         trigger_reason=request.trigger_reason,
         charging_state=info.charging_state,
         stop_reason=info.stopped_reason,

@@ -73,9 +73,7 @@ QUIRKS: Final[tuple[Quirk, ...]] = (
         source="OpenEVSE/openevse_esp32_firmware issue 703",
         vendor="OpenEVSE",
         firmware=r"v?4\.2\.2",
-        scales=(
-            Scale(measurand="Energy.Active.Import.Register", unit="Wh", factor=Decimal(1000), registers=True),
-        ),
+        scales=(Scale(measurand="Energy.Active.Import.Register", unit="Wh", factor=Decimal(1000), registers=True),),
     ),
     Quirk(
         name="abb_terra_ac_configuration",

@@ -105,7 +105,7 @@ def _word(value: Any, limit: int = 50) -> str | None:
 def _signed2x(given: v201.SignedMeterValueType | v21.SignedMeterValueType) -> SignedValue:
     return SignedValue(
         made_storable(given.signed_meter_data, MAX_SIGNED),
-        given.signing_method or None,
-        given.encoding_method or None,
-        given.public_key or None,
+        _word(given.signing_method),
+        _word(given.encoding_method),
+        _word(given.public_key, 2500),
     )
