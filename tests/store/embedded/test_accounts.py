@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chargeplane.kernel.errors import RuleError
-from chargeplane.store.embedded import Cluster, default_data_dir
+from chargeplane.store.embedded import Cluster
 from chargeplane.store.embedded.account import account_for, closed_folder
 from chargeplane.store.embedded.binaries import Programs, programs_for, shipped
 
@@ -20,26 +20,12 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="root alone can drop to a
 _START_AND_STOP = """
 import sys
 from pathlib import Path
-from chargeplane.store.embedded import Cluster, default_data_dir
+from chargeplane.store.embedded import Cluster
 cluster = Cluster(Path(sys.argv[1]))
 cluster.start()
 print(cluster.url())
 cluster.stop()
 """
-
-
-def test_data_folder_of_a_user_is_under_xdg_data_home(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setenv("XDG_DATA_HOME", "/home/me/data")
-    assert default_data_dir() == Path("/home/me/data/chargeplane")
-    monkeypatch.setenv("XDG_DATA_HOME", "relative/is/invalid")
-    monkeypatch.setenv("HOME", "/home/me")
-    assert default_data_dir() == Path("/home/me/.local/share/chargeplane")
-
-
-def test_data_folder_of_root_is_in_var_lib(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert default_data_dir() == Path("/var/lib/chargeplane")
 
 
 @as_root

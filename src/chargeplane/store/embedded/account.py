@@ -100,14 +100,6 @@ def closed_folder(path: Path, account: Account) -> Path | None:
     return None
 
 
-def default_data_dir() -> Path:
-    """`/var/lib/chargeplane` for root, `$XDG_DATA_HOME/chargeplane` (`~/.local/share`) for everybody else."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/chargeplane")
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local" / "share") / "chargeplane"
-
-
 def _name_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
