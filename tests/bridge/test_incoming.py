@@ -10,18 +10,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.bridge.wire import (
-    ANSWERED,
-    JSON,
-    STATION_ACTIONS,
-    V16,
-    VERSIONS,
-    drawn,
-    request_name,
-    schema,
-    take,
-    validate,
-)
 
 from chargeplane.bridge import INCOMING, OUTGOING, undecodable
 from chargeplane.domain.messages import (
@@ -44,6 +32,18 @@ from chargeplane.domain.messages import (
 from chargeplane.kernel.text import storable
 from chargeplane.ocpp.catalogue import CATALOGUE, decode_request
 from chargeplane.ocpp.versions import OcppVersion
+from tests.bridge.wire import (
+    ANSWERED,
+    JSON,
+    STATION_ACTIONS,
+    V16,
+    VERSIONS,
+    drawn,
+    request_name,
+    schema,
+    take,
+    validate,
+)
 
 NOW = datetime(2026, 1, 31, 12, 0, 0, 5000, tzinfo=UTC)
 INFOS = st.builds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -26,7 +26,7 @@ STATION_ACTIONS: list[Step] = [
 ANSWERED: list[Step] = [(v, a) for v, a in STATION_ACTIONS if CATALOGUE[v][a].response is not None]
 
 
-@lru_cache(maxsize=None)
+@cache
 def schema(version: OcppVersion, name: str) -> dict[str, Any]:
     """The official schema of `name` (`MeterValuesRequest`, `MeterValuesResponse`, ...)."""
     if version is V16:
@@ -36,7 +36,7 @@ def schema(version: OcppVersion, name: str) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _validator(version: OcppVersion, name: str) -> Any:
     found = schema(version, name)
     return jsonschema.validators.validator_for(found)(found, format_checker=jsonschema.FormatChecker())

@@ -213,7 +213,8 @@ def normalise(
             long = len(value) > 13 or "e" in value or "E" in value
         else:
             number = value if type(value) is Decimal else Decimal(repr(value))
-            long = True
+            written = str(number)
+            long = len(written) > 13 or "E" in written
         if number is not None:
             if factor is not None:
                 number *= factor
@@ -222,7 +223,7 @@ def normalise(
                 long = True
             # NaN and sNaN raise InvalidOperation in a comparison; Infinity is out of bounds.
             if number is not None and _NEG_LIMIT < number < _LIMIT:
-                if long:
+                if long or multiplier < -6:
                     number = _tidy(number)
                 if number is not None:
                     return number, base, mark, None
@@ -256,7 +257,7 @@ def _remember(key: tuple[str, str | None, int]) -> _Rule:
 
 def _rule(measurand: str, unit: str | None, multiplier: int) -> _Rule:
     if not -24 <= multiplier <= 24:
-        return None, unit, REPAIR_MULTIPLIER, 3
+        return None, made_storable(unit.strip(), 32) if unit else None, REPAIR_MULTIPLIER, 3
     own = base_unit(measurand)
     word = unit.strip() if unit else ""
     mark: str | None = None
@@ -331,4 +332,4 @@ def _repaired_number(
 
 
 def _raw(value: object) -> str:
-    return made_storable(value if isinstance(value, str) else repr(value), _RAW_LIMIT)
+    return made_storable(str(value), _RAW_LIMIT)
