@@ -18,6 +18,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.ocpp.catalogue import CATALOGUE, unknown_action
+from chargeplane.ocpp.fields import HIGHEST
 from chargeplane.ocpp.problems import DECODE_ERRORS, explain
 from chargeplane.ocpp.versions import OcppVersion
 
@@ -85,7 +86,7 @@ def _twin(wire: type[Struct]) -> type[Struct]:
     def check_steps(self: Struct) -> None:
         for name, wire_name, step in steps:
             value = getattr(self, name)
-            if value is not UNSET and Decimal(repr(value)) % step:
+            if value is not UNSET and abs(value) <= HIGHEST and Decimal(repr(value)) % step:
                 raise ValueError(f"Expected a multiple of {step} in `{wire_name}`")
 
     return msgspec.defstruct(
