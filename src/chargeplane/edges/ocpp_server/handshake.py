@@ -1,0 +1,343 @@
+"""The opening request of a charging station: who it is, whether it may come in, and what we speak.
+
+Pure functions over the request; `Door.judge` puts them in order. The order matters: identity (404), credentials (401),
+security profile (403), subprotocol (101 without the header, then close), extensions. Nothing about a station is told
+to someone who did not prove to be it, beyond what OCPP-J asks for (the 404).
+"""
+
+from __future__ import annotations
+
+import binascii
+import enum
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from msgspec import Struct
+from multidict import CIMultiDict
+
+from chargeplane.app.ports import StationCredentials, StationGateway
+from chargeplane.edges.ocpp_server.admission import Throttle
+from chargeplane.edges.ocpp_server.deflate import negotiate
+
+_MAX_ID: Final = 255
+"""OCPP 2.0.1 part 4, 3.1.1 allows 48 characters; the database keeps 255."""
+
+_WEBSOCKET_VERSIONS: Final = ("13", "8", "7")
+"""RFC 6455 and the two drafts with the same framing."""
+
+PLAIN_TEXT: Final = (
+    "This is the OCPP door of a charging station management system. Charging stations connect here with a WebSocket"
+    " to /ocpp/{station_id} (or /ocpp/{tenant}/{station_id}), subprotocols ocpp2.1, ocpp2.0.1 and ocpp1.6.\n"
+)
+
+
+class Verdict(enum.Enum):
+    """How a handshake ended; the value is the word in metrics and logs."""
+
+    ACCEPTED = "accepted"
+    NO_SUBPROTOCOL = "no_common_subprotocol"
+    NOT_FOUND = "no_such_path"
+    NOT_WEBSOCKET = "not_a_websocket"
+    MALFORMED = "malformed"
+    UNSUPPORTED_WEBSOCKET = "unsupported_websocket_version"
+    UNKNOWN_STATION = "unknown_station"
+    NO_CREDENTIALS = "no_credentials"
+    WRONG_PASSWORD = "wrong_password"  # noqa: S105
+    WRONG_PROFILE = "wrong_security_profile"
+    THROTTLED = "throttled"
+    FULL = "full"
+    STOPPING = "stopping"
+    FAILED = "failed"
+    SILENT = "silent"
+
+
+class Judgement(Struct, frozen=True):
+    """What to answer to an opening request.
+
+    Args:
+        status: HTTP status; 101 lets the station in (or lets it in to be closed, without a subprotocol).
+        version: OCPP version agreed on.
+        deflated: permessage-deflate was agreed on.
+        headers: extra response headers.
+        text: body of a refusal.
+    """
+
+    verdict: Verdict
+    status: int
+    credentials: StationCredentials | None = None
+    version: str | None = None
+    deflated: bool = False
+    headers: tuple[tuple[str, str], ...] = ()
+    text: str = ""
+
+
+def refusal(verdict: Verdict, status: int, text: str, *headers: tuple[str, str]) -> Judgement:
+    """A judgement that closes the door with a sentence."""
+    return Judgement(verdict, status, headers=headers, text=text)
+
+
+def path_segments(target: bytes) -> list[str] | None:
+    """The segments of a request target below `/ocpp/`, percent-decoded.
+
+    Empty segments are skipped, so doubled and trailing slashes are forgiven; `%2F` stays a slash inside its segment.
+
+    Args:
+        target: as in the request line; the absolute form (RFC 9112, 3.2.2) is understood, a query is dropped.
+    Returns:
+        The segments, or None where the path is not below `/ocpp/`.
+    Raises:
+        ValueError: a segment is no UTF-8, has control characters or is too long.
+    """
+    path = target.split(b"?", 1)[0].split(b"#", 1)[0]
+    if not path.startswith(b"/"):
+        _, scheme, rest = path.partition(b"://")
+        path = b"/" + rest.partition(b"/")[2] if scheme else path
+    first, *segments = [part for part in path.split(b"/") if part] or [b""]
+    if first.lower() != b"ocpp":
+        return None
+    return [_decoded(segment) for segment in segments]
+
+
+def _decoded(segment: bytes) -> str:
+    text = unquote_to_bytes(segment).decode()
+    if len(text) > _MAX_ID or not text.isprintable():
+        raise ValueError("unprintable or too long")
+    return text
+
+
+def tokens(header: str) -> list[str]:
+    """The elements of a comma-separated header, without empty ones."""
+    return [token for part in header.split(",") if (token := part.strip())]
+
+
+def choose_subprotocol(offered: list[str], versions: tuple[str, ...]) -> tuple[str, str] | None:
+    """The first of our versions that the station offers.
+
+    Args:
+        offered: subprotocol names as sent; compared without case.
+        versions: in our order of preference.
+    Returns:
+        (version, the name as the station wrote it), or None.
+    """
+    names = {name.lower(): name for name in offered}
+    for version in versions:
+        name = names.get(f"ocpp{version}")
+        if name is not None:
+            return version, name
+    return None
+
+
+def basic_password(authorization: str, station_ids: tuple[str, ...]) -> bytes | None:
+    """The password of an `Authorization: Basic` header that names this station.
+
+    Args:
+        authorization: the header, undecodable bytes as surrogates.
+        station_ids: the spellings that may stand as user name; compared without case (OCPP 2.0.1 A00.FR.204).
+    Returns:
+        The bytes behind the user name's colon (they may hold colons and any byte); None where the scheme or the user
+        name is another.
+    Raises:
+        ValueError: the header is no base64 or has no colon.
+    """
+    scheme, _, encoded = authorization.strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    encoded = encoded.strip()
+    try:
+        raw = b64decode(encoded.encode("ascii") + b"=" * (-len(encoded) % 4), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise ValueError("no base64") from None
+    if b":" not in raw:
+        raise ValueError("no colon")
+    for station_id in station_ids:
+        # An id with a colon in it is ambiguous for RFC 7617; we know the id, so it is not for us.
+        name = station_id.encode()
+        if raw[len(name) : len(name) + 1] != b":":
+            continue
+        given = raw[: len(name)]
+        if given == name or given.decode("utf-8", "replace").casefold() == station_id.casefold():
+            return raw[len(name) + 1 :]
+    return None
+
+
+def repair_upgrade(headers: CIMultiDict[str]) -> bool:
+    """Whether the request wants a WebSocket, with the headers brought to the one form picows takes.
+
+    `Connection: keep-alive, Upgrade` is valid; a missing Connection header and other spellings of Upgrade are not, but
+    stations send them and nothing else can be meant.
+    """
+    if "websocket" not in (token.lower() for token in tokens(",".join(headers.getall("Upgrade", [])))):
+        return False
+    connection = [token.lower() for token in tokens(",".join(headers.getall("Connection", [])))]
+    if connection and "upgrade" not in connection and connection != ["keep-alive"]:
+        return False
+    headers["Upgrade"] = "websocket"
+    headers["Connection"] = "upgrade"
+    return True
+
+
+def valid_key(key: str) -> bool:
+    """Whether a `Sec-WebSocket-Key` is 16 bytes in base64 (RFC 6455, 4.2.1)."""
+    try:
+        return len(b64decode(key.encode("ascii"), validate=True)) == 16
+    except (binascii.Error, UnicodeEncodeError):
+        return False
+
+
+class Opening(Struct, frozen=True):
+    """An opening request and where it came from.
+
+    Args:
+        target: of the request line.
+        headers: undecodable bytes as surrogates; brought into the form picows takes.
+        address: of the peer.
+        now: seconds of a monotonic clock.
+        tls: whether it came in by a TLS listener.
+        certified: whether the peer's certificate is the station's; None where nothing checks that.
+    """
+
+    target: bytes
+    headers: CIMultiDict[str]
+    address: str
+    now: float
+    tls: bool = False
+    certified: Callable[[StationCredentials], bool] | None = None
+
+
+class Door:
+    """Judges opening requests.
+
+    Args:
+        gateway: knows the stations.
+        versions: OCPP versions in our order of preference.
+        assumed_version: for stations that offer no subprotocol; None closes them.
+        compression: whether permessage-deflate is negotiated.
+        attempts: failed handshakes per address.
+        passwords: wrong passwords per address and station.
+    """
+
+    __slots__ = ("_assumed_version", "_attempts", "_compression", "_gateway", "_passwords", "_versions")
+
+    def __init__(
+        self,
+        gateway: StationGateway,
+        *,
+        versions: tuple[str, ...],
+        assumed_version: str | None,
+        compression: bool,
+        attempts: Throttle,
+        passwords: Throttle,
+    ) -> None:
+        self._gateway = gateway
+        self._versions = versions
+        self._assumed_version = assumed_version
+        self._compression = compression
+        self._attempts = attempts
+        self._passwords = passwords
+
+    def judge(self, opening: Opening) -> Judgement:
+        """What to answer. Failed attempts count against the address; successful ones are never refused for it."""
+        headers = opening.headers
+        try:
+            segments = path_segments(opening.target)
+        except ValueError:
+            return self._failed(opening, refusal(Verdict.MALFORMED, 400, "The path holds no charging station identity.\n"))
+        if not segments:
+            return self._failed(opening, refusal(Verdict.NOT_FOUND, 404, PLAIN_TEXT))
+        if not repair_upgrade(headers):
+            # RFC 9110, 15.5.22: a 426 names the protocol to upgrade to.
+            return refusal(Verdict.NOT_WEBSOCKET, 426, PLAIN_TEXT, ("Upgrade", "websocket"))
+        if headers.get("Sec-WebSocket-Version") not in _WEBSOCKET_VERSIONS:
+            # RFC 6455, 4.2.2: a version we do not speak is answered with those we do.
+            text = "WebSocket version 13 is spoken here.\n"
+            return refusal(Verdict.UNSUPPORTED_WEBSOCKET, 426, text, ("Sec-WebSocket-Version", "13"))
+        if not valid_key(headers.get("Sec-WebSocket-Key", "")):
+            text = "Sec-WebSocket-Key is not 16 bytes in base64.\n"
+            return self._failed(opening, refusal(Verdict.MALFORMED, 400, text))
+
+        credentials = self._find(segments)
+        if credentials is None:
+            # OCPP-J 1.6, 4.1.3 and OCPP 2.0.1 part 4, 3.2: an identity we do not know gets a 404.
+            judgement = self._failed(
+                opening, refusal(Verdict.UNKNOWN_STATION, 404, "No charging station is registered under this identity.\n")
+            )
+            if judgement.verdict is Verdict.UNKNOWN_STATION:
+                tenant_slug = segments[0] if len(segments) > 1 else None
+                self._gateway.unknown_station(tenant_slug, "/".join(segments[1:] or segments), opening.address)
+            return judgement
+
+        refused = self._authenticate(opening, credentials, segments[-1])
+        return refused if refused is not None else self._admit(headers, credentials)
+
+    def _find(self, segments: list[str]) -> StationCredentials | None:
+        # The first of several segments is a tenant only if one has that slug; else the slashes belong to the id.
+        if len(segments) > 1:
+            credentials = self._gateway.find(segments[0], "/".join(segments[1:]))
+            if credentials is not None:
+                return credentials
+        return self._gateway.find(None, "/".join(segments))
+
+    def _authenticate(self, opening: Opening, credentials: StationCredentials, written: str) -> Judgement | None:
+        """The refusal of a station that did not prove to be the one it says it is, or None."""
+        profile = credentials.security_profile
+        # OCPP 2.0.1 A00.FR.002: another profile than ours ends the connection. A 401 would invite a station to send
+        # its TLS password in the clear, so it is a 403.
+        if opening.tls != (profile >= 2):
+            text = "This charging station's security profile needs {} TLS.\n".format("no" if opening.tls else "")
+            return self._failed(opening, refusal(Verdict.WRONG_PROFILE, 403, text.replace("  ", " ")))
+        if profile == 3:
+            if opening.certified is None or not opening.certified(credentials):
+                text = "The client certificate is not this charging station's.\n"
+                return self._failed(opening, refusal(Verdict.WRONG_PASSWORD, 403, text))
+            return None
+        if profile == 0:
+            return None
+
+        authorization = opening.headers.get("Authorization")
+        if authorization is None:
+            return self._failed(opening, _unauthorized(Verdict.NO_CREDENTIALS))
+        guessed = (opening.address, credentials.key)
+        if not self._passwords.left(guessed, opening.now):
+            return _throttled()
+        try:
+            password = basic_password(authorization, (credentials.station_id, written))
+        except ValueError:
+            text = "The Authorization header is no valid Basic authentication.\n"
+            return self._failed(opening, refusal(Verdict.MALFORMED, 400, text))
+        if password is None or not self._gateway.verify_password(credentials, password):
+            self._passwords.take(guessed, opening.now)
+            return self._failed(opening, _unauthorized(Verdict.WRONG_PASSWORD))
+        return None
+
+    def _admit(self, headers: CIMultiDict[str], credentials: StationCredentials) -> Judgement:
+        offered = tokens(",".join(headers.getall("Sec-WebSocket-Protocol", [])))
+        chosen = choose_subprotocol(offered, self._versions)
+        answer: list[tuple[str, str]] = []
+        if chosen is not None:
+            version = chosen[0]
+            answer.append(("Sec-WebSocket-Protocol", chosen[1]))
+        elif not offered and self._assumed_version is not None:
+            version = self._assumed_version
+        else:
+            # OCPP 2.0.1 part 4, 3.2: finish the handshake without a subprotocol, then close at once.
+            return Judgement(Verdict.NO_SUBPROTOCOL, 101, credentials)
+        extensions = ",".join(headers.getall("Sec-WebSocket-Extensions", [])) if self._compression else ""
+        deflated = negotiate(extensions) if extensions else None
+        if deflated is not None:
+            answer.append(("Sec-WebSocket-Extensions", deflated))
+        return Judgement(Verdict.ACCEPTED, 101, credentials, version, deflated is not None, tuple(answer))
+
+    def _failed(self, opening: Opening, judgement: Judgement) -> Judgement:
+        return judgement if self._attempts.take(opening.address, opening.now) else _throttled()
+
+
+def _unauthorized(verdict: Verdict) -> Judgement:
+    # RFC 9110, 11.6.1: a 401 names the scheme.
+    challenge = ("WWW-Authenticate", 'Basic realm="OCPP", charset="UTF-8"')
+    return refusal(verdict, 401, "User name or password is wrong.\n", challenge)
+
+
+def _throttled() -> Judgement:
+    return refusal(Verdict.THROTTLED, 429, "Too many failed attempts from this address.\n", ("Retry-After", "30"))
