@@ -1,64 +1,79 @@
-"""What the OCPP door counts. The numbers are shown by whoever is passed in; here they are only handed over.
+"""What the OCPP door counts.
 
-Observers of calls are fetched once per action and outcome and then called directly, so an observer should cost well
-under a microsecond.
+Cells are fetched once per kind and then raised in place, so that a message pays a dictionary look-up and a bisection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
-Observer = Callable[[float], None]
-"""Takes the seconds from a CALL to its answer."""
+from chargeplane.kernel.measures import Buckets, Measures
 
 
-class OcppMetrics(Protocol):
-    """Counters of the OCPP door."""
+class OcppMeasures:
+    """The door's measures.
 
-    def opened(self, version: str) -> None:
-        """A station's socket was opened with this OCPP version."""
+    Args:
+        measures: those of the process.
+        sockets: gives the open sockets per OCPP version, when asked.
+        lag: gives the seconds by which the event loop is late, when asked.
+    """
 
-    def closed(self, version: str, code: int) -> None:
-        """A station's socket is gone; `code` as in RFC 6455, 7.4.1, 1006 where there was no close frame."""
+    __slots__ = ("_calls", "_closed", "_frames", "_handshakes", "_repairs", "slowed", "unreadable")
 
-    def handshake(self, verdict: str) -> None:
+    def __init__(self, measures: Measures, sockets: Callable[[], dict[str, float]], lag: Callable[[], float]) -> None:
+        measures.gauge("chargeplane_ocpp_connections", "Open sockets of charging stations.", sockets, "version")
+        measures.gauge("chargeplane_loop_lag_seconds", "How late the event loop was of late.", lag)
+        self._handshakes = measures.counter(
+            "chargeplane_ocpp_handshakes", "Opening requests of charging stations, by how they ended.", ("outcome",)
+        )
+        self._closed = measures.counter(
+            "chargeplane_ocpp_disconnects", "Sockets that ended, by close code (RFC 6455, 7.4.1).", ("code",)
+        )
+        self._calls = measures.histogram(
+            "chargeplane_ocpp_call_seconds",
+            "From a CALL to its answer; direction `in` is from a station.",
+            ("version", "direction", "action", "outcome"),
+        )
+        self._repairs = measures.counter(
+            "chargeplane_ocpp_repairs", "Messages taken after a repair, by rule.", ("rule",)
+        )
+        self._frames = measures.counter(
+            "chargeplane_ocpp_unreadable_frames", "Messages that were no OCPP-J message, or an answer to nothing.", ()
+        )
+        self.unreadable = self._frames.cell()
+        self.slowed = measures.counter(
+            "chargeplane_ocpp_slowed", "How often a socket was read later because of its backlog or a full loop.", ()
+        ).cell()
+
+    def calls(self, version: str, from_station: bool) -> CallBuckets:
+        """The latency buckets of one version and direction, made as they are needed."""
+        return CallBuckets(self._calls.cell, version, "in" if from_station else "out")
+
+    def handshake(self, outcome: str) -> None:
         """A handshake ended."""
+        self._handshakes.cell(outcome)[0] += 1
 
-    def call_observer(self, version: str, from_station: bool, action: str, outcome: str) -> Observer:
-        """The observer of finished calls of one kind.
+    def closed(self, code: int) -> None:
+        """A socket ended; 1006 where there was no close frame."""
+        self._closed.cell(str(code))[0] += 1
 
-        Args:
-            action: a known action; `unknown` stands for all others.
-            outcome: as in the message log: callresult, callerror, timeout, disconnected.
-        """
-
-    def unreadable(self, version: str) -> None:
-        """A frame was no OCPP-J message, or an answer to nothing we asked."""
+    def repaired(self, rule: str) -> None:
+        """A repair rule was applied."""
+        self._repairs.cell(rule)[0] += 1
 
 
-class _NoMetrics:
-    """Counts nothing."""
+class CallBuckets(dict[tuple[str, str], Buckets]):
+    """Latency buckets by (action, outcome)."""
 
-    def opened(self, version: str) -> None:
-        pass
+    __slots__ = ("_cell", "_direction", "_version")
 
-    def closed(self, version: str, code: int) -> None:
-        pass
+    def __init__(self, cell: Callable[..., Buckets], version: str, direction: str) -> None:
+        super().__init__()
+        self._cell = cell
+        self._version = version
+        self._direction = direction
 
-    def handshake(self, verdict: str) -> None:
-        pass
-
-    def call_observer(self, version: str, from_station: bool, action: str, outcome: str) -> Observer:
-        return _observe_nothing
-
-    def unreadable(self, version: str) -> None:
-        pass
-
-
-def _observe_nothing(seconds: float) -> None:
-    pass
-
-
-NO_METRICS: OcppMetrics = _NoMetrics()
-"""For tests and tools."""
+    def __missing__(self, key: tuple[str, str]) -> Buckets:
+        buckets = self[key] = self._cell(self._version, self._direction, key[0], key[1])
+        return buckets

@@ -48,6 +48,9 @@ class Surroundings(Protocol):
     def give_way(self, socket: StationSocket) -> None:
         """Calls `socket.turn_again()` when the loop has been round once."""
 
+    def opened(self, socket: StationSocket) -> None:
+        """The socket can send and receive."""
+
     def gone(self, socket: StationSocket) -> None:
         """The socket is disconnected."""
 
@@ -188,6 +191,7 @@ class StationSocket(WSListener):
         config = self.around.config
         if config.ping_interval_s > 0:
             self.around.wheel.add(self, self.heard_at + config.ping_interval_s)
+        self.around.opened(self)
         self.on_open()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
