@@ -42,7 +42,7 @@ def test_offer_with_a_wrong_parameter_is_declined(offer: str) -> None:
     assert negotiate(offer) is None
 
 
-@pytest.mark.parametrize("message", [b"", b"{}", b"[2,\"1\",\"Heartbeat\",{}]" * 400, bytes(range(256)) * 40])
+@pytest.mark.parametrize("message", [b"", b"{}", b'[2,"1","Heartbeat",{}]' * 400, bytes(range(256)) * 40])
 def test_what_is_deflated_inflates_to_the_same(message: bytes) -> None:
     assert inflate(deflate(message), len(message)) == message
 

@@ -39,7 +39,9 @@ def test_path_elsewhere_is_none_of_ours(target: bytes) -> None:
     assert path_segments(target) is None
 
 
-@pytest.mark.parametrize("target", [b"/ocpp/%00", b"/ocpp/a%0Ab", b"/ocpp/%FF", b"/ocpp/" + b"a" * 256, b"/ocpp/%ED%A0%80"])
+@pytest.mark.parametrize(
+    "target", [b"/ocpp/%00", b"/ocpp/a%0Ab", b"/ocpp/%FF", b"/ocpp/" + b"a" * 256, b"/ocpp/%ED%A0%80"]
+)
 def test_segment_that_is_no_identity_is_malformed(target: bytes) -> None:
     with pytest.raises(ValueError, match=""):
         path_segments(target)
@@ -115,7 +117,9 @@ def test_every_wish_for_a_websocket_is_brought_to_one_form(headers: dict[str, st
     assert given.getall("Connection") == ["upgrade"]
 
 
-@pytest.mark.parametrize("headers", [{}, {"Connection": "Upgrade"}, {"Upgrade": "h2c"}, {"Upgrade": "websocket", "Connection": "close"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"Connection": "Upgrade"}, {"Upgrade": "h2c"}, {"Upgrade": "websocket", "Connection": "close"}]
+)
 def test_request_without_the_wish_is_plain_http(headers: dict[str, str]) -> None:
     assert not repair_upgrade(CIMultiDict(headers))
 

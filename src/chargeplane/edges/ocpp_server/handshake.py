@@ -243,7 +243,9 @@ class Door:
         try:
             segments = path_segments(opening.target)
         except ValueError:
-            return self._failed(opening, refusal(Verdict.MALFORMED, 400, "The path holds no charging station identity.\n"))
+            return self._failed(
+                opening, refusal(Verdict.MALFORMED, 400, "The path holds no charging station identity.\n")
+            )
         if not segments:
             return self._failed(opening, refusal(Verdict.NOT_FOUND, 404, PLAIN_TEXT))
         if not repair_upgrade(headers):
@@ -261,7 +263,8 @@ class Door:
         if credentials is None:
             # OCPP-J 1.6, 4.1.3 and OCPP 2.0.1 part 4, 3.2: an identity we do not know gets a 404.
             judgement = self._failed(
-                opening, refusal(Verdict.UNKNOWN_STATION, 404, "No charging station is registered under this identity.\n")
+                opening,
+                refusal(Verdict.UNKNOWN_STATION, 404, "No charging station is registered under this identity.\n"),
             )
             if judgement.verdict is Verdict.UNKNOWN_STATION:
                 tenant_slug = segments[0] if len(segments) > 1 else None

@@ -146,9 +146,8 @@ class OcppServer:
                 await asyncio.wait_for(self._all_gone.wait(), grace_s)
         for session in tuple(self._sessions):
             session.cut()
-        while self._sessions:
-            # Losing a connection takes the loop a turn or two, never long: nothing is waited for but our own call-backs.
-            await asyncio.sleep(0)
+        if self._sessions:
+            await self._all_gone.wait()
         self.wheel.stop()
 
     # What its sockets call

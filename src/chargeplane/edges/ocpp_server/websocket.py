@@ -377,7 +377,9 @@ class StationSocket(WSListener):
             return self._close_due
         due = self.on_visit(now)
         if self._paused:
-            if self._paused & _RATE and (not wheel.loaded or self._tokens + (now - self._tokens_at) * config.rate_limit_per_s >= 0):
+            if self._paused & _RATE and (
+                not wheel.loaded or self._tokens + (now - self._tokens_at) * config.rate_limit_per_s >= 0
+            ):
                 self.unpause(_RATE)
             if self._paused & int(Pause.BACKLOG) and not self.backlogged():
                 self.unpause(int(Pause.BACKLOG))
