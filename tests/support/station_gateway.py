@@ -48,6 +48,7 @@ class Actor:
         self.key = key
         self.link: StationLink | None = None
         self.messages: list[Received] = []
+        self.repairs: list[str] = []
         self._waiting: deque[tuple[Received, AnswerCallback]] = deque()
 
     @property
@@ -56,12 +57,16 @@ class Actor:
 
     def receive(self, received: Received, answer: AnswerCallback) -> None:
         self.messages.append(received)
+        self.gateway.notify()
         if isinstance(received.message, Heartbeat):
             answer(HeartbeatAnswer(now=NOW))
             return
         self._waiting.append((received, answer))
         if not self.gateway.held and len(self._waiting) == 1:
             asyncio.get_running_loop().call_soon(self.commit)
+
+    def repaired(self, rules: tuple[str, ...]) -> None:
+        self.repairs.extend(rules)
 
     def commit(self) -> None:
         while self._waiting and not self.gateway.held:
@@ -126,7 +131,7 @@ class MemoryGateway:
         older, actor.link = actor.link, link
         if older is not None:
             older.close(CloseReason.DISPLACED)
-        self._notify()
+        self.notify()
         return actor
 
     def disconnected(self, credentials: StationCredentials, link: StationLink) -> None:
@@ -134,7 +139,7 @@ class MemoryGateway:
         self.gone.append(link)
         if actor.link is link:
             actor.link = None
-        self._notify()
+        self.notify()
 
     def decide(self, key: StationKey, message: StationMessage) -> StationAnswer:
         info = IdTokenInfo(status=AuthorizationStatus.ACCEPTED)
@@ -167,7 +172,12 @@ class MemoryGateway:
         async with self._changed:
             await asyncio.wait_for(self._changed.wait_for(condition), 10)
 
-    def _notify(self) -> None:
+    async def heard(self, count: int) -> None:
+        """Waits until the actors have taken so many messages."""
+        await self.until(lambda: sum(len(actor.messages) for actor in self.actors.values()) >= count)
+
+    def notify(self) -> None:
+        """Something changed that a test may wait for."""
         async def tell() -> None:
             async with self._changed:
                 self._changed.notify_all()

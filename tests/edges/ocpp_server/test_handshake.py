@@ -43,7 +43,7 @@ def test_path_elsewhere_is_none_of_ours(target: bytes) -> None:
     "target", [b"/ocpp/%00", b"/ocpp/a%0Ab", b"/ocpp/%FF", b"/ocpp/" + b"a" * 256, b"/ocpp/%ED%A0%80"]
 )
 def test_segment_that_is_no_identity_is_malformed(target: bytes) -> None:
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):
         path_segments(target)
 
 
@@ -96,7 +96,7 @@ def test_other_scheme_has_no_password() -> None:
 
 @pytest.mark.parametrize("header", ["Basic %%%", "Basic \udcff", "Basic " + b64encode(b"nocolon").decode()])
 def test_broken_basic_header_is_malformed(header: str) -> None:
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError):
         basic_password(header, ("CS1",))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import time
 from collections import Counter
@@ -92,7 +93,7 @@ class OcppServer:
             passwords=Throttle(config.failed_passwords_burst, config.failed_passwords_per_s),
         )
         self._opening: set[StationProtocol] = set()
-        self._sessions: set[StationSocket] = set()
+        self._sessions: set[Session] = set()
         self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = False
@@ -110,13 +111,13 @@ class OcppServer:
         try:
             for listener in self.config.listeners:
                 server = await loop.create_server(
-                    lambda listener=listener: StationProtocol(self, listener),
+                    functools.partial(StationProtocol, self, listener),
                     host=listener.host,
                     port=listener.port,
                     ssl=listener.ssl_context,
                     reuse_port=self.config.reuse_port,
                     backlog=self.config.backlog,
-                    **({"ssl_handshake_timeout": self.config.handshake_timeout_s} if listener.tls else {}),
+                    ssl_handshake_timeout=self.config.handshake_timeout_s if listener.tls else None,
                 )
                 self._servers.append(server)
                 for listening in server.sockets:
@@ -226,20 +227,20 @@ class OcppServer:
         session = Session(self, credentials, self.voices[version], protocol.address, judgement.deflated)
         return WSUpgradeResponseWithListener(response, session)
 
-    def opened(self, socket: StationSocket) -> None:
+    def opened(self, session: Session) -> None:
         """A session stands."""
-        self._sessions.add(socket)
+        self._sessions.add(session)
 
     def give_way(self, socket: StationSocket) -> None:
         """Lets the loop go round once."""
         if self._loop is not None:
             self._loop.call_soon(socket.turn_again)
 
-    def gone(self, socket: StationSocket) -> None:
+    def gone(self, session: Session) -> None:
         """A session is disconnected."""
-        self._sessions.discard(socket)
+        self._sessions.discard(session)
         if self._stopping and not self._sessions:
             self._all_gone.set()
 
     def _sockets_by_version(self) -> dict[str, float]:
-        return dict(Counter(session.version for session in self._sessions))
+        return dict(Counter(session.ocpp_version for session in self._sessions))

@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -145,11 +145,17 @@ class Voice:
         }
 
 
-class Server(Surroundings):
+class Server(Surroundings, Protocol):
     """What a session needs of the server around it."""
 
     gateway: StationGateway
     message_log: MessageLog
+
+    def opened(self, session: Session) -> None:
+        """The session can send and receive."""
+
+    def gone(self, session: Session) -> None:
+        """The session is disconnected."""
 
 
 class Pending:
@@ -356,6 +362,7 @@ class Session(StationSocket):
 
     def on_open(self) -> None:
         """The handshake is done: the station's actor learns of this socket, and displaces an older one."""
+        self._server.opened(self)
         try:
             self._actor = self._server.gateway.connected(self._credentials, self)
         except Exception:
@@ -366,6 +373,7 @@ class Session(StationSocket):
 
     def on_gone(self) -> None:
         """The socket ended: our calls end with it, the actor is told."""
+        self._server.gone(self)
         for event in self.connection.closed():
             self._end_call(event, CallOutcomeKind.DISCONNECTED)
         code, reason = 1006, ""

@@ -48,12 +48,6 @@ class Surroundings(Protocol):
     def give_way(self, socket: StationSocket) -> None:
         """Calls `socket.turn_again()` when the loop has been round once."""
 
-    def opened(self, socket: StationSocket) -> None:
-        """The socket can send and receive."""
-
-    def gone(self, socket: StationSocket) -> None:
-        """The socket is disconnected."""
-
 
 class _Assembly:
     """A message whose last frame has not come yet."""
@@ -177,7 +171,7 @@ class StationSocket(WSListener):
         if self._paused and self.transport is not None:
             # The station's own close frame must be seen.
             self._paused = 0
-            self.transport.underlying_transport.resume_reading()  # type: ignore[attr-defined]
+            self.transport.underlying_transport.resume_reading()
         self.around.wheel.add(self, self._close_due)
 
     # What picows calls
@@ -191,7 +185,6 @@ class StationSocket(WSListener):
         config = self.around.config
         if config.ping_interval_s > 0:
             self.around.wheel.add(self, self.heard_at + config.ping_interval_s)
-        self.around.opened(self)
         self.on_open()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
@@ -226,7 +219,6 @@ class StationSocket(WSListener):
         self._held = None
         self._assembly = None
         self.on_gone()
-        self.around.gone(self)
         self.transport = None
 
     def pause_writing(self) -> None:
@@ -337,7 +329,7 @@ class StationSocket(WSListener):
         if self._close_due or self.transport is None:
             return
         if not self._paused:
-            self.transport.underlying_transport.pause_reading()  # type: ignore[attr-defined]
+            self.transport.underlying_transport.pause_reading()
         self._paused |= why
         if why != _TURN:
             self.around.wheel.add(self, 0.0)
@@ -354,7 +346,7 @@ class StationSocket(WSListener):
             if self._paused or self._close_due:
                 return
         self._held = None
-        transport.underlying_transport.resume_reading()  # type: ignore[attr-defined]
+        transport.underlying_transport.resume_reading()
 
     def turn_again(self) -> None:
         """The loop has been round once."""
