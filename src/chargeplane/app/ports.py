@@ -49,6 +49,7 @@ class CloseReason(enum.Enum):
     CREDENTIALS_CHANGED = "the station's credentials changed"
     REJECTED = "the station's registration was refused"
     FENCED = "another node owns the station"
+    UNSTORABLE = "a message of the station can be neither stored nor quarantined"
     SHUTDOWN = "the server is stopping"
 
 
@@ -67,6 +68,7 @@ class StationCredentials(Struct, frozen=True):
     registration: Registration
     password_salt: bytes | None = None
     password_hash: bytes | None = None
+    password_key_id: str | None = None
 
 
 class StationLink(Protocol):
@@ -103,6 +105,9 @@ class StationActor(Protocol):
 
     def receive(self, received: Received, answer: AnswerCallback) -> None:
         """Takes a message in its turn; `answer` is called after what it acknowledges is committed."""
+
+    def repaired(self, rules: tuple[str, ...]) -> None:
+        """Counts repair rules that a message needed; written with the next sweep, shown to the operator."""
 
     @property
     def backlog(self) -> int:
