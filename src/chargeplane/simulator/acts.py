@@ -1,0 +1,216 @@
+"""What a station does when the CSMS asks, in words free of any OCPP version; the dialects translate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from chargeplane.simulator.car import MAINS_V
+from chargeplane.simulator.dialect import Draft
+from chargeplane.simulator.evse import Evse, StopReason
+from chargeplane.simulator.faults import Fault
+from chargeplane.simulator.profiles import Profile, Purpose
+from chargeplane.simulator.settings import LOCAL_LIST_ENABLED
+
+if TYPE_CHECKING:
+    from chargeplane.simulator.station import VirtualStation
+
+
+def find_evse(station: VirtualStation, evse_id: int) -> Evse | None:
+    """The EVSE with this id."""
+    return station.evses[evse_id - 1] if 1 <= evse_id <= len(station.evses) else None
+
+
+def evses_of(station: VirtualStation, evse_id: int) -> list[Evse]:
+    """All EVSEs for 0, else the one; empty where there is none."""
+    if evse_id == 0:
+        return station.evses
+    evse = find_evse(station, evse_id)
+    return [] if evse is None else [evse]
+
+
+def any_busy(evses: Sequence[Evse]) -> bool:
+    """Whether a transaction goes on at any of them."""
+    return any(evse.busy for evse in evses)
+
+
+def stop_if_busy(evse: Evse, reason: StopReason) -> None:
+    """Ends the transaction of an EVSE, if there is one."""
+    if evse.session is not None and evse.busy:
+        evse.session.request_stop(reason)
+
+
+def evse_for_remote_start(station: VirtualStation, evse_id: int | None, id_token: str) -> Evse | None:
+    """Where a transaction that is asked for can begin: the EVSE named, else a free one, one with a car first."""
+    if station.has(Fault.REJECTS_ALL) or not station.accepted:
+        return None
+    evses = station.evses if not evse_id else evses_of(station, evse_id)
+    free = [evse for evse in evses if evse.free and evse.takes(id_token)]
+    return min(free, key=lambda evse: evse.car is None) if free else None
+
+
+def change_availability(
+    station: VirtualStation, evses: Sequence[Evse], operative: bool, *, whole_station: bool
+) -> None:
+    """Takes EVSEs in or out of service; those that charge follow when they are done."""
+    if whole_station:
+        station.operative = operative
+    for evse in evses:
+        if evse.busy and not operative:
+            evse.operative_later = operative
+        else:
+            evse.operative, evse.operative_later = operative, None
+        station.tell_status(evse)
+
+
+def send_all(station: VirtualStation, drafts: Sequence[Draft], *, first: bool = False) -> None:
+    """Sends messages one after the other."""
+    for draft in drafts:
+        station.send(draft, first=first)
+
+
+def tell_all(station: VirtualStation) -> None:
+    """Tells the statuses that changed."""
+    for evse in station.evses:
+        station.tell_status(evse)
+
+
+def trigger_meter_values(station: VirtualStation, evses: Sequence[Evse]) -> None:
+    """Sends meter values of EVSEs."""
+    for evse in evses:
+        station.report(evse)
+
+
+def play(station: VirtualStation, drafts: Sequence[Draft]) -> None:
+    """Sends messages with the station's step between them."""
+    for number, draft in enumerate(drafts, 1):
+        station.timers.after(number * station.options.step_s, lambda draft=draft: station.send(draft))
+
+
+def update_firmware(station: VirtualStation, drafts: Sequence[Draft], last: Draft, location: str) -> None:
+    """Downloads, installs, restarts and reports in the end; the version becomes the file's name."""
+    play(station, drafts)
+    name = location.rstrip("/").rsplit("/", 1)[-1][:50] or station.options.model.firmware
+
+    def install() -> None:
+        station.options = replace(station.options, model=replace(station.options.model, firmware=name))
+        station.after_boot = last
+        station.reboot("FirmwareUpdate", stop=StopReason.SOFT_RESET)
+
+    station.timers.after((len(drafts) + 1) * station.options.step_s, install)
+
+
+def reset_evse(station: VirtualStation, evse: Evse) -> None:
+    """Restarts one EVSE: its transaction ends, it is gone for a moment and comes back."""
+    stop_if_busy(evse, StopReason.HARD_RESET)
+    evse.operative = False
+    station.tell_status(evse)
+
+    def back() -> None:
+        evse.operative = True
+        station.tell_status(evse)
+
+    station.timers.after(station.options.reboot_s, back)
+
+
+def reserve(
+    station: VirtualStation, evse_id: int, reservation_id: int, id_token: str, until: datetime | None
+) -> str:
+    """Reserves an EVSE (0: any); returns the status word, the same in all versions. The same id replaces
+    (OCPP 1.6, 5.13; OCPP 2.0.1 H01.FR.02)."""
+    if station.has(Fault.REJECTS_ALL):
+        return "Rejected"
+    cancel_reservation(station, reservation_id)
+    evses = evses_of(station, evse_id)
+    if not evses:
+        return "Rejected"
+    for evse in evses:
+        if evse.free and evse.car is None and evse.reservation_id is None:
+            evse.reservation_id = reservation_id
+            evse.reservation_token = id_token.casefold()
+            evse.reservation_until = until
+            if until is not None:
+                left = (until - station.clock.now()).total_seconds()
+                station.timers.after(left, lambda: expire_reservation(station, evse, reservation_id))
+            return "Accepted"
+    if all(evse.faulted for evse in evses):
+        return "Faulted"
+    if not any(evse.operative for evse in evses):
+        return "Unavailable"
+    return "Occupied"
+
+
+def expire_reservation(station: VirtualStation, evse: Evse, reservation_id: int) -> None:
+    """A reservation's time is over."""
+    if evse.reservation_id == reservation_id:
+        evse.forget_reservation()
+        station.tell_status(evse)
+        draft = station.dialect.reservation_expired(station, reservation_id)
+        if draft is not None:
+            station.send(draft)
+
+
+def cancel_reservation(station: VirtualStation, reservation_id: int) -> bool:
+    """Forgets a reservation; whether there was one."""
+    for evse in station.evses:
+        if evse.reservation_id == reservation_id:
+            evse.forget_reservation()
+            return True
+    return False
+
+
+def update_local_list(
+    station: VirtualStation, version: int, entries: Sequence[tuple[str, str | None]], *, full: bool
+) -> str:
+    """Takes a local list; returns the status word, the same in all versions.
+
+    Args:
+        entries: (id token, status); status None removes the token (differential).
+    """
+    if not station.settings.is_on(LOCAL_LIST_ENABLED) or station.has(Fault.REJECTS_ALL):
+        return "Failed"
+    if not full and version <= station.local_list_version:
+        return "VersionMismatch"
+    known = {} if full else dict(station.local_list or {})
+    for token, status in entries:
+        if status is None:
+            known.pop(token.casefold(), None)
+        else:
+            known[token.casefold()] = status
+    station.local_list = known or None
+    station.local_list_version = version
+    return "Accepted"
+
+
+def install_profile(station: VirtualStation, profile: Profile) -> bool:
+    """Takes a charging profile; whether it was accepted (a transaction profile needs its transaction)."""
+    if not profile.periods or (profile.evse_id and find_evse(station, profile.evse_id) is None):
+        return False
+    if profile.purpose is Purpose.STATION_MAX and profile.evse_id:
+        return False
+    if profile.purpose is Purpose.TX:
+        evse = find_evse(station, profile.evse_id)
+        if evse is None or not evse.busy:
+            return False
+        wanted = profile.transaction_id
+        if wanted is not None and (evse.session is None or evse.session.transaction_id != wanted):
+            return False
+    station.profiles.put(profile)
+    return True
+
+
+def composite(
+    station: VirtualStation, evse: Evse, duration_s: int, *, in_amperes: bool
+) -> tuple[datetime, list[tuple[int, Decimal]]]:
+    """The composite schedule: its start, and (second, limit in W or A per phase)."""
+    now = station.clock.now()
+    phases = evse.meter.model.phases
+    started = evse.session.started_at if evse.session is not None and evse.busy else None
+    periods = station.profiles.composite(evse.id, phases, evse.meter.model.power_w, now, started, duration_s)
+    if not in_amperes:
+        return now, [(second, Decimal(limit)) for second, limit in periods]
+    return now, [(second, Decimal(limit * 10 // (phases * MAINS_V)).scaleb(-1)) for second, limit in periods]

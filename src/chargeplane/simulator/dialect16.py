@@ -1,0 +1,553 @@
+"""A virtual station that speaks OCPP 1.6 with its security extension. Connector n is EVSE n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, json
+
+from chargeplane.kernel.time import rfc3339
+from chargeplane.ocpp import v16
+from chargeplane.ocpp.timestamps import parse_timestamp
+from chargeplane.ocpp.versions import OcppVersion
+from chargeplane.simulator import acts
+from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
+from chargeplane.simulator.evse import Evse, Session, StopReason
+from chargeplane.simulator.faults import Fault
+from chargeplane.simulator.meter import Measured, Quantity
+from chargeplane.simulator.profiles import Anchor, Profile, Purpose
+from chargeplane.simulator.settings import PASSWORD, Access, ChangeResult, by_key
+
+if TYPE_CHECKING:
+    from chargeplane.simulator.station import VirtualStation
+
+_MEASURANDS: Final = {quantity: v16.Measurand(quantity.value) for quantity in Quantity}
+_PHASES: Final = {phase.value: phase for phase in v16.Phase}
+_UNITS: Final = {unit.value: unit for unit in v16.UnitOfMeasure}  # 1.6 has none for Hz
+
+_REASONS: Final = {
+    StopReason.LOCAL: v16.Reason.LOCAL,
+    StopReason.REMOTE: v16.Reason.REMOTE,
+    StopReason.EV_DISCONNECTED: v16.Reason.EV_DISCONNECTED,
+    StopReason.POWER_LOSS: v16.Reason.POWER_LOSS,
+    StopReason.HARD_RESET: v16.Reason.HARD_RESET,
+    StopReason.SOFT_RESET: v16.Reason.SOFT_RESET,
+    StopReason.DEAUTHORIZED: v16.Reason.DE_AUTHORIZED,
+    StopReason.UNLOCK: v16.Reason.UNLOCK_COMMAND,
+    StopReason.EMERGENCY_STOP: v16.Reason.EMERGENCY_STOP,
+    StopReason.ENERGY_LIMIT: v16.Reason.LOCAL,
+}
+_CONTEXTS: Final = {
+    Moment.PERIODIC: v16.ReadingContext.SAMPLE_PERIODIC,
+    Moment.TRIGGERED: v16.ReadingContext.TRIGGER,
+    Moment.POWER_BACK: v16.ReadingContext.INTERRUPTION_END,
+}
+_CHANGES: Final = {
+    ChangeResult.ACCEPTED: v16.ConfigurationStatus.ACCEPTED,
+    ChangeResult.REJECTED: v16.ConfigurationStatus.REJECTED,
+    ChangeResult.READ_ONLY: v16.ConfigurationStatus.REJECTED,
+    ChangeResult.UNKNOWN: v16.ConfigurationStatus.NOT_SUPPORTED,
+    ChangeResult.UNKNOWN_COMPONENT: v16.ConfigurationStatus.NOT_SUPPORTED,
+    ChangeResult.NEEDS_REBOOT: v16.ConfigurationStatus.REBOOT_REQUIRED,
+}
+_PURPOSES: Final = {
+    v16.ChargingProfilePurposeType.CHARGE_POINT_MAX_PROFILE: Purpose.STATION_MAX,
+    v16.ChargingProfilePurposeType.TX_DEFAULT_PROFILE: Purpose.TX_DEFAULT,
+    v16.ChargingProfilePurposeType.TX_PROFILE: Purpose.TX,
+}
+_UNKNOWN_TRANSACTION: Final = -1  # OCPP 1.6 is silent on a stop whose start was never confirmed; most stations send -1
+
+_boot: Final = json.Decoder(v16.BootNotificationResponse)
+_heartbeat: Final = json.Decoder(v16.HeartbeatResponse)
+_authorize: Final = json.Decoder(v16.AuthorizeResponse)
+_start: Final = json.Decoder(v16.StartTransactionResponse)
+
+
+def _sampled(values: list[Measured], context: v16.ReadingContext) -> tuple[v16.SampledValue, ...]:
+    return tuple(
+        v16.SampledValue(
+            value=str(value.value),
+            context=context,
+            measurand=_MEASURANDS[value.quantity],
+            phase=_PHASES[value.phase] if value.phase is not None else None,
+            unit=_UNITS.get(value.unit),
+        )
+        for value in values
+    )
+
+
+def _transaction_id(session: Session) -> int:
+    return _UNKNOWN_TRANSACTION if session.transaction_id is None else int(session.transaction_id)
+
+
+def _profile(connector_id: int, profile: v16.ChargingProfile) -> Profile:
+    schedule = profile.charging_schedule
+    anchor = Anchor.ABSOLUTE
+    if profile.charging_profile_kind is v16.ChargingProfileKindType.RELATIVE:
+        anchor = Anchor.RELATIVE
+    elif profile.charging_profile_kind is v16.ChargingProfileKindType.RECURRING:
+        weekly = profile.recurrency_kind is v16.RecurrencyKindType.WEEKLY
+        anchor = Anchor.WEEKLY if weekly else Anchor.DAILY
+    return Profile(
+        id=profile.charging_profile_id,
+        evse_id=connector_id,
+        purpose=_PURPOSES[profile.charging_profile_purpose],
+        stack_level=profile.stack_level,
+        anchor=anchor,
+        start=parse_timestamp(schedule.start_schedule) if schedule.start_schedule else None,
+        duration_s=schedule.duration,
+        in_amperes=schedule.charging_rate_unit is v16.ChargingRateUnitType.A,
+        periods=tuple((p.start_period, float(p.limit), p.number_phases) for p in schedule.charging_schedule_period),
+        valid_from=parse_timestamp(profile.valid_from) if profile.valid_from else None,
+        valid_to=parse_timestamp(profile.valid_to) if profile.valid_to else None,
+        transaction_id=None if profile.transaction_id is None else str(profile.transaction_id),
+    )
+
+
+class Dialect16:
+    """OCPP 1.6."""
+
+    version = OcppVersion.V16
+
+    # ---------------------------------------------------------------- what it says
+
+    def boot(self, station: VirtualStation, reason: str) -> Draft:
+        model = station.options.model
+        request = v16.BootNotificationRequest(
+            charge_point_vendor=model.vendor[:20],
+            charge_point_model=model.model[:20],
+            charge_point_serial_number=station.station_id[:25],
+            firmware_version=model.firmware,
+            meter_type="virtual",
+        )
+        return Draft("BootNotification", lambda: request)
+
+    def heartbeat(self) -> Draft:
+        return Draft("Heartbeat", v16.HeartbeatRequest)
+
+    def status(self, station: VirtualStation, evse: Evse | None) -> Draft:
+        if evse is None:
+            word = v16.ChargePointStatus.AVAILABLE if station.operative else v16.ChargePointStatus.UNAVAILABLE
+        else:
+            word = v16.ChargePointStatus(evse.status.value)
+        faulted = word is v16.ChargePointStatus.FAULTED
+        request = v16.StatusNotificationRequest(
+            connector_id=0 if evse is None else evse.id,
+            error_code=v16.ChargePointErrorCode.GROUND_FAILURE if faulted else v16.ChargePointErrorCode.NO_ERROR,
+            status=word,
+            timestamp=rfc3339(station.clock.now()),
+        )
+        return Draft("StatusNotification", lambda: request)
+
+    def authorize(self, id_token: str) -> Draft:
+        request = v16.AuthorizeRequest(id_tag=id_token)
+        return Draft("Authorize", lambda: request)
+
+    def started(self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, offline: bool) -> Draft:
+        request = v16.StartTransactionRequest(
+            connector_id=evse.id,
+            id_tag=session.id_token,
+            meter_start=session.meter_start_wh,
+            timestamp=rfc3339(reading.at),
+            reservation_id=session.reservation_id,
+        )
+        return Draft("StartTransaction", lambda: request)
+
+    def updated(
+        self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, moment: Moment, offline: bool
+    ) -> Draft | None:
+        context = _CONTEXTS.get(moment)
+        if context is None:
+            return None  # 1.6 tells a change of state as a status
+        value = v16.MeterValue(timestamp=rfc3339(reading.at), sampled_value=_sampled(reading.values, context))
+        return Draft(
+            "MeterValues",
+            lambda: v16.MeterValuesRequest(
+                connector_id=evse.id, transaction_id=_transaction_id(session), meter_value=(value,)
+            ),
+        )
+
+    def ended(
+        self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, reason: StopReason, offline: bool
+    ) -> Draft:
+        assert session.meter_stop_wh is not None
+        meter_stop = session.meter_stop_wh
+        values = [value for value in reading.values if value.quantity is Quantity.ENERGY]
+        data = v16.MeterValue(
+            timestamp=rfc3339(reading.at), sampled_value=_sampled(values, v16.ReadingContext.TRANSACTION_END)
+        )
+        return Draft(
+            "StopTransaction",
+            lambda: v16.StopTransactionRequest(
+                meter_stop=meter_stop,
+                timestamp=rfc3339(reading.at),
+                transaction_id=_transaction_id(session),
+                id_tag=session.id_token if reason is StopReason.LOCAL else None,
+                reason=_REASONS[reason],
+                transaction_data=(data,) if values else None,
+            ),
+        )
+
+    def meter_values(self, station: VirtualStation, evse: Evse, reading: Reading) -> Draft:
+        value = v16.MeterValue(
+            timestamp=rfc3339(reading.at), sampled_value=_sampled(reading.values, v16.ReadingContext.SAMPLE_PERIODIC)
+        )
+        request = v16.MeterValuesRequest(connector_id=evse.id, meter_value=(value,))
+        return Draft("MeterValues", lambda: request)
+
+    def reservation_expired(self, station: VirtualStation, reservation_id: int) -> Draft | None:
+        return None  # 1.6 tells it by the status alone
+
+    # ---------------------------------------------------------------- what it is answered
+
+    def read_boot(self, payload: bytes) -> BootAnswer:
+        answer = _boot.decode(payload)
+        return BootAnswer(answer.status, answer.interval, parse_timestamp(answer.current_time))
+
+    def read_time(self, payload: bytes) -> datetime | None:
+        return parse_timestamp(_heartbeat.decode(payload).current_time)
+
+    def read_authorize(self, payload: bytes) -> str:
+        return _authorize.decode(payload).id_tag_info.status.value
+
+    def read_started(self, session: Session, payload: bytes) -> str | None:
+        answer = _start.decode(payload)
+        session.transaction_id = str(answer.transaction_id)
+        return answer.id_tag_info.status.value
+
+    # ---------------------------------------------------------------- what it is asked
+
+    def handle(self, station: VirtualStation, action: str, request: Struct) -> Reply | None:
+        handler = _HANDLERS.get(action)
+        return None if handler is None else handler(station, request)
+
+
+def _reset(station: VirtualStation, request: v16.ResetRequest) -> Reply:
+    if station.has(Fault.REJECTS_ALL):
+        return Reply(v16.ResetResponse(status=v16.ResetStatus.REJECTED))
+    reason = StopReason.HARD_RESET if request.type is v16.ResetType.HARD else StopReason.SOFT_RESET
+    return Reply(
+        v16.ResetResponse(status=v16.ResetStatus.ACCEPTED), lambda: station.reboot("RemoteReset", stop=reason)
+    )
+
+
+def _remote_start(station: VirtualStation, request: v16.RemoteStartTransactionRequest) -> Reply:
+    evse = acts.evse_for_remote_start(station, request.connector_id, request.id_tag)
+    if evse is None:
+        return Reply(v16.RemoteStartTransactionResponse(status=v16.RemoteStartStopStatus.REJECTED))
+    if request.charging_profile is not None:
+        station.profiles.put(_profile(evse.id, request.charging_profile))
+    return Reply(
+        v16.RemoteStartTransactionResponse(status=v16.RemoteStartStopStatus.ACCEPTED),
+        lambda: station.remote_start(evse, request.id_tag),
+    )
+
+
+def _remote_stop(station: VirtualStation, request: v16.RemoteStopTransactionRequest) -> Reply:
+    session = station.session_of(str(request.transaction_id))
+    if session is None or station.has(Fault.REJECTS_ALL):
+        return Reply(v16.RemoteStopTransactionResponse(status=v16.RemoteStartStopStatus.REJECTED))
+    return Reply(
+        v16.RemoteStopTransactionResponse(status=v16.RemoteStartStopStatus.ACCEPTED),
+        lambda: session.request_stop(StopReason.REMOTE),
+    )
+
+
+def _unlock(station: VirtualStation, request: v16.UnlockConnectorRequest) -> Reply:
+    evse = acts.find_evse(station, request.connector_id)
+    if evse is None or station.has(Fault.REJECTS_ALL):
+        return Reply(v16.UnlockConnectorResponse(status=v16.UnlockStatus.NOT_SUPPORTED))
+    # OCPP 1.6, 5.19: an ongoing transaction is ended first.
+    return Reply(
+        v16.UnlockConnectorResponse(status=v16.UnlockStatus.UNLOCKED),
+        lambda: acts.stop_if_busy(evse, StopReason.UNLOCK),
+    )
+
+
+def _change_availability(station: VirtualStation, request: v16.ChangeAvailabilityRequest) -> Reply:
+    evses = acts.evses_of(station, request.connector_id)
+    if not evses or station.has(Fault.REJECTS_ALL):
+        return Reply(v16.ChangeAvailabilityResponse(status=v16.AvailabilityStatus.REJECTED))
+    operative = request.type is v16.AvailabilityType.OPERATIVE
+    scheduled = acts.any_busy(evses) and not operative
+    status = v16.AvailabilityStatus.SCHEDULED if scheduled else v16.AvailabilityStatus.ACCEPTED
+    whole = request.connector_id == 0
+    return Reply(
+        v16.ChangeAvailabilityResponse(status=status),
+        lambda: acts.change_availability(station, evses, operative, whole_station=whole),
+    )
+
+
+def _get_configuration(station: VirtualStation, request: v16.GetConfigurationRequest) -> Reply:
+    known: list[v16.KeyValue] = []
+    unknown: list[str] = []
+    if not request.key:
+        wanted = [(setting, text) for setting, text in station.settings if setting.key is not None]
+    else:
+        wanted = []
+        for key in request.key:
+            setting = by_key(key)
+            if setting is None:
+                unknown.append(key)
+            else:
+                wanted.append((setting, station.settings.text(setting)))
+    for setting, text in wanted:
+        assert setting.key is not None
+        known.append(
+            v16.KeyValue(
+                key=setting.key,
+                readonly=setting.access is Access.READ_ONLY,
+                value=None if setting.access is Access.WRITE_ONLY else text,
+            )
+        )
+    return Reply(
+        v16.GetConfigurationResponse(configuration_key=tuple(known), unknown_key=tuple(unknown) if unknown else None)
+    )
+
+
+def _change_configuration(station: VirtualStation, request: v16.ChangeConfigurationRequest) -> Reply:
+    if station.has(Fault.REJECTS_ALL):
+        return Reply(v16.ChangeConfigurationResponse(status=v16.ConfigurationStatus.REJECTED))
+    setting = by_key(request.key)
+    status = _CHANGES[station.settings.change(setting, request.value)]
+    then: Callable[[], None] | None = None
+    if status is v16.ConfigurationStatus.ACCEPTED:
+        then = (
+            (lambda: station.reconnect_with_password(request.value))
+            if setting is PASSWORD
+            else (lambda: station.settings_changed())
+        )
+    return Reply(v16.ChangeConfigurationResponse(status=status), then)
+
+
+def _clear_cache(station: VirtualStation, request: v16.ClearCacheRequest) -> Reply:
+    return Reply(v16.ClearCacheResponse(status=v16.ClearCacheStatus.ACCEPTED))
+
+
+def _data_transfer(station: VirtualStation, request: v16.DataTransferRequest) -> Reply:
+    if request.vendor_id != station.options.model.vendor:
+        return Reply(v16.DataTransferResponse(status=v16.DataTransferStatus.UNKNOWN_VENDOR_ID))
+    return Reply(v16.DataTransferResponse(status=v16.DataTransferStatus.ACCEPTED, data=request.data))
+
+
+def _trigger(station: VirtualStation, word: str, connector_id: int | None) -> Callable[[], None] | None:
+    """What to do for a trigger; None where the station cannot."""
+    evses = acts.evses_of(station, connector_id or 0)
+    if not evses:
+        return None
+    drafts: Callable[[], list[Draft]]
+    if word == "BootNotification":
+        return lambda: station.trigger_boot()
+    if word == "Heartbeat":
+        drafts = lambda: [DIALECT_16.heartbeat()]  # noqa: E731
+    elif word == "StatusNotification":
+        drafts = lambda: [DIALECT_16.status(station, evse) for evse in evses]  # noqa: E731
+    elif word == "MeterValues":
+        return lambda: acts.trigger_meter_values(station, evses)
+    elif word == "DiagnosticsStatusNotification":
+        drafts = lambda: [_diagnostics(v16.DiagnosticsStatus.IDLE)]  # noqa: E731
+    elif word == "FirmwareStatusNotification":
+        drafts = lambda: [_firmware(v16.FirmwareStatus.IDLE)]  # noqa: E731
+    elif word == "LogStatusNotification":
+        drafts = lambda: [_log(v16.UploadLogStatus.IDLE, None)]  # noqa: E731
+    else:
+        return None
+    return lambda: acts.send_all(station, drafts(), first=True)
+
+
+def _trigger_message(station: VirtualStation, request: v16.TriggerMessageRequest) -> Reply:
+    then = _trigger(station, request.requested_message.value, request.connector_id)
+    status = v16.TriggerMessageStatus.REJECTED if then is None else v16.TriggerMessageStatus.ACCEPTED
+    return Reply(v16.TriggerMessageResponse(status=status), then)
+
+
+def _extended_trigger_message(station: VirtualStation, request: v16.ExtendedTriggerMessageRequest) -> Reply:
+    then = _trigger(station, request.requested_message.value, request.connector_id)
+    status = v16.TriggerMessageStatus.NOT_IMPLEMENTED if then is None else v16.TriggerMessageStatus.ACCEPTED
+    return Reply(v16.ExtendedTriggerMessageResponse(status=status), then)
+
+
+def _reserve_now(station: VirtualStation, request: v16.ReserveNowRequest) -> Reply:
+    word = acts.reserve(
+        station, request.connector_id, request.reservation_id, request.id_tag, parse_timestamp(request.expiry_date)
+    )
+    return Reply(v16.ReserveNowResponse(status=v16.ReservationStatus(word)), lambda: acts.tell_all(station))
+
+
+def _cancel_reservation(station: VirtualStation, request: v16.CancelReservationRequest) -> Reply:
+    found = acts.cancel_reservation(station, request.reservation_id)
+    status = v16.CancelReservationStatus.ACCEPTED if found else v16.CancelReservationStatus.REJECTED
+    return Reply(v16.CancelReservationResponse(status=status), lambda: acts.tell_all(station))
+
+
+def _local_list_version(station: VirtualStation, request: v16.GetLocalListVersionRequest) -> Reply:
+    return Reply(v16.GetLocalListVersionResponse(list_version=station.local_list_version))
+
+
+def _send_local_list(station: VirtualStation, request: v16.SendLocalListRequest) -> Reply:
+    entries = [
+        (entry.id_tag, entry.id_tag_info.status.value if entry.id_tag_info is not None else None)
+        for entry in request.local_authorization_list or ()
+    ]
+    full = request.update_type is v16.UpdateType.FULL
+    word = acts.update_local_list(station, request.list_version, entries, full=full)
+    return Reply(v16.SendLocalListResponse(status=v16.UpdateStatus(word)))
+
+
+def _set_charging_profile(station: VirtualStation, request: v16.SetChargingProfileRequest) -> Reply:
+    profile = _profile(request.connector_id, request.cs_charging_profiles)
+    accepted = acts.install_profile(station, profile) and not station.has(Fault.REJECTS_ALL)
+    status = v16.ChargingProfileStatus.ACCEPTED if accepted else v16.ChargingProfileStatus.REJECTED
+    return Reply(v16.SetChargingProfileResponse(status=status))
+
+
+def _clear_charging_profile(station: VirtualStation, request: v16.ClearChargingProfileRequest) -> Reply:
+    purpose = request.charging_profile_purpose
+    removed = station.profiles.clear(
+        id=request.id,
+        evse_id=request.connector_id,
+        purpose=None if purpose is None else _PURPOSES[purpose],
+        stack_level=request.stack_level,
+    )
+    status = v16.ClearChargingProfileStatus.ACCEPTED if removed else v16.ClearChargingProfileStatus.UNKNOWN
+    return Reply(v16.ClearChargingProfileResponse(status=status))
+
+
+def _get_composite_schedule(station: VirtualStation, request: v16.GetCompositeScheduleRequest) -> Reply:
+    evse = acts.find_evse(station, request.connector_id or 1)
+    if evse is None or request.duration <= 0:
+        return Reply(v16.GetCompositeScheduleResponse(status=v16.GetCompositeScheduleStatus.REJECTED))
+    in_amperes = request.charging_rate_unit is v16.ChargingRateUnitType.A
+    now, periods = acts.composite(station, evse, request.duration, in_amperes=in_amperes)
+    schedule = v16.ChargingSchedule(
+        charging_rate_unit=v16.ChargingRateUnitType.A if in_amperes else v16.ChargingRateUnitType.W,
+        charging_schedule_period=tuple(
+            v16.ChargingSchedulePeriod(start_period=second, limit=limit) for second, limit in periods
+        ),
+        duration=request.duration,
+        start_schedule=rfc3339(now),
+    )
+    return Reply(
+        v16.GetCompositeScheduleResponse(
+            status=v16.GetCompositeScheduleStatus.ACCEPTED,
+            connector_id=request.connector_id,
+            schedule_start=rfc3339(now),
+            charging_schedule=schedule,
+        )
+    )
+
+
+def _diagnostics(status: v16.DiagnosticsStatus) -> Draft:
+    return Draft("DiagnosticsStatusNotification", lambda: v16.DiagnosticsStatusNotificationRequest(status=status))
+
+
+def _firmware(status: v16.FirmwareStatus) -> Draft:
+    return Draft("FirmwareStatusNotification", lambda: v16.FirmwareStatusNotificationRequest(status=status))
+
+
+def _signed_firmware(status: v16.SignedFirmwareStatus, request_id: int) -> Draft:
+    return Draft(
+        "SignedFirmwareStatusNotification",
+        lambda: v16.SignedFirmwareStatusNotificationRequest(status=status, request_id=request_id),
+    )
+
+
+def _log(status: v16.UploadLogStatus, request_id: int | None) -> Draft:
+    return Draft(
+        "LogStatusNotification", lambda: v16.LogStatusNotificationRequest(status=status, request_id=request_id)
+    )
+
+
+def _file_name(station: VirtualStation) -> str:
+    return f"{station.station_id}-{station.clock.now():%Y%m%d%H%M%S}.log"[:255]
+
+
+def _get_diagnostics(station: VirtualStation, request: v16.GetDiagnosticsRequest) -> Reply:
+    words = (v16.DiagnosticsStatus.UPLOADING, v16.DiagnosticsStatus.UPLOADED)
+    return Reply(
+        v16.GetDiagnosticsResponse(file_name=_file_name(station)),
+        lambda: acts.play(station, [_diagnostics(word) for word in words]),
+    )
+
+
+def _get_log(station: VirtualStation, request: v16.GetLogRequest) -> Reply:
+    words = (v16.UploadLogStatus.UPLOADING, v16.UploadLogStatus.UPLOADED)
+    return Reply(
+        v16.GetLogResponse(status=v16.LogStatus.ACCEPTED, filename=_file_name(station)),
+        lambda: acts.play(station, [_log(word, request.request_id) for word in words]),
+    )
+
+
+def _update_firmware(station: VirtualStation, request: v16.UpdateFirmwareRequest) -> Reply:
+    words = (v16.FirmwareStatus.DOWNLOADING, v16.FirmwareStatus.DOWNLOADED, v16.FirmwareStatus.INSTALLING)
+    last = _firmware(v16.FirmwareStatus.INSTALLED)
+    return Reply(
+        v16.UpdateFirmwareResponse(),
+        lambda: acts.update_firmware(station, [_firmware(word) for word in words], last, request.location),
+    )
+
+
+def _signed_update_firmware(station: VirtualStation, request: v16.SignedUpdateFirmwareRequest) -> Reply:
+    states = v16.SignedFirmwareStatus
+    words = (states.DOWNLOADING, states.DOWNLOADED, states.SIGNATURE_VERIFIED, states.INSTALLING)
+    number = request.request_id
+    return Reply(
+        v16.SignedUpdateFirmwareResponse(status=v16.UpdateFirmwareStatus.ACCEPTED),
+        lambda: acts.update_firmware(
+            station,
+            [_signed_firmware(word, number) for word in words],
+            _signed_firmware(states.INSTALLED, number),
+            request.firmware.location,
+        ),
+    )
+
+
+def _installed_certificates(station: VirtualStation, request: v16.GetInstalledCertificateIdsRequest) -> Reply:
+    return Reply(v16.GetInstalledCertificateIdsResponse(status=v16.GetInstalledCertificateStatus.NOT_FOUND))
+
+
+def _install_certificate(station: VirtualStation, request: v16.InstallCertificateRequest) -> Reply:
+    return Reply(v16.InstallCertificateResponse(status=v16.InstallCertificateStatus.REJECTED))
+
+
+def _delete_certificate(station: VirtualStation, request: v16.DeleteCertificateRequest) -> Reply:
+    return Reply(v16.DeleteCertificateResponse(status=v16.DeleteCertificateStatus.NOT_FOUND))
+
+
+def _certificate_signed(station: VirtualStation, request: v16.CertificateSignedRequest) -> Reply:
+    return Reply(v16.CertificateSignedResponse(status=v16.CertificateSignedStatus.REJECTED))
+
+
+_HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
+    "CancelReservation": _cancel_reservation,
+    "CertificateSigned": _certificate_signed,
+    "ChangeAvailability": _change_availability,
+    "ChangeConfiguration": _change_configuration,
+    "ClearCache": _clear_cache,
+    "ClearChargingProfile": _clear_charging_profile,
+    "DataTransfer": _data_transfer,
+    "DeleteCertificate": _delete_certificate,
+    "ExtendedTriggerMessage": _extended_trigger_message,
+    "GetCompositeSchedule": _get_composite_schedule,
+    "GetConfiguration": _get_configuration,
+    "GetDiagnostics": _get_diagnostics,
+    "GetInstalledCertificateIds": _installed_certificates,
+    "GetLocalListVersion": _local_list_version,
+    "GetLog": _get_log,
+    "InstallCertificate": _install_certificate,
+    "RemoteStartTransaction": _remote_start,
+    "RemoteStopTransaction": _remote_stop,
+    "ReserveNow": _reserve_now,
+    "Reset": _reset,
+    "SendLocalList": _send_local_list,
+    "SetChargingProfile": _set_charging_profile,
+    "SignedUpdateFirmware": _signed_update_firmware,
+    "TriggerMessage": _trigger_message,
+    "UnlockConnector": _unlock,
+    "UpdateFirmware": _update_firmware,
+}
+
+DIALECT_16: Final = Dialect16()
+"""The one object for all stations of the process."""

@@ -1,0 +1,858 @@
+"""A virtual station that speaks OCPP 2.0.1 or 2.1: one dialect, for what it says in 2.0.1 is valid 2.1 as well.
+
+Requests arrive in their version's own types; their fields have the same names in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from msgspec import Struct, json
+
+from chargeplane.kernel.time import rfc3339
+from chargeplane.ocpp import v21, v201
+from chargeplane.ocpp.timestamps import parse_timestamp
+from chargeplane.ocpp.versions import OcppVersion
+from chargeplane.simulator import acts
+from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
+from chargeplane.simulator.evse import ChargingState, Evse, EvseStatus, Session, StopReason
+from chargeplane.simulator.faults import Fault
+from chargeplane.simulator.meter import Measured, Quantity
+from chargeplane.simulator.profiles import Anchor, Profile, Purpose
+from chargeplane.simulator.settings import (
+    PASSWORD,
+    SETTINGS,
+    Access,
+    ChangeResult,
+    Setting,
+    by_name,
+    knows_component,
+)
+
+if TYPE_CHECKING:
+    from chargeplane.simulator.station import VirtualStation
+
+_Profile: TypeAlias = v201.ChargingProfileType | v21.ChargingProfileType
+
+_MEASURANDS: Final = {
+    quantity: v201.MeasurandEnumType(quantity.value)
+    for quantity in Quantity
+    if quantity is not Quantity.TEMPERATURE  # 2.x has it as a variable, not as a measurand
+}
+_PHASES: Final = {phase.value: phase for phase in v201.PhaseEnumType}
+_UNITS: Final = {unit: v201.UnitOfMeasureType(unit=unit) for unit in ("Wh", "W", "A", "V", "Percent", "Hz")}
+
+_STATUSES: Final = {
+    EvseStatus.AVAILABLE: v201.ConnectorStatusEnumType.AVAILABLE,
+    EvseStatus.PREPARING: v201.ConnectorStatusEnumType.OCCUPIED,
+    EvseStatus.CHARGING: v201.ConnectorStatusEnumType.OCCUPIED,
+    EvseStatus.SUSPENDED_EV: v201.ConnectorStatusEnumType.OCCUPIED,
+    EvseStatus.SUSPENDED_EVSE: v201.ConnectorStatusEnumType.OCCUPIED,
+    EvseStatus.FINISHING: v201.ConnectorStatusEnumType.OCCUPIED,
+    EvseStatus.RESERVED: v201.ConnectorStatusEnumType.RESERVED,
+    EvseStatus.UNAVAILABLE: v201.ConnectorStatusEnumType.UNAVAILABLE,
+    EvseStatus.FAULTED: v201.ConnectorStatusEnumType.FAULTED,
+}
+_STATES: Final = {state: v201.ChargingStateEnumType(state.value) for state in ChargingState}
+
+_Trigger: TypeAlias = v201.TriggerReasonEnumType
+_Reason: TypeAlias = v201.ReasonEnumType
+_STOPS: Final = {
+    StopReason.LOCAL: (_Trigger.STOP_AUTHORIZED, _Reason.LOCAL),
+    StopReason.REMOTE: (_Trigger.REMOTE_STOP, _Reason.REMOTE),
+    StopReason.EV_DISCONNECTED: (_Trigger.EV_COMMUNICATION_LOST, _Reason.EV_DISCONNECTED),
+    StopReason.POWER_LOSS: (_Trigger.ABNORMAL_CONDITION, _Reason.POWER_LOSS),
+    StopReason.HARD_RESET: (_Trigger.RESET_COMMAND, _Reason.IMMEDIATE_RESET),
+    StopReason.SOFT_RESET: (_Trigger.RESET_COMMAND, _Reason.REBOOT),
+    StopReason.DEAUTHORIZED: (_Trigger.DEAUTHORIZED, _Reason.DE_AUTHORIZED),
+    StopReason.UNLOCK: (_Trigger.UNLOCK_COMMAND, _Reason.OTHER),
+    StopReason.EMERGENCY_STOP: (_Trigger.ABNORMAL_CONDITION, _Reason.EMERGENCY_STOP),
+    StopReason.ENERGY_LIMIT: (_Trigger.ENERGY_LIMIT_REACHED, _Reason.ENERGY_LIMIT_REACHED),
+}
+_MOMENTS: Final = {
+    Moment.PERIODIC: (_Trigger.METER_VALUE_PERIODIC, v201.ReadingContextEnumType.SAMPLE_PERIODIC),
+    Moment.STATE_CHANGED: (_Trigger.CHARGING_STATE_CHANGED, v201.ReadingContextEnumType.OTHER),
+    Moment.TRIGGERED: (_Trigger.TRIGGER, v201.ReadingContextEnumType.TRIGGER),
+    Moment.POWER_BACK: (_Trigger.ABNORMAL_CONDITION, v201.ReadingContextEnumType.INTERRUPTION_END),
+}
+_PURPOSES: Final = {
+    "ChargingStationMaxProfile": Purpose.STATION_MAX,
+    "ChargingStationExternalConstraints": Purpose.EXTERNAL,
+    "TxDefaultProfile": Purpose.TX_DEFAULT,
+    "TxProfile": Purpose.TX,
+}
+_SET_RESULTS: Final = {
+    ChangeResult.ACCEPTED: v201.SetVariableStatusEnumType.ACCEPTED,
+    ChangeResult.REJECTED: v201.SetVariableStatusEnumType.REJECTED,
+    ChangeResult.READ_ONLY: v201.SetVariableStatusEnumType.REJECTED,
+    ChangeResult.UNKNOWN: v201.SetVariableStatusEnumType.UNKNOWN_VARIABLE,
+    ChangeResult.UNKNOWN_COMPONENT: v201.SetVariableStatusEnumType.UNKNOWN_COMPONENT,
+    ChangeResult.NEEDS_REBOOT: v201.SetVariableStatusEnumType.REBOOT_REQUIRED,
+}
+_MUTABILITY: Final = {access: v201.MutabilityEnumType(access.value) for access in Access}
+_ITEMS_PER_REPORT: Final = 20
+
+_NO_TOKEN: Final = v201.IdTokenType(id_token="", type=v201.IdTokenEnumType.NO_AUTHORIZATION)  # noqa: S106
+
+
+def _token(id_token: str) -> v201.IdTokenType:
+    """An RFID card, unless the text says what else it is (`Central:app-user-7`)."""
+    if not id_token:
+        return _NO_TOKEN
+    kind, colon, text = id_token.partition(":")
+    if colon and kind in _TOKEN_TYPES:
+        return v201.IdTokenType(id_token=text, type=_TOKEN_TYPES[kind])
+    return v201.IdTokenType(id_token=id_token, type=v201.IdTokenEnumType.ISO14443)
+
+
+_TOKEN_TYPES: Final = {word.value: word for word in v201.IdTokenEnumType}
+
+
+def _sampled(
+    values: Sequence[Measured], context: v201.ReadingContextEnumType
+) -> tuple[v201.SampledValueType, ...]:
+    return tuple(
+        v201.SampledValueType(
+            value=value.value,
+            context=context,
+            measurand=_MEASURANDS[value.quantity],
+            phase=_PHASES[value.phase] if value.phase is not None else None,
+            unit_of_measure=_UNITS[value.unit],
+        )
+        for value in values
+        if value.quantity in _MEASURANDS
+    )
+
+
+def _meter_value(reading: Reading, context: v201.ReadingContextEnumType) -> tuple[v201.MeterValueType, ...] | None:
+    sampled = _sampled(reading.values, context)
+    return (v201.MeterValueType(timestamp=rfc3339(reading.at), sampled_value=sampled),) if sampled else None
+
+
+def _energy(reading: Reading) -> Reading:
+    return Reading(reading.at, [value for value in reading.values if value.quantity is Quantity.ENERGY])
+
+
+def _profile(evse_id: int, profile: _Profile) -> Profile:
+    schedule = profile.charging_schedule[0]
+    anchor = Anchor.ABSOLUTE
+    if profile.charging_profile_kind == "Relative":
+        anchor = Anchor.RELATIVE
+    elif profile.charging_profile_kind == "Recurring":
+        anchor = Anchor.WEEKLY if profile.recurrency_kind == "Weekly" else Anchor.DAILY
+    periods = tuple(
+        (period.start_period, float(period.limit), period.number_phases)
+        for period in schedule.charging_schedule_period
+        if period.limit is not None
+    )
+    return Profile(
+        id=profile.id,
+        evse_id=evse_id,
+        purpose=_PURPOSES.get(profile.charging_profile_purpose.value, Purpose.OTHER),
+        stack_level=profile.stack_level,
+        anchor=anchor,
+        start=parse_timestamp(schedule.start_schedule) if schedule.start_schedule else None,
+        duration_s=schedule.duration,
+        in_amperes=schedule.charging_rate_unit == "A",
+        periods=periods,
+        valid_from=parse_timestamp(profile.valid_from) if profile.valid_from else None,
+        valid_to=parse_timestamp(profile.valid_to) if profile.valid_to else None,
+        transaction_id=profile.transaction_id,
+    )
+
+
+class Dialect2x:
+    """OCPP 2.0.1 and 2.1."""
+
+    __slots__ = ("_authorize", "_boot", "_event", "_heartbeat", "version")
+
+    def __init__(self, version: OcppVersion) -> None:
+        self.version = version
+        is_21 = version is OcppVersion.V21
+        self._boot = json.Decoder(v201.BootNotificationResponse)
+        self._heartbeat = json.Decoder(v201.HeartbeatResponse)
+        self._authorize: json.Decoder[v201.AuthorizeResponse] | json.Decoder[v21.AuthorizeResponse] = (
+            json.Decoder(v21.AuthorizeResponse) if is_21 else json.Decoder(v201.AuthorizeResponse)
+        )
+        self._event: json.Decoder[v201.TransactionEventResponse] | json.Decoder[v21.TransactionEventResponse] = (
+            json.Decoder(v21.TransactionEventResponse) if is_21 else json.Decoder(v201.TransactionEventResponse)
+        )
+
+    # ---------------------------------------------------------------- what it says
+
+    def boot(self, station: VirtualStation, reason: str) -> Draft:
+        model = station.options.model
+        request = v201.BootNotificationRequest(
+            charging_station=v201.ChargingStationType(
+                vendor_name=model.vendor,
+                model=model.model[:20],
+                serial_number=station.station_id[:25],
+                firmware_version=model.firmware,
+            ),
+            reason=v201.BootReasonEnumType(reason),
+        )
+        return Draft("BootNotification", lambda: request)
+
+    def heartbeat(self) -> Draft:
+        return Draft("Heartbeat", v201.HeartbeatRequest)
+
+    def status(self, station: VirtualStation, evse: Evse | None) -> Draft:
+        word = v201.ConnectorStatusEnumType.AVAILABLE
+        if evse is not None:
+            word = _STATUSES[evse.status]
+        elif not station.operative:
+            word = v201.ConnectorStatusEnumType.UNAVAILABLE
+        request = v201.StatusNotificationRequest(
+            timestamp=rfc3339(station.clock.now()),
+            connector_status=word,
+            evse_id=0 if evse is None else evse.id,
+            connector_id=0 if evse is None else 1,
+        )
+        return Draft("StatusNotification", lambda: request)
+
+    def authorize(self, id_token: str) -> Draft:
+        request = v201.AuthorizeRequest(id_token=_token(id_token))
+        return Draft("Authorize", lambda: request)
+
+    def _transaction_event(
+        self,
+        station: VirtualStation,
+        evse: Evse,
+        session: Session,
+        kind: v201.TransactionEventEnumType,
+        trigger: v201.TriggerReasonEnumType,
+        at: datetime,
+        offline: bool,
+        *,
+        meter_value: tuple[v201.MeterValueType, ...] | None,
+        id_token: v201.IdTokenType | None = None,
+        reason: v201.ReasonEnumType | None = None,
+        state: v201.ChargingStateEnumType | None = None,
+    ) -> Draft:
+        seq_no = session.next_seq_no()
+        if station.has(Fault.SEQ_NO_ZERO):
+            seq_no = 0
+        elif station.has(Fault.SEQ_NO_REPEATED):
+            seq_no = min(seq_no, 2)
+        assert session.transaction_id is not None
+        started = kind is v201.TransactionEventEnumType.STARTED
+        request = v201.TransactionEventRequest(
+            event_type=kind,
+            timestamp=rfc3339(at),
+            trigger_reason=trigger,
+            seq_no=seq_no,
+            transaction_info=v201.TransactionType(
+                transaction_id=session.transaction_id,
+                charging_state=state,
+                stopped_reason=reason,
+                remote_start_id=session.remote_start_id if started else None,
+            ),
+            meter_value=meter_value,
+            offline=True if offline else None,
+            number_of_phases_used=None if evse.meter.model.dc else evse.meter.model.phases,
+            reservation_id=session.reservation_id if started else None,
+            evse=v201.EVSEType(id=evse.id, connector_id=1),
+            id_token=id_token,
+        )
+        return Draft("TransactionEvent", lambda: request)
+
+    def started(self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, offline: bool) -> Draft:
+        session.transaction_id = station.noise.uuid()
+        remote = session.remote_start_id is not None
+        return self._transaction_event(
+            station,
+            evse,
+            session,
+            v201.TransactionEventEnumType.STARTED,
+            _Trigger.REMOTE_START if remote else _Trigger.AUTHORIZED,
+            reading.at,
+            offline,
+            meter_value=_meter_value(_energy(reading), v201.ReadingContextEnumType.TRANSACTION_BEGIN),
+            id_token=_token(session.id_token),
+            state=_STATES[session.charging_state],
+        )
+
+    def updated(
+        self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, moment: Moment, offline: bool
+    ) -> Draft | None:
+        trigger, context = _MOMENTS[moment]
+        return self._transaction_event(
+            station,
+            evse,
+            session,
+            v201.TransactionEventEnumType.UPDATED,
+            trigger,
+            reading.at,
+            offline,
+            meter_value=_meter_value(_energy(reading) if moment is Moment.STATE_CHANGED else reading, context),
+            state=_STATES[session.charging_state],
+        )
+
+    def ended(
+        self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, reason: StopReason, offline: bool
+    ) -> Draft:
+        trigger, word = _STOPS[reason]
+        return self._transaction_event(
+            station,
+            evse,
+            session,
+            v201.TransactionEventEnumType.ENDED,
+            trigger,
+            reading.at,
+            offline,
+            meter_value=_meter_value(_energy(reading), v201.ReadingContextEnumType.TRANSACTION_END),
+            id_token=_token(session.id_token) if reason is StopReason.LOCAL else None,
+            reason=word,
+            state=v201.ChargingStateEnumType.IDLE if evse.car is None else v201.ChargingStateEnumType.EV_CONNECTED,
+        )
+
+    def meter_values(self, station: VirtualStation, evse: Evse, reading: Reading) -> Draft:
+        sampled = _sampled(reading.values, v201.ReadingContextEnumType.SAMPLE_PERIODIC)
+        value = v201.MeterValueType(timestamp=rfc3339(reading.at), sampled_value=sampled)
+        request = v201.MeterValuesRequest(evse_id=evse.id, meter_value=(value,))
+        return Draft("MeterValues", lambda: request)
+
+    def reservation_expired(self, station: VirtualStation, reservation_id: int) -> Draft | None:
+        request = v201.ReservationStatusUpdateRequest(
+            reservation_id=reservation_id, reservation_update_status=v201.ReservationUpdateStatusEnumType.EXPIRED
+        )
+        return Draft("ReservationStatusUpdate", lambda: request)
+
+    # ---------------------------------------------------------------- what it is answered
+
+    def read_boot(self, payload: bytes) -> BootAnswer:
+        answer = self._boot.decode(payload)
+        return BootAnswer(answer.status, answer.interval, parse_timestamp(answer.current_time))
+
+    def read_time(self, payload: bytes) -> datetime | None:
+        return parse_timestamp(self._heartbeat.decode(payload).current_time)
+
+    def read_authorize(self, payload: bytes) -> str:
+        return self._authorize.decode(payload).id_token_info.status.value
+
+    def read_started(self, session: Session, payload: bytes) -> str | None:
+        info = self._event.decode(payload).id_token_info
+        return None if info is None else info.status.value
+
+    # ---------------------------------------------------------------- what it is asked
+
+    def handle(self, station: VirtualStation, action: str, request: Struct) -> Reply | None:
+        handler = _HANDLERS.get(action)
+        return None if handler is None else handler(station, request)
+
+
+def _reset(station: VirtualStation, request: v201.ResetRequest | v21.ResetRequest) -> Reply:
+    immediate = request.type != "OnIdle"
+    evses = acts.evses_of(station, request.evse_id or 0)
+    if not evses or station.has(Fault.REJECTS_ALL):
+        return Reply(v201.ResetResponse(status=v201.ResetStatusEnumType.REJECTED))
+    if request.evse_id:
+        evse = evses[0]
+        if evse.busy and not immediate:
+            return Reply(v201.ResetResponse(status=v201.ResetStatusEnumType.SCHEDULED))
+        return Reply(
+            v201.ResetResponse(status=v201.ResetStatusEnumType.ACCEPTED),
+            lambda: acts.reset_evse(station, evse),
+        )
+    if acts.any_busy(evses) and not immediate:
+        # OCPP 2.0.1 B12.FR.01: wait until no transaction is left.
+        return Reply(
+            v201.ResetResponse(status=v201.ResetStatusEnumType.SCHEDULED),
+            lambda: station.reboot_when_idle("ScheduledReset"),
+        )
+    return Reply(
+        v201.ResetResponse(status=v201.ResetStatusEnumType.ACCEPTED),
+        lambda: station.reboot("RemoteReset", stop=StopReason.HARD_RESET),
+    )
+
+
+def _request_start(
+    station: VirtualStation, request: v201.RequestStartTransactionRequest | v21.RequestStartTransactionRequest
+) -> Reply:
+    id_token = _plain(request.id_token)
+    evse = acts.evse_for_remote_start(station, request.evse_id, id_token)
+    if evse is None:
+        return Reply(
+            v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED)
+        )
+    if request.charging_profile is not None:
+        station.profiles.put(_profile(evse.id, request.charging_profile))
+    return Reply(
+        v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.ACCEPTED),
+        lambda: station.remote_start(evse, id_token, request.remote_start_id),
+    )
+
+
+def _plain(token: v201.IdTokenType | v21.IdTokenType) -> str:
+    """The text a driver would present; what is no RFID card carries its type in front."""
+    return token.id_token if token.type in ("ISO14443", "NoAuthorization") else f"{token.type}:{token.id_token}"
+
+
+def _request_stop(station: VirtualStation, request: v201.RequestStopTransactionRequest) -> Reply:
+    session = station.session_of(request.transaction_id)
+    if session is None or station.has(Fault.REJECTS_ALL):
+        return Reply(v201.RequestStopTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED))
+    return Reply(
+        v201.RequestStopTransactionResponse(status=v201.RequestStartStopStatusEnumType.ACCEPTED),
+        lambda: session.request_stop(StopReason.REMOTE),
+    )
+
+
+def _unlock(station: VirtualStation, request: v201.UnlockConnectorRequest | v21.UnlockConnectorRequest) -> Reply:
+    evse = acts.find_evse(station, request.evse_id)
+    if evse is None or request.connector_id != 1:
+        status = v201.UnlockStatusEnumType.UNKNOWN_CONNECTOR
+    elif station.has(Fault.REJECTS_ALL):
+        status = v201.UnlockStatusEnumType.UNLOCK_FAILED
+    elif evse.busy:
+        status = v201.UnlockStatusEnumType.ONGOING_AUTHORIZED_TRANSACTION  # OCPP 2.0.1 F05.FR.02
+    else:
+        status = v201.UnlockStatusEnumType.UNLOCKED
+    return Reply(v201.UnlockConnectorResponse(status=status))
+
+
+def _change_availability(
+    station: VirtualStation, request: v201.ChangeAvailabilityRequest | v21.ChangeAvailabilityRequest
+) -> Reply:
+    evse_id = 0 if request.evse is None else request.evse.id
+    evses = acts.evses_of(station, evse_id)
+    if not evses or station.has(Fault.REJECTS_ALL):
+        return Reply(v201.ChangeAvailabilityResponse(status=v201.ChangeAvailabilityStatusEnumType.REJECTED))
+    operative = request.operational_status == "Operative"
+    statuses = v201.ChangeAvailabilityStatusEnumType
+    status = statuses.SCHEDULED if acts.any_busy(evses) and not operative else statuses.ACCEPTED
+    return Reply(
+        v201.ChangeAvailabilityResponse(status=status),
+        lambda: acts.change_availability(station, evses, operative, whole_station=evse_id == 0),
+    )
+
+
+def _get_variable(
+    station: VirtualStation, wanted: v201.GetVariableDataType | v21.GetVariableDataType
+) -> v201.GetVariableResultType:
+    statuses = v201.GetVariableStatusEnumType
+    component = v201.ComponentType(name=wanted.component.name, instance=wanted.component.instance)
+    variable = v201.VariableType(name=wanted.variable.name, instance=wanted.variable.instance)
+    setting = by_name(component.name, variable.name, variable.instance)
+    value: str | None = None
+    if setting is None:
+        known = knows_component(component.name)
+        status = statuses.UNKNOWN_VARIABLE if known else statuses.UNKNOWN_COMPONENT
+    elif wanted.attribute_type is not None and wanted.attribute_type != "Actual":
+        status = statuses.NOT_SUPPORTED_ATTRIBUTE_TYPE
+    elif setting.access is Access.WRITE_ONLY:
+        status = statuses.REJECTED  # OCPP 2.0.1 B06.FR.09
+    else:
+        status, value = statuses.ACCEPTED, station.settings.text(setting)
+    return v201.GetVariableResultType(
+        attribute_status=status,
+        component=component,
+        variable=variable,
+        attribute_type=wanted.attribute_type,
+        attribute_value=value,
+    )
+
+
+def _get_variables(station: VirtualStation, request: v201.GetVariablesRequest | v21.GetVariablesRequest) -> Reply:
+    results = tuple(_get_variable(station, wanted) for wanted in request.get_variable_data)
+    return Reply(v201.GetVariablesResponse(get_variable_result=results))
+
+
+def _set_variables(station: VirtualStation, request: v201.SetVariablesRequest | v21.SetVariablesRequest) -> Reply:
+    results: list[v201.SetVariableResultType] = []
+    password: str | None = None
+    for wanted in request.set_variable_data:
+        setting = by_name(wanted.component.name, wanted.variable.name, wanted.variable.instance)
+        if station.has(Fault.REJECTS_ALL):
+            result = ChangeResult.REJECTED
+        elif wanted.attribute_type is not None and wanted.attribute_type != "Actual":
+            result = ChangeResult.REJECTED
+        elif setting is None and not knows_component(wanted.component.name):
+            result = ChangeResult.UNKNOWN_COMPONENT
+        else:
+            result = station.settings.change(setting, wanted.attribute_value)
+        if setting is PASSWORD and result is ChangeResult.ACCEPTED:
+            password = wanted.attribute_value
+        results.append(
+            v201.SetVariableResultType(
+                attribute_status=_SET_RESULTS[result],
+                component=v201.ComponentType(name=wanted.component.name, instance=wanted.component.instance),
+                variable=v201.VariableType(name=wanted.variable.name, instance=wanted.variable.instance),
+                attribute_type=wanted.attribute_type,
+            )
+        )
+
+    def then() -> None:
+        if password is not None:
+            station.reconnect_with_password(password)
+        station.settings_changed()
+
+    return Reply(v201.SetVariablesResponse(set_variable_result=tuple(results)), then)
+
+
+def _report_row(station: VirtualStation, setting: Setting) -> v201.ReportDataType:
+    assert setting.component is not None
+    assert setting.variable is not None
+    return v201.ReportDataType(
+        component=v201.ComponentType(name=setting.component),
+        variable=v201.VariableType(name=setting.variable, instance=setting.instance),
+        variable_attribute=(
+            v201.VariableAttributeType(
+                value=None if setting.access is Access.WRITE_ONLY else station.settings.text(setting),
+                mutability=_MUTABILITY[setting.access],
+                persistent=True,
+                constant=False,
+            ),
+        ),
+        variable_characteristics=v201.VariableCharacteristicsType(
+            data_type=v201.DataEnumType(setting.kind.value), supports_monitoring=False, unit=setting.unit
+        ),
+    )
+
+
+def _evse_rows(station: VirtualStation) -> list[v201.ReportDataType]:
+    def row(component: v201.ComponentType, variable: str, value: str, kind: v201.DataEnumType) -> v201.ReportDataType:
+        return v201.ReportDataType(
+            component=component,
+            variable=v201.VariableType(name=variable),
+            variable_attribute=(
+                v201.VariableAttributeType(value=value, mutability=v201.MutabilityEnumType.READ_ONLY),
+            ),
+            variable_characteristics=v201.VariableCharacteristicsType(data_type=kind, supports_monitoring=False),
+        )
+
+    rows: list[v201.ReportDataType] = []
+    for evse in station.evses:
+        place = v201.ComponentType(name="EVSE", evse=v201.EVSEType(id=evse.id))
+        plug = v201.ComponentType(name="Connector", evse=v201.EVSEType(id=evse.id, connector_id=1))
+        model = evse.meter.model
+        kinds = v201.DataEnumType
+        rows += [
+            row(place, "Available", "true", kinds.BOOLEAN),
+            row(place, "AvailabilityState", _STATUSES[evse.status].value, kinds.OPTION_LIST),
+            row(place, "SupplyPhases", "0" if model.dc else str(model.phases), kinds.INTEGER),
+            row(place, "Power", str(evse.meter.power_w), kinds.DECIMAL),
+            row(plug, "Available", "true", kinds.BOOLEAN),
+            row(plug, "ConnectorType", model.connector, kinds.STRING),
+            row(plug, "SupplyPhases", "0" if model.dc else str(model.phases), kinds.INTEGER),
+        ]
+    return rows
+
+
+def _report_parts(station: VirtualStation, request_id: int, rows: Sequence[v201.ReportDataType]) -> list[Draft]:
+    starts = range(0, len(rows), _ITEMS_PER_REPORT) or range(1)
+    generated_at = rfc3339(station.clock.now())
+    drafts: list[Draft] = []
+    for number, start in enumerate(starts):
+        part = tuple(rows[start : start + _ITEMS_PER_REPORT])
+        request = v201.NotifyReportRequest(
+            request_id=request_id,
+            generated_at=generated_at,
+            seq_no=number,
+            report_data=part or None,
+            tbc=True if number + 1 < len(starts) else None,
+        )
+        drafts.append(Draft("NotifyReport", lambda request=request: request))  # type: ignore[misc]
+    return drafts[-1:] if station.has(Fault.NOTIFY_REPORT_LAST_PART_ONLY) else drafts
+
+
+def _get_base_report(station: VirtualStation, request: v201.GetBaseReportRequest) -> Reply:
+    if request.report_base is v201.ReportBaseEnumType.SUMMARY_INVENTORY:
+        rows = _evse_rows(station)
+    else:
+        rows = [_report_row(station, setting) for setting in SETTINGS if setting.component is not None]
+        if request.report_base is v201.ReportBaseEnumType.FULL_INVENTORY:
+            rows += _evse_rows(station)
+    return Reply(
+        v201.GetBaseReportResponse(status=v201.GenericDeviceModelStatusEnumType.ACCEPTED),
+        lambda: acts.send_all(station, _report_parts(station, request.request_id, rows), first=True),
+    )
+
+
+def _get_report(station: VirtualStation, request: v201.GetReportRequest | v21.GetReportRequest) -> Reply:
+    statuses = v201.GenericDeviceModelStatusEnumType
+    if request.component_criteria is not None:
+        return Reply(v201.GetReportResponse(status=statuses.NOT_SUPPORTED))
+    wanted = [
+        (each.component.name.casefold(), None if each.variable is None else each.variable.name.casefold())
+        for each in request.component_variable or ()
+    ]
+    rows = [
+        row
+        for row in [
+            *(_report_row(station, setting) for setting in SETTINGS if setting.component is not None),
+            *_evse_rows(station),
+        ]
+        if not wanted
+        or (row.component.name.casefold(), None) in wanted
+        or (row.component.name.casefold(), row.variable.name.casefold()) in wanted
+    ]
+    if not rows:
+        return Reply(v201.GetReportResponse(status=statuses.EMPTY_RESULT_SET))
+    return Reply(
+        v201.GetReportResponse(status=statuses.ACCEPTED),
+        lambda: acts.send_all(station, _report_parts(station, request.request_id, rows), first=True),
+    )
+
+
+def _clear_cache(station: VirtualStation, request: v201.ClearCacheRequest) -> Reply:
+    return Reply(v201.ClearCacheResponse(status=v201.ClearCacheStatusEnumType.ACCEPTED))
+
+
+def _data_transfer(station: VirtualStation, request: v201.DataTransferRequest) -> Reply:
+    statuses = v201.DataTransferStatusEnumType
+    if request.vendor_id != station.options.model.vendor:
+        return Reply(v201.DataTransferResponse(status=statuses.UNKNOWN_VENDOR_ID))
+    return Reply(v201.DataTransferResponse(status=statuses.ACCEPTED, data=request.data))
+
+
+def _trigger_message(station: VirtualStation, request: v201.TriggerMessageRequest | v21.TriggerMessageRequest) -> Reply:
+    evses = acts.evses_of(station, 0 if request.evse is None else request.evse.id)
+    then = _trigger(station, request.requested_message.value, evses) if evses else None
+    statuses = v201.TriggerMessageStatusEnumType
+    if not evses or station.has(Fault.REJECTS_ALL):
+        return Reply(v201.TriggerMessageResponse(status=statuses.REJECTED))
+    if then is None:
+        return Reply(v201.TriggerMessageResponse(status=statuses.NOT_IMPLEMENTED))
+    return Reply(v201.TriggerMessageResponse(status=statuses.ACCEPTED), then)
+
+
+def _trigger(station: VirtualStation, word: str, evses: list[Evse]) -> Callable[[], None] | None:
+    if word == "BootNotification":
+        return station.trigger_boot
+    if word in ("MeterValues", "TransactionEvent"):
+        return lambda: acts.trigger_meter_values(station, evses)
+    drafts: Callable[[], list[Draft]]
+    if word == "Heartbeat":
+        drafts = lambda: [station.dialect.heartbeat()]  # noqa: E731
+    elif word == "StatusNotification":
+        drafts = lambda: [station.dialect.status(station, evse) for evse in evses]  # noqa: E731
+    elif word == "FirmwareStatusNotification":
+        drafts = lambda: [_firmware(v201.FirmwareStatusEnumType.IDLE, None)]  # noqa: E731
+    elif word == "LogStatusNotification":
+        drafts = lambda: [_log(v201.UploadLogStatusEnumType.IDLE, None)]  # noqa: E731
+    else:
+        return None
+    return lambda: acts.send_all(station, drafts(), first=True)
+
+
+def _reserve_now(station: VirtualStation, request: v201.ReserveNowRequest | v21.ReserveNowRequest) -> Reply:
+    word = acts.reserve(
+        station, request.evse_id or 0, request.id, _plain(request.id_token), parse_timestamp(request.expiry_date_time)
+    )
+    return Reply(
+        v201.ReserveNowResponse(status=v201.ReserveNowStatusEnumType(word)), lambda: acts.tell_all(station)
+    )
+
+
+def _cancel_reservation(
+    station: VirtualStation, request: v201.CancelReservationRequest | v21.CancelReservationRequest
+) -> Reply:
+    statuses = v201.CancelReservationStatusEnumType
+    found = acts.cancel_reservation(station, request.reservation_id)
+    return Reply(
+        v201.CancelReservationResponse(status=statuses.ACCEPTED if found else statuses.REJECTED),
+        lambda: acts.tell_all(station),
+    )
+
+
+def _local_list_version(station: VirtualStation, request: v201.GetLocalListVersionRequest) -> Reply:
+    return Reply(v201.GetLocalListVersionResponse(version_number=station.local_list_version))
+
+
+def _send_local_list(station: VirtualStation, request: v201.SendLocalListRequest | v21.SendLocalListRequest) -> Reply:
+    entries = [
+        (_plain(entry.id_token), None if entry.id_token_info is None else entry.id_token_info.status.value)
+        for entry in request.local_authorization_list or ()
+    ]
+    word = acts.update_local_list(station, request.version_number, entries, full=request.update_type == "Full")
+    return Reply(v201.SendLocalListResponse(status=v201.SendLocalListStatusEnumType(word)))
+
+
+def _set_charging_profile(
+    station: VirtualStation, request: v201.SetChargingProfileRequest | v21.SetChargingProfileRequest
+) -> Reply:
+    profile = _profile(request.evse_id, request.charging_profile)
+    accepted = not station.has(Fault.REJECTS_ALL) and acts.install_profile(station, profile)
+    statuses = v201.ChargingProfileStatusEnumType
+    return Reply(v201.SetChargingProfileResponse(status=statuses.ACCEPTED if accepted else statuses.REJECTED))
+
+
+def _clear_charging_profile(
+    station: VirtualStation, request: v201.ClearChargingProfileRequest | v21.ClearChargingProfileRequest
+) -> Reply:
+    criteria = request.charging_profile_criteria
+    purpose = None if criteria is None else criteria.charging_profile_purpose
+    removed = station.profiles.clear(
+        id=request.charging_profile_id,
+        evse_id=None if criteria is None else criteria.evse_id,
+        purpose=None if purpose is None else _PURPOSES.get(purpose.value, Purpose.OTHER),
+        stack_level=None if criteria is None else criteria.stack_level,
+    )
+    statuses = v201.ClearChargingProfileStatusEnumType
+    return Reply(v201.ClearChargingProfileResponse(status=statuses.ACCEPTED if removed else statuses.UNKNOWN))
+
+
+def _get_composite_schedule(
+    station: VirtualStation, request: v201.GetCompositeScheduleRequest | v21.GetCompositeScheduleRequest
+) -> Reply:
+    evse = acts.find_evse(station, request.evse_id or 1)
+    if evse is None or request.duration <= 0:
+        return Reply(v201.GetCompositeScheduleResponse(status=v201.GenericStatusEnumType.REJECTED))
+    in_amperes = request.charging_rate_unit == "A"
+    now, periods = acts.composite(station, evse, request.duration, in_amperes=in_amperes)
+    units = v201.ChargingRateUnitEnumType
+    schedule = v201.CompositeScheduleType(
+        evse_id=request.evse_id,
+        duration=request.duration,
+        schedule_start=rfc3339(now),
+        charging_rate_unit=units.A if in_amperes else units.W,
+        charging_schedule_period=tuple(
+            v201.ChargingSchedulePeriodType(start_period=second, limit=limit) for second, limit in periods
+        ),
+    )
+    return Reply(
+        v201.GetCompositeScheduleResponse(status=v201.GenericStatusEnumType.ACCEPTED, schedule=schedule)
+    )
+
+
+def _get_charging_profiles(
+    station: VirtualStation, request: v201.GetChargingProfilesRequest | v21.GetChargingProfilesRequest
+) -> Reply:
+    return Reply(v201.GetChargingProfilesResponse(status=v201.GetChargingProfileStatusEnumType.NO_PROFILES))
+
+
+def _firmware(status: v201.FirmwareStatusEnumType, request_id: int | None) -> Draft:
+    return Draft(
+        "FirmwareStatusNotification",
+        lambda: v201.FirmwareStatusNotificationRequest(status=status, request_id=request_id),
+    )
+
+
+def _log(status: v201.UploadLogStatusEnumType, request_id: int | None) -> Draft:
+    return Draft(
+        "LogStatusNotification", lambda: v201.LogStatusNotificationRequest(status=status, request_id=request_id)
+    )
+
+
+def _get_log(station: VirtualStation, request: v201.GetLogRequest | v21.GetLogRequest) -> Reply:
+    words = (v201.UploadLogStatusEnumType.UPLOADING, v201.UploadLogStatusEnumType.UPLOADED)
+    name = f"{station.station_id}-{station.clock.now():%Y%m%d%H%M%S}.log"[:255]
+    return Reply(
+        v201.GetLogResponse(status=v201.LogStatusEnumType.ACCEPTED, filename=name),
+        lambda: acts.play(station, [_log(word, request.request_id) for word in words]),
+    )
+
+
+def _update_firmware(station: VirtualStation, request: v201.UpdateFirmwareRequest | v21.UpdateFirmwareRequest) -> Reply:
+    states = v201.FirmwareStatusEnumType
+    words = [states.DOWNLOADING, states.DOWNLOADED]
+    if request.firmware.signature is not None:
+        words.append(states.SIGNATURE_VERIFIED)
+    words.append(states.INSTALLING)
+    number = request.request_id
+    return Reply(
+        v201.UpdateFirmwareResponse(status=v201.UpdateFirmwareStatusEnumType.ACCEPTED),
+        lambda: acts.update_firmware(
+            station,
+            [_firmware(word, number) for word in words],
+            _firmware(states.INSTALLED, number),
+            request.firmware.location,
+        ),
+    )
+
+
+def _transaction_status(station: VirtualStation, request: v201.GetTransactionStatusRequest) -> Reply:
+    wanted = request.transaction_id
+    ongoing = None if wanted is None else station.session_of(wanted) is not None
+    return Reply(
+        v201.GetTransactionStatusResponse(messages_in_queue=station.unsent > 0, ongoing_indicator=ongoing)
+    )
+
+
+def _cost_updated(station: VirtualStation, request: v201.CostUpdatedRequest) -> Reply:
+    return Reply(v201.CostUpdatedResponse())
+
+
+def _installed_certificates(
+    station: VirtualStation,
+    request: v201.GetInstalledCertificateIdsRequest | v21.GetInstalledCertificateIdsRequest,
+) -> Reply:
+    status = v201.GetInstalledCertificateStatusEnumType.NOT_FOUND
+    return Reply(v201.GetInstalledCertificateIdsResponse(status=status))
+
+
+def _install_certificate(
+    station: VirtualStation, request: v201.InstallCertificateRequest | v21.InstallCertificateRequest
+) -> Reply:
+    return Reply(v201.InstallCertificateResponse(status=v201.InstallCertificateStatusEnumType.REJECTED))
+
+
+def _delete_certificate(station: VirtualStation, request: v201.DeleteCertificateRequest) -> Reply:
+    return Reply(v201.DeleteCertificateResponse(status=v201.DeleteCertificateStatusEnumType.NOT_FOUND))
+
+
+def _certificate_signed(
+    station: VirtualStation, request: v201.CertificateSignedRequest | v21.CertificateSignedRequest
+) -> Reply:
+    return Reply(v201.CertificateSignedResponse(status=v201.CertificateSignedStatusEnumType.REJECTED))
+
+
+def _set_network_profile(
+    station: VirtualStation, request: v201.SetNetworkProfileRequest | v21.SetNetworkProfileRequest
+) -> Reply:
+    return Reply(v201.SetNetworkProfileResponse(status=v201.SetNetworkProfileStatusEnumType.REJECTED))
+
+
+def _customer_information(
+    station: VirtualStation, request: v201.CustomerInformationRequest | v21.CustomerInformationRequest
+) -> Reply:
+    answer = v201.NotifyCustomerInformationRequest(
+        request_id=request.request_id, data="", seq_no=0, generated_at=rfc3339(station.clock.now())
+    )
+    return Reply(
+        v201.CustomerInformationResponse(status=v201.CustomerInformationStatusEnumType.ACCEPTED),
+        lambda: station.send(Draft("NotifyCustomerInformation", lambda: answer)),
+    )
+
+
+_HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
+    "CancelReservation": _cancel_reservation,
+    "CertificateSigned": _certificate_signed,
+    "ChangeAvailability": _change_availability,
+    "ClearCache": _clear_cache,
+    "ClearChargingProfile": _clear_charging_profile,
+    "CostUpdated": _cost_updated,
+    "CustomerInformation": _customer_information,
+    "DataTransfer": _data_transfer,
+    "DeleteCertificate": _delete_certificate,
+    "GetBaseReport": _get_base_report,
+    "GetChargingProfiles": _get_charging_profiles,
+    "GetCompositeSchedule": _get_composite_schedule,
+    "GetInstalledCertificateIds": _installed_certificates,
+    "GetLocalListVersion": _local_list_version,
+    "GetLog": _get_log,
+    "GetReport": _get_report,
+    "GetTransactionStatus": _transaction_status,
+    "GetVariables": _get_variables,
+    "InstallCertificate": _install_certificate,
+    "RequestStartTransaction": _request_start,
+    "RequestStopTransaction": _request_stop,
+    "ReserveNow": _reserve_now,
+    "Reset": _reset,
+    "SendLocalList": _send_local_list,
+    "SetChargingProfile": _set_charging_profile,
+    "SetNetworkProfile": _set_network_profile,
+    "SetVariables": _set_variables,
+    "TriggerMessage": _trigger_message,
+    "UnlockConnector": _unlock,
+    "UpdateFirmware": _update_firmware,
+}
+
+DIALECT_201: Final = Dialect2x(OcppVersion.V201)
+"""OCPP 2.0.1: the one object for all stations of the process."""
+
+DIALECT_21: Final = Dialect2x(OcppVersion.V21)
+"""OCPP 2.1: the one object for all stations of the process."""
