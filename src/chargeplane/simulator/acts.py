@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -88,7 +89,7 @@ def trigger_meter_values(station: VirtualStation, evses: Sequence[Evse]) -> None
 def play(station: VirtualStation, drafts: Sequence[Draft]) -> None:
     """Sends messages with the station's step between them."""
     for number, draft in enumerate(drafts, 1):
-        station.timers.after(number * station.options.step_s, lambda draft=draft: station.send(draft))
+        station.timers.after(number * station.options.step_s, partial(station.send, draft))
 
 
 def update_firmware(station: VirtualStation, drafts: Sequence[Draft], last: Draft, location: str) -> None:
@@ -117,9 +118,7 @@ def reset_evse(station: VirtualStation, evse: Evse) -> None:
     station.timers.after(station.options.reboot_s, back)
 
 
-def reserve(
-    station: VirtualStation, evse_id: int, reservation_id: int, id_token: str, until: datetime | None
-) -> str:
+def reserve(station: VirtualStation, evse_id: int, reservation_id: int, id_token: str, until: datetime | None) -> str:
     """Reserves an EVSE (0: any); returns the status word, the same in all versions. The same id replaces
     (OCPP 1.6, 5.13; OCPP 2.0.1 H01.FR.02)."""
     if station.has(Fault.REJECTS_ALL):
@@ -135,7 +134,7 @@ def reserve(
             evse.reservation_until = until
             if until is not None:
                 left = (until - station.clock.now()).total_seconds()
-                station.timers.after(left, lambda: expire_reservation(station, evse, reservation_id))
+                station.timers.after(left, partial(expire_reservation, station, evse, reservation_id))
             return "Accepted"
     if all(evse.faulted for evse in evses):
         return "Faulted"

@@ -156,7 +156,13 @@ class Charging:
     # ------------------------------------------------------------ a visit
 
     def visit(
-        self, evse: Evse, id_token: str, plan: Plan, car: Car | None = None, *, remote_start_id: int | None = None,
+        self,
+        evse: Evse,
+        id_token: str,
+        plan: Plan,
+        car: Car | None = None,
+        *,
+        remote_start_id: int | None = None,
         remote: bool = False,
     ) -> Steps[Session]:
         """Plug in, authorise, charge as planned, stop, drive off.

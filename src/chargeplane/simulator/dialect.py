@@ -16,6 +16,7 @@ from chargeplane.simulator.meter import Measured
 if TYPE_CHECKING:
     from chargeplane.simulator.station import VirtualStation
 
+
 class Draft(NamedTuple):
     """A message to be sent.
 

@@ -228,9 +228,7 @@ def _reset(station: VirtualStation, request: v16.ResetRequest) -> Reply:
     if station.has(Fault.REJECTS_ALL):
         return Reply(v16.ResetResponse(status=v16.ResetStatus.REJECTED))
     reason = StopReason.HARD_RESET if request.type is v16.ResetType.HARD else StopReason.SOFT_RESET
-    return Reply(
-        v16.ResetResponse(status=v16.ResetStatus.ACCEPTED), lambda: station.reboot("RemoteReset", stop=reason)
-    )
+    return Reply(v16.ResetResponse(status=v16.ResetStatus.ACCEPTED), lambda: station.reboot("RemoteReset", stop=reason))
 
 
 def _remote_start(station: VirtualStation, request: v16.RemoteStartTransactionRequest) -> Reply:
@@ -317,7 +315,7 @@ def _change_configuration(station: VirtualStation, request: v16.ChangeConfigurat
         then = (
             (lambda: station.reconnect_with_password(request.value))
             if setting is PASSWORD
-            else (lambda: station.settings_changed())
+            else (station.settings_changed)
         )
     return Reply(v16.ChangeConfigurationResponse(status=status), then)
 
@@ -339,7 +337,7 @@ def _trigger(station: VirtualStation, word: str, connector_id: int | None) -> Ca
         return None
     drafts: Callable[[], list[Draft]]
     if word == "BootNotification":
-        return lambda: station.trigger_boot()
+        return station.trigger_boot
     if word == "Heartbeat":
         drafts = lambda: [DIALECT_16.heartbeat()]  # noqa: E731
     elif word == "StatusNotification":

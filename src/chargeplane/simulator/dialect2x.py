@@ -94,7 +94,7 @@ _SET_RESULTS: Final = {
 _MUTABILITY: Final = {access: v201.MutabilityEnumType(access.value) for access in Access}
 _ITEMS_PER_REPORT: Final = 20
 
-_NO_TOKEN: Final = v201.IdTokenType(id_token="", type=v201.IdTokenEnumType.NO_AUTHORIZATION)  # noqa: S106
+_NO_TOKEN: Final = v201.IdTokenType(id_token="", type=v201.IdTokenEnumType.NO_AUTHORIZATION)
 
 
 def _token(id_token: str) -> v201.IdTokenType:
@@ -110,9 +110,7 @@ def _token(id_token: str) -> v201.IdTokenType:
 _TOKEN_TYPES: Final = {word.value: word for word in v201.IdTokenEnumType}
 
 
-def _sampled(
-    values: Sequence[Measured], context: v201.ReadingContextEnumType
-) -> tuple[v201.SampledValueType, ...]:
+def _sampled(values: Sequence[Measured], context: v201.ReadingContextEnumType) -> tuple[v201.SampledValueType, ...]:
     return tuple(
         v201.SampledValueType(
             value=value.value,
@@ -374,9 +372,7 @@ def _request_start(
     id_token = _plain(request.id_token)
     evse = acts.evse_for_remote_start(station, request.evse_id, id_token)
     if evse is None:
-        return Reply(
-            v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED)
-        )
+        return Reply(v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED))
     if request.charging_profile is not None:
         station.profiles.put(_profile(evse.id, request.charging_profile))
     return Reply(
@@ -465,9 +461,7 @@ def _set_variables(station: VirtualStation, request: v201.SetVariablesRequest | 
     password: str | None = None
     for wanted in request.set_variable_data:
         setting = by_name(wanted.component.name, wanted.variable.name, wanted.variable.instance)
-        if station.has(Fault.REJECTS_ALL):
-            result = ChangeResult.REJECTED
-        elif wanted.attribute_type is not None and wanted.attribute_type != "Actual":
+        if station.has(Fault.REJECTS_ALL) or (wanted.attribute_type is not None and wanted.attribute_type != "Actual"):
             result = ChangeResult.REJECTED
         elif setting is None and not knows_component(wanted.component.name):
             result = ChangeResult.UNKNOWN_COMPONENT
@@ -517,9 +511,7 @@ def _evse_rows(station: VirtualStation) -> list[v201.ReportDataType]:
         return v201.ReportDataType(
             component=component,
             variable=v201.VariableType(name=variable),
-            variable_attribute=(
-                v201.VariableAttributeType(value=value, mutability=v201.MutabilityEnumType.READ_ONLY),
-            ),
+            variable_attribute=(v201.VariableAttributeType(value=value, mutability=v201.MutabilityEnumType.READ_ONLY),),
             variable_characteristics=v201.VariableCharacteristicsType(data_type=kind, supports_monitoring=False),
         )
 
@@ -642,9 +634,7 @@ def _reserve_now(station: VirtualStation, request: v201.ReserveNowRequest | v21.
     word = acts.reserve(
         station, request.evse_id or 0, request.id, _plain(request.id_token), parse_timestamp(request.expiry_date_time)
     )
-    return Reply(
-        v201.ReserveNowResponse(status=v201.ReserveNowStatusEnumType(word)), lambda: acts.tell_all(station)
-    )
+    return Reply(v201.ReserveNowResponse(status=v201.ReserveNowStatusEnumType(word)), lambda: acts.tell_all(station))
 
 
 def _cancel_reservation(
@@ -713,9 +703,7 @@ def _get_composite_schedule(
             v201.ChargingSchedulePeriodType(start_period=second, limit=limit) for second, limit in periods
         ),
     )
-    return Reply(
-        v201.GetCompositeScheduleResponse(status=v201.GenericStatusEnumType.ACCEPTED, schedule=schedule)
-    )
+    return Reply(v201.GetCompositeScheduleResponse(status=v201.GenericStatusEnumType.ACCEPTED, schedule=schedule))
 
 
 def _get_charging_profiles(
@@ -767,9 +755,7 @@ def _update_firmware(station: VirtualStation, request: v201.UpdateFirmwareReques
 def _transaction_status(station: VirtualStation, request: v201.GetTransactionStatusRequest) -> Reply:
     wanted = request.transaction_id
     ongoing = None if wanted is None else station.session_of(wanted) is not None
-    return Reply(
-        v201.GetTransactionStatusResponse(messages_in_queue=station.unsent > 0, ongoing_indicator=ongoing)
-    )
+    return Reply(v201.GetTransactionStatusResponse(messages_in_queue=station.unsent > 0, ongoing_indicator=ongoing))
 
 
 def _cost_updated(station: VirtualStation, request: v201.CostUpdatedRequest) -> Reply:

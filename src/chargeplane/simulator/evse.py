@@ -110,8 +110,8 @@ class Session:
         "stopped_at",
         "transaction_id",
         "updates",
-        "wake",
         "waiting",
+        "wake",
     )
 
     def __init__(self, evse_id: int, id_token: str) -> None:

@@ -166,10 +166,7 @@ class Meter:
         noise = self._noise
         power = self.power_w
         phases = 1 if self.model.dc else self.model.phases
-        if car is not None and not self.model.dc:
-            used = min(phases, car.model.ac_phases)
-        else:
-            used = phases
+        used = min(phases, car.model.ac_phases) if car is not None and not self.model.dc else phases
         volts: list[int] = []  # tenths of a volt
         if self.model.dc:
             soc = car.soc_percent if car is not None else 50.0

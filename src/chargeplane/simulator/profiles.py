@@ -112,9 +112,7 @@ class Profiles:
         (OCPP 2.0.1 K01.FR.05; OCPP 1.6, 3.13.2)."""
         place = (profile.evse_id, profile.purpose, profile.stack_level)
         kept = [
-            p
-            for p in self._profiles or ()
-            if p.id != profile.id and (p.evse_id, p.purpose, p.stack_level) != place
+            p for p in self._profiles or () if p.id != profile.id and (p.evse_id, p.purpose, p.stack_level) != place
         ]
         kept.append(profile)
         kept.sort(key=lambda p: -p.stack_level)
@@ -169,7 +167,13 @@ class Profiles:
         return min(first.values(), default=NO_LIMIT_W)
 
     def composite(
-        self, evse_id: int, phases: int, highest_w: int, now: datetime, transaction_start: datetime | None, duration_s: int
+        self,
+        evse_id: int,
+        phases: int,
+        highest_w: int,
+        now: datetime,
+        transaction_start: datetime | None,
+        duration_s: int,
     ) -> list[tuple[int, int]]:
         """(second from now, limit in W) wherever the limit changes within `duration_s`, at most 100 periods."""
         moments = {0}

@@ -92,9 +92,7 @@ def _flag(
     access: Access = Access.READ_WRITE,
 ) -> Setting:
     text = "true" if default else "false"
-    return Setting(
-        key=key, component=component, variable=variable, default=text, kind=Kind.BOOLEAN, access=access
-    )
+    return Setting(key=key, component=component, variable=variable, default=text, kind=Kind.BOOLEAN, access=access)
 
 
 _MEASURANDS = "Energy.Active.Import.Register,Power.Active.Import,Current.Import,Voltage,SoC"
@@ -147,25 +145,22 @@ SETTINGS: Final = (
     _integer("ResetRetries", "OCPPCommCtrlr", "ResetRetries", 1),
     _integer("ClockAlignedDataInterval", "AlignedDataCtrlr", "Interval", 0, unit="s"),
     _integer("GetConfigurationMaxKeys", None, None, 100, access=Access.READ_ONLY),
-    _integer(
-        "SendLocalListMaxLength", "LocalAuthListCtrlr", "ItemsPerMessage", 100, access=Access.READ_ONLY
-    ),
+    _integer("SendLocalListMaxLength", "LocalAuthListCtrlr", "ItemsPerMessage", 100, access=Access.READ_ONLY),
     _integer("LocalAuthListMaxLength", "LocalAuthListCtrlr", "Entries", 1000, access=Access.READ_ONLY),
-    _integer(
-        "ChargeProfileMaxStackLevel", "SmartChargingCtrlr", "ProfileStackLevel", 10, access=Access.READ_ONLY
-    ),
-    _integer(
-        "ChargingScheduleMaxPeriods", "SmartChargingCtrlr", "PeriodsPerSchedule", 100, access=Access.READ_ONLY
-    ),
+    _integer("ChargeProfileMaxStackLevel", "SmartChargingCtrlr", "ProfileStackLevel", 10, access=Access.READ_ONLY),
+    _integer("ChargingScheduleMaxPeriods", "SmartChargingCtrlr", "PeriodsPerSchedule", 100, access=Access.READ_ONLY),
     _integer("MaxChargingProfilesInstalled", "SmartChargingCtrlr", "Entries", 50, access=Access.READ_ONLY),
     _flag("LocalAuthorizeOffline", "AuthCtrlr", "LocalAuthorizeOffline", True),
     _flag("AllowOfflineTxForUnknownId", "AuthCtrlr", "OfflineTxForUnknownIdEnabled", True),
     _flag("AuthorizationCacheEnabled", "AuthCacheCtrlr", "Enabled", True),
     _flag("StopTransactionOnEVSideDisconnect", "TxCtrlr", "StopTxOnEVSideDisconnect", True),
     _flag("UnlockConnectorOnEVSideDisconnect", None, None, True),
-    Setting(key="SupportedFeatureProfiles", access=Access.READ_ONLY, kind=Kind.MEMBER_LIST, default=(
-        "Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"
-    )),
+    Setting(
+        key="SupportedFeatureProfiles",
+        access=Access.READ_ONLY,
+        kind=Kind.MEMBER_LIST,
+        default=("Core,FirmwareManagement,LocalAuthListManagement,Reservation,SmartCharging,RemoteTrigger"),
+    ),
     Setting(
         key="ChargingScheduleAllowedChargingRateUnit",
         component="SmartChargingCtrlr",

@@ -21,14 +21,23 @@ from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTrans
 
 from chargeplane.kernel.errors import PeerError, UnavailableError
 from chargeplane.ocpp.catalogue import PayloadError, decode_request, encode
-from chargeplane.ocpp.frames import Call, CallError, CallResult, decode_frame, encode_call, encode_error, encode_result, text_of
+from chargeplane.ocpp.frames import (
+    Call,
+    CallError,
+    CallResult,
+    decode_frame,
+    encode_call,
+    encode_error,
+    encode_result,
+    text_of,
+)
 from chargeplane.ocpp.versions import ErrorCode, OcppVersion
 from chargeplane.simulator.car import CAR_MODELS, Car
 from chargeplane.simulator.charging import Charging
 from chargeplane.simulator.clock import StationClock
 from chargeplane.simulator.counters import Counters
 from chargeplane.simulator.dialect import Dialect, Draft
-from chargeplane.simulator.dialect2x import DIALECT_201, DIALECT_21
+from chargeplane.simulator.dialect2x import DIALECT_21, DIALECT_201
 from chargeplane.simulator.dialect16 import DIALECT_16
 from chargeplane.simulator.evse import Evse, Plan, Session, StopReason
 from chargeplane.simulator.faults import Fault, distort, distorts
@@ -60,7 +69,7 @@ _LATE_S: Final = 35.0  # later than any CSMS waits for an answer
 _QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
 
 
-class ConnectionRefusedByCsms(PeerError):
+class HandshakeError(PeerError):
     """The handshake was refused.
 
     Args:
@@ -72,7 +81,7 @@ class ConnectionRefusedByCsms(PeerError):
         self.status = status
 
 
-class _Socket(WSListener):  # type: ignore[misc]
+class _Socket(WSListener):
     """One WebSocket; a station that reconnects gets a new one, and the old one's events change nothing any more."""
 
     __slots__ = ("_parts", "deflated", "station", "transport")
@@ -319,14 +328,14 @@ class VirtualStation:
         """Opens the socket; after that the station comes back by itself whenever it is lost.
 
         Raises:
-            ConnectionRefusedByCsms: the first attempt failed.
+            HandshakeError: the first attempt failed.
         """
         self._wants_online = True
         if self._socket is None:
             self._cancel("_retry")
             try:
                 await self._open()
-            except ConnectionRefusedByCsms:
+            except HandshakeError:
                 self._wants_online = False
                 raise
 
@@ -351,7 +360,7 @@ class VirtualStation:
             self._boot()
         try:
             await asyncio.wait_for(waiter, timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise UnavailableError(
                 f"Station '{self.station_id}' was not accepted by the CSMS within {timeout_s:g} s."
             ) from None
@@ -400,7 +409,7 @@ class VirtualStation:
     async def _connect(self) -> None:
         try:
             await self._open()
-        except ConnectionRefusedByCsms:
+        except HandshakeError:
             self.counters.refused += 1
             self._connect_task = None
             self._come_back()
@@ -430,10 +439,10 @@ class VirtualStation:
             response = getattr(error, "response", None)
             status = int(response.status) if response is not None else None
             reason = f"it answered {status}" if status is not None else str(error) or "the handshake failed"
-            raise ConnectionRefusedByCsms(self.station_id, self._url, status, reason) from error
-        except (OSError, asyncio.TimeoutError) as error:
+            raise HandshakeError(self.station_id, self._url, status, reason) from error
+        except (TimeoutError, OSError) as error:
             reason = (getattr(error, "strerror", None) or str(error) or "no answer").lower()
-            raise ConnectionRefusedByCsms(self.station_id, self._url, None, reason) from error
+            raise HandshakeError(self.station_id, self._url, None, reason) from error
 
     def _connected(self, socket: _Socket) -> None:
         if not self._wants_online or not self.powered:
@@ -689,9 +698,7 @@ class VirtualStation:
     def _note(self, entry: Entry, letter: Letter, answer: bytes | None = None) -> None:
         if self._record is not None and letter.payload is not None:
             self._record(
-                Line(
-                    self.loop.time(), self.station_id, entry, letter.action, letter.message_id, letter.payload, answer
-                )
+                Line(self.loop.time(), self.station_id, entry, letter.action, letter.message_id, letter.payload, answer)
             )
 
     # ---------------------------------------------------------------- receiving
@@ -817,9 +824,7 @@ class VirtualStation:
             plan: in place of the single wishes.
         """
         if plan is None:
-            plan = Plan(
-                energy_wh=energy_wh, duration_s=duration_s, meter_interval_s=meter_interval_s, reason=reason
-            )
+            plan = Plan(energy_wh=energy_wh, duration_s=duration_s, meter_interval_s=meter_interval_s, reason=reason)
         session: Session = await self.run(self._charging.visit(self.evse(evse_id), id_token, plan, car))
         return session
 
@@ -913,9 +918,7 @@ class VirtualStation:
             evse.session.request_stop(StopReason.EMERGENCY_STOP)
         self.tell_status(evse)
 
-    def power_loss(
-        self, outage_s: float | None = None, *, resumes: bool = False, meter_restarts: bool = False
-    ) -> None:
+    def power_loss(self, outage_s: float | None = None, *, resumes: bool = False, meter_restarts: bool = False) -> None:
         """The mains fail: the socket dies, charging stands still; after a while the station boots again.
 
         Args:
