@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from chargeplane.edges.ocpp_server import OcppServerConfig
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.main import config
-from chargeplane.main.config import Config, LogLevel, Role, load_config
+from chargeplane.main.config import Config, LogLevel, OcppConfig, Role, load_config
 
 
 def write(folder: Path, text: str) -> Path:
@@ -108,3 +109,10 @@ def test_every_key_is_described() -> None:
 def test_misspelt_variables_are_found() -> None:
     environ = {"CHARGEPLANE_HTTPPORT": "1", "CHARGEPLANE_HTTP_PORT": "1", "CHARGEPLANE_CONFIG": "", "HOME": "/"}
     assert config.unknown_variables(environ) == ["CHARGEPLANE_HTTPPORT"]
+
+
+def test_the_defaults_of_the_ocpp_door_are_those_of_its_own_struct() -> None:
+    ours, door = OcppConfig(), OcppServerConfig()
+    same = set(ours.__struct_fields__) & set(door.__struct_fields__)
+    assert "ping_interval_s" in same
+    assert {name: getattr(ours, name) for name in same} == {name: getattr(door, name) for name in same}

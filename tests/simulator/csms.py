@@ -12,8 +12,16 @@ from typing import Any
 from urllib.parse import unquote
 
 import msgspec
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, WSUpgradeResponse
-from picows import WSUpgradeResponseWithListener, ws_create_server
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
 
 from chargeplane.ocpp.catalogue import decode_request, decode_response
 from chargeplane.ocpp.versions import OcppVersion
@@ -52,7 +60,9 @@ class Csms:
 
     def of(self, action: str, station_id: str | None = None) -> list[dict[str, Any]]:
         return [
-            r.payload for r in self.received if r.action == action and (station_id is None or r.station_id == station_id)
+            r.payload
+            for r in self.received
+            if r.action == action and (station_id is None or r.station_id == station_id)
         ]
 
     async def until(self, condition: Callable[[], object], timeout_s: float = 5.0) -> None:

@@ -178,6 +178,7 @@ class MemoryGateway:
 
     def notify(self) -> None:
         """Something changed that a test may wait for."""
+
         async def tell() -> None:
             async with self._changed:
                 self._changed.notify_all()

@@ -58,7 +58,7 @@ class LogFormat(enum.StrEnum):
 
 
 class OcppConfig(Struct, frozen=True, kw_only=True):
-    """The door for charging stations."""
+    """The door for charging stations. What `OcppServerConfig` has too is named as there."""
 
     heartbeat_interval_s: Annotated[
         int, Meta(ge=1, le=86_400, description="Heartbeat interval given to stations when their boot is accepted.")
@@ -67,54 +67,68 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=86_400, description="When a station whose boot is pending or rejected may try again.")
     ] = 60
     ping_interval_s: Annotated[
-        Seconds, Meta(description="How often an idle connection is pinged. Dead sockets are found by it.")
+        float,
+        Meta(ge=0, le=86_400, description="A station that has sent nothing for so long is pinged; 0 never pings."),
     ] = 60.0
     ping_timeout_s: Annotated[
-        Seconds, Meta(description="A connection that has sent nothing for this long after a ping is closed.")
+        Seconds, Meta(description="A station that sends nothing for so long after a ping is cut.")
     ] = 30.0
     handshake_timeout_s: Annotated[
         Seconds, Meta(description="From connecting to the end of the WebSocket handshake.")
-    ] = 10.0
+    ] = 20.0
+    close_timeout_s: Annotated[
+        Seconds, Meta(description="A station that has not answered a close frame by then is cut.")
+    ] = 5.0
     call_timeout_s: Annotated[
-        Seconds, Meta(description="How long a station may take to answer a call, where the caller sets nothing.")
+        Seconds, Meta(description="How long a station may take to answer a call whose caller sets nothing.")
     ] = 30.0
-    message_limit_bytes: Annotated[
+    max_message_bytes: Annotated[
         int,
-        Meta(ge=4096, le=16 * 2**20, description="Largest message taken, after decompression; a larger one closes."),
+        Meta(
+            ge=4096,
+            le=16 * 2**20,
+            description="Largest message taken, after decompression; a larger one closes with 1009.",
+        ),
     ] = 256 * 1024
-    send_buffer_limit_bytes: Annotated[
-        int,
-        Meta(ge=4096, le=64 * 2**20, description="A station that reads so slowly that more than this waits is closed."),
+    write_buffer_bytes: Annotated[
+        int, Meta(ge=4096, le=64 * 2**20, description="A station that leaves more than this unread is cut.")
     ] = 1024 * 1024
-    connection_limit: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Connections one process takes; more are answered with 503.")
-    ] = 100_000
-    connections_per_address_limit: Annotated[
-        int, Meta(ge=0, le=1_000_000, description="Connections from one address at the same time; 0 sets no limit.")
-    ] = 0
-    failures_per_address_per_minute: Annotated[
-        int,
+    max_connections: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Connections one process takes; the next one is answered with 503.")
+    ] = 19_000
+    max_connections_per_address: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="The same for one address; whole sites may stand behind one.")
+    ] = 19_000
+    failed_attempts_burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Failed handshakes one address may make at once; then 429.")
+    ] = 300
+    failed_attempts_per_s: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="How fast an address gets them back. Successes are never counted.")
+    ] = 5.0
+    failed_passwords_burst: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Wrong passwords for one station from one address at once; then 429.")
+    ] = 10
+    failed_passwords_per_s: Annotated[float, Meta(gt=0, le=1_000_000, description="How fast these are given back.")] = (
+        0.2
+    )
+    max_backlog: Annotated[
+        int, Meta(ge=1, le=10_000, description="Unanswered messages of one station at which it is read no further.")
+    ] = 32
+    rate_limit_per_s: Annotated[
+        float,
         Meta(
-            ge=0,
+            gt=0,
             le=1_000_000,
-            description="Failed handshakes (unknown id, wrong password) one address may make; then 429. 0 sets no limit.",
+            description="Messages a second from one station while the server is behind; the rest waits.",
         ),
-    ] = 120
-    messages_per_station_per_minute: Annotated[
-        int,
-        Meta(
-            ge=0,
-            le=10_000_000,
-            description="Messages taken from one station; above it the socket is read later. 0 sets no limit.",
-        ),
-    ] = 0
-    backlog_per_station: Annotated[
-        int,
-        Meta(ge=1, le=10_000, description="Unanswered messages of one station before its socket is read no further."),
-    ] = 16
+    ] = 50.0
+    rate_limit_burst: Annotated[int, Meta(ge=1, le=1_000_000, description="How many of them may come at once.")] = 500
     compression: Annotated[
         bool, Meta(description="Whether permessage-deflate is agreed to when a station offers it.")
     ] = True
+    compression_threshold_bytes: Annotated[
+        int, Meta(ge=0, le=16 * 2**20, description="Shorter messages are sent uncompressed.")
+    ] = 256
     shutdown_grace_s: Annotated[
         Seconds, Meta(description="How long a stopping server waits for answers under way and for sockets to close.")
     ] = 10.0

@@ -67,23 +67,29 @@ class Dialect(Protocol):
 
     def boot(self, station: VirtualStation, reason: str) -> Draft:
         """BootNotification; `reason` is an OCPP 2.x BootReasonEnum word."""
+        ...
 
     def heartbeat(self) -> Draft:
         """Heartbeat."""
+        ...
 
     def status(self, station: VirtualStation, evse: Evse | None) -> Draft:
         """StatusNotification of an EVSE; None for the station itself."""
+        ...
 
     def authorize(self, id_token: str) -> Draft:
         """Authorize."""
+        ...
 
     def started(self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, offline: bool) -> Draft:
         """The transaction's first message."""
+        ...
 
     def updated(
         self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, moment: Moment, offline: bool
     ) -> Draft | None:
         """Meter values of a transaction, or a change of its state; None where the version has no message for it."""
+        ...
 
     def ended(
         self,
@@ -95,24 +101,32 @@ class Dialect(Protocol):
         offline: bool,
     ) -> Draft:
         """The transaction's last message."""
+        ...
 
     def meter_values(self, station: VirtualStation, evse: Evse, reading: Reading) -> Draft:
         """Meter values outside of a transaction."""
+        ...
 
     def reservation_expired(self, station: VirtualStation, reservation_id: int) -> Draft | None:
         """What is told when a reservation expired; None where the version has no message for it."""
+        ...
 
     def read_boot(self, payload: bytes) -> BootAnswer:
         """The answer to a boot."""
+        ...
 
     def read_time(self, payload: bytes) -> datetime | None:
         """The time in the answer to a heartbeat."""
+        ...
 
     def read_authorize(self, payload: bytes) -> str:
         """The status word in the answer to Authorize."""
+        ...
 
     def read_started(self, session: Session, payload: bytes) -> str | None:
         """Notes the transaction id where the CSMS gives it; returns the status word on the id token, if there is one."""
+        ...
 
     def handle(self, station: VirtualStation, action: str, request: Struct) -> Reply | None:
         """Answers a CALL of the CSMS; None for an action this station does not support."""
+        ...

@@ -66,9 +66,7 @@ async def test_station_without_password_is_let_in_where_registered_so(
 
 
 @pytest.mark.parametrize("password", [b"a:b:c", b"\x00\xff\x80 binary", "pässwörd".encode()])
-async def test_password_may_hold_any_bytes(
-    door: Door, dial: Dial, gateway: MemoryGateway, password: bytes
-) -> None:
+async def test_password_may_hold_any_bytes(door: Door, dial: Dial, gateway: MemoryGateway, password: bytes) -> None:
     gateway.add("CS1", profile=1, password=password)
     assert (await (await dial(await door())).upgrade("/ocpp/CS1", auth=b"CS1:" + password)).status == 101
 
@@ -165,9 +163,7 @@ async def test_odd_upgrade_headers_are_understood(
     assert answer.status == 101
 
 
-async def test_plain_http_request_is_told_what_the_door_is_for(
-    door: Door, dial: Dial, gateway: MemoryGateway
-) -> None:
+async def test_plain_http_request_is_told_what_the_door_is_for(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
     gateway.add("CS1")
     server = await door()
     elsewhere = await (await dial(server)).ask(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -208,9 +204,7 @@ async def test_malformed_request_gets_400(
         b"GET /ocpp/CS1 HTTP/1.1\r\nbad header\r\n\r\n",
     ],
 )
-async def test_request_that_is_no_http_get_gets_400(
-    door: Door, dial: Dial, gateway: MemoryGateway, raw: bytes
-) -> None:
+async def test_request_that_is_no_http_get_gets_400(door: Door, dial: Dial, gateway: MemoryGateway, raw: bytes) -> None:
     gateway.add("CS1")
     answer = await (await dial(await door())).ask(raw)
     assert answer.status == 400
@@ -230,9 +224,7 @@ async def test_silent_connection_is_cut_at_the_handshake_deadline(door: Door, di
     assert outcomes(server) == {"silent": 1}
 
 
-async def test_failure_of_the_gateway_is_not_shown_to_the_peer(
-    door: Door, dial: Dial, gateway: MemoryGateway
-) -> None:
+async def test_failure_of_the_gateway_is_not_shown_to_the_peer(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
     server = await door()
 
     def fail() -> None:
@@ -303,9 +295,7 @@ async def test_connections_of_one_address_are_limited(door: Door, dial: Dial, ga
     assert (await (await dial(server)).upgrade("/ocpp/CS1")).status == 503
 
 
-async def test_messages_right_behind_the_request_are_not_lost(
-    door: Door, dial: Dial, gateway: MemoryGateway
-) -> None:
+async def test_messages_right_behind_the_request_are_not_lost(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
     gateway.add("CS1")
     station = await dial(await door())
     request = (
@@ -350,9 +340,7 @@ async def test_stopping_answers_what_was_begun_and_closes_with_1001(
         await RawStation.dial(server.ports[0])
 
 
-async def test_stopping_does_not_wait_longer_than_its_grace(
-    door: Door, dial: Dial, gateway: MemoryGateway
-) -> None:
+async def test_stopping_does_not_wait_longer_than_its_grace(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
     gateway.add("BUSY")
     server = await door()
     station = await dial(server)

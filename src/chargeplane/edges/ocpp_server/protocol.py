@@ -58,6 +58,7 @@ class Host(Protocol):
 
     def opening(self, protocol: StationProtocol, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         """Judges the opening request."""
+        ...
 
     def lost(self, protocol: StationProtocol) -> None:
         """The connection is gone, whatever it had become."""

@@ -28,6 +28,7 @@ class Visited(Protocol):
 
     def visit(self, now: float) -> float:
         """Does what is due and tells when to come next (monotonic seconds); a time in the past is the next tick."""
+        ...
 
 
 class Wheel:
