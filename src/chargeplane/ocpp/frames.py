@@ -94,7 +94,6 @@ _decode: Final = {
     OcppVersion.V21: msgspec.json.Decoder(Call | CallResult | CallError | CallResultError | Send).decode,
 }
 _text: Final = msgspec.json.Decoder(str)
-_elements: Final = msgspec.json.Decoder(list[Raw])
 _encode_text: Final = msgspec.json.Encoder().encode
 
 # Head of a frame, read where the whole is no JSON: type, then message id, then action, each only after the other.
@@ -102,6 +101,8 @@ _HEAD: Final = re.compile(
     rb'\s*\[\s*(-?\d{1,9})(?!\d)\s*(?:,\s*"((?:[^"\\\x00-\x1f]|\\.){0,768})"\s*(?:,\s*(?:"([A-Za-z0-9_.:-]{1,64})"\s*(?:,|\]|$)\s*)?)?)?'
 )
 _HEAD_BYTES: Final = 1024
+_INTEGER_FIRST: Final = re.compile(rb"\s*\[\s*-?\d+\s*[,\]]")
+_TEXT_SECOND: Final = re.compile(rb'\s*\[\s*-?\d+\s*,\s*"')
 _SURROUNDINGS: Final = b"\x00 \t\r\n"
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -158,13 +159,12 @@ def _syntax(error: BaseException) -> Problem:
 
 def _misshapen(data: bytes) -> Problem:
     """The problem of valid JSON that does not start with a message type and a message id."""
-    try:
-        elements = _elements.decode(data)
-    except DECODE_ERRORS:
+    start = data[:_HEAD_BYTES]
+    if not start.lstrip().startswith(b"["):
         return _rpc("The message is no JSON array")
-    if not elements or not bytes(elements[0]).isdigit():
+    if not _INTEGER_FIRST.match(start):
         return _rpc("The first element must be the message type, an integer")
-    if len(elements) < 2 or not bytes(elements[1]).startswith(b'"'):
+    if not _TEXT_SECOND.match(start):
         return _rpc("The second element must be the message id, a text")
     return _rpc(f"The message id is longer than {MAX_MESSAGE_ID} characters or not readable")
 
