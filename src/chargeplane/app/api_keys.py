@@ -1,0 +1,175 @@
+"""API keys: who calls, for which tenant, and what the key allows.
+
+A key is machine-made with 192 random bits, so what is stored is its plain SHA-256: a slow hash would protect nothing.
+The one exception is the first key, which an operator may choose (`CHARGEPLANE_ADMIN_KEY`); it has at least 16 characters.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import asyncpg
+from msgspec import Struct
+
+from chargeplane.kernel.errors import InvalidInputError, NotFoundError
+from chargeplane.kernel.ids import TenantId
+from chargeplane.kernel.time import as_utc
+from chargeplane.store.queries import api_keys as queries
+from chargeplane.store.queries.api_keys import ApiKeyView
+from chargeplane.store.queries.audit import audit
+from chargeplane.store.queries.paging import Position
+
+SYSTEM_TENANT: Final = TenantId(1)
+"""The default tenant; its administrators administer tenants."""
+
+
+class Scope(enum.StrEnum):
+    """What a key may do. `admin` includes everything of its tenant."""
+
+    STATIONS_READ = "stations:read"
+    STATIONS_WRITE = "stations:write"
+    CALLS = "calls"
+    COMMANDS = "commands"
+    MESSAGES_READ = "messages:read"
+    TRANSACTIONS_READ = "transactions:read"
+    TRANSACTIONS_WRITE = "transactions:write"
+    ID_TOKENS_READ = "id-tokens:read"
+    ID_TOKENS_WRITE = "id-tokens:write"
+    QUARANTINE_READ = "quarantine:read"
+    QUARANTINE_WRITE = "quarantine:write"
+    EVENTS_READ = "events:read"
+    ADMIN = "admin"
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """Who calls: one key of one tenant.
+
+    Args:
+        key_id: our key of the API key.
+        name: the key's name, for the audit log.
+    """
+
+    key_id: int
+    tenant_id: TenantId
+    name: str
+    scopes: frozenset[str]
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the key allows it."""
+        return scope in self.scopes or Scope.ADMIN in self.scopes
+
+    @property
+    def actor(self) -> str:
+        """How the audit log names the caller."""
+        return f"api-key:{self.key_id} {self.name}"
+
+
+def key_hash(key: str) -> bytes:
+    """What is stored of a key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def make_key() -> str:
+    """A new key: `cp_` and 32 URL-safe characters (192 bits)."""
+    return "cp_" + secrets.token_urlsafe(24)
+
+
+_CHOSEN_KEY = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
+_TOUCH_EVERY = timedelta(minutes=1)
+
+
+class ApiKeys:
+    """Use cases about API keys."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+
+    async def authenticate(self, key: str) -> Caller | None:
+        """The caller a key stands for; None where it is unknown, expired or revoked."""
+        found = await queries.by_hash(self._pool, key_hash(key))
+        if found is None:
+            return None
+        now = datetime.now(UTC)
+        if found.expires_at is not None and found.expires_at <= now:
+            return None
+        if found.last_used_at is None or now - found.last_used_at > _TOUCH_EVERY:
+            await queries.touch(self._pool, found.id, now)
+        return Caller(
+            key_id=found.id, tenant_id=TenantId(found.tenant_id), name=found.name, scopes=frozenset(found.scopes)
+        )
+
+    async def page(self, tenant_id: TenantId, limit: int, after: Position | None) -> list[ApiKeyView]:
+        """Keys that are not revoked, newest first; at most `limit`."""
+        return await queries.page(self._pool, tenant_id, limit, after)
+
+    async def create(
+        self, caller: Caller, name: str, scopes: Sequence[Scope], expires_at: datetime | None
+    ) -> tuple[ApiKeyView, str]:
+        """A new key of the caller's tenant, and its text, which is never shown again.
+
+        Raises:
+            InvalidInputError: no scope, or it would expire in the past.
+        """
+        if not scopes:
+            raise InvalidInputError("A key needs at least one scope.", (("/scopes", "Give at least one scope"),))
+        if expires_at is not None:
+            expires_at = as_utc(expires_at)
+            if expires_at <= datetime.now(UTC):
+                raise InvalidInputError(
+                    "The key would have expired already.", (("/expires_at", "Must be in the future"),)
+                )
+        key = make_key()
+        async with self._pool.acquire() as db, db.transaction():
+            view = await queries.insert(
+                db,
+                caller.tenant_id,
+                name=name,
+                hashed=key_hash(key),
+                prefix=key[:8],
+                scopes=sorted({str(s) for s in scopes}),
+                created_by=caller.actor,
+                expires_at=expires_at,
+            )
+            await audit(
+                db, caller.tenant_id, actor=caller.actor, action="create", kind="api-key", ident=str(view.id),
+                after={"name": name, "scopes": view.scopes},
+            )
+        return view, key
+
+    async def revoke(self, caller: Caller, key_id: int) -> None:
+        """Makes a key worthless at once.
+
+        Raises:
+            NotFoundError: the tenant has no such key.
+        """
+        async with self._pool.acquire() as db, db.transaction():
+            if not await queries.revoke(db, caller.tenant_id, key_id):
+                raise NotFoundError("API key", str(key_id))
+            await audit(
+                db, caller.tenant_id, actor=caller.actor, action="revoke", kind="api-key", ident=str(key_id)
+            )
+
+
+async def ensure_admin_key(pool: asyncpg.Pool, chosen: str | None) -> str | None:
+    """Sets the first API key, called at every start.
+
+    Args:
+        chosen: `CHARGEPLANE_ADMIN_KEY`; the same on a restart changes nothing.
+    Returns:
+        The key where one was made here (to be printed once, to the terminal), else None.
+    Raises:
+        InvalidInputError: the chosen key is shorter than 16 characters or not URL-safe.
+    """
+    if chosen is not None:
+        if not _CHOSEN_KEY.fullmatch(chosen):
+            raise InvalidInputError("CHARGEPLANE_ADMIN_KEY must be 16 to 200 URL-safe characters (A-Z a-z 0-9 - _ . ~).")
+        await queries.ensure(pool, SYSTEM_TENANT, "admin", key_hash(chosen), chosen[:4], [str(Scope.ADMIN)])
+        return None
+    made = make_key()
+    return made if await queries.insert_first(pool, SYSTEM_TENANT, "admin", key_hash(made), made[:8], [str(Scope.ADMIN)]) else None

@@ -1,0 +1,133 @@
+"""Who calls: `Authorization: Bearer KEY`, the scope a route asks for, and guesses slowed down."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Any, Final
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from chargeplane.app.api_keys import ApiKeys, Caller, Scope, key_hash
+from chargeplane.edges.http.problems import ProblemError
+
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="chargeplane"'}
+
+
+class Failures:
+    """Failed authentications per address: a bucket of `burst`, refilled at `per_minute`.
+
+    Only failures count, and a key that was right before passes at any time, so that a guesser behind the same address
+    locks nobody out.
+    """
+
+    def __init__(self, *, burst: int = 20, per_minute: float = 20, addresses: int = 10_000) -> None:
+        self._burst = burst
+        self._per_s = per_minute / 60
+        self._addresses = addresses
+        self._spent: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._good: OrderedDict[bytes, None] = OrderedDict()
+
+    def wait_s(self, address: str, now: float) -> float:
+        """Seconds until the address may guess again; 0 where it may now."""
+        entry = self._spent.get(address)
+        if entry is None:
+            return 0.0
+        spent, at = entry
+        spent -= (now - at) * self._per_s
+        return 0.0 if spent < self._burst else (spent - self._burst + 1) / self._per_s
+
+    def failed(self, address: str, now: float) -> None:
+        """Counts a failure."""
+        spent, at = self._spent.pop(address, (0.0, now))
+        self._spent[address] = (max(0.0, spent - (now - at) * self._per_s) + 1, now)
+        if len(self._spent) > self._addresses:
+            self._spent.popitem(last=False)
+
+    def was_good(self, hashed: bytes) -> bool:
+        """Whether the key authenticated before in this process."""
+        return hashed in self._good
+
+    def succeeded(self, hashed: bytes) -> None:
+        """Remembers a right key."""
+        self._good[hashed] = None
+        if len(self._good) > self._addresses:
+            self._good.popitem(last=False)
+
+
+class Authenticator:
+    """The guard in front of every route that is not public.
+
+    A route names what it needs in its `opt`: `scope=Scope.X`, or `public=True`.
+    """
+
+    def __init__(self, api_keys: ApiKeys) -> None:
+        self._api_keys = api_keys
+        self._failures = Failures()
+
+    async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        """Sets `request.user`, or refuses.
+
+        Raises:
+            ProblemError: 401 no or a wrong key, 403 the key lacks the route's scope, 429 too many wrong keys.
+        """
+        if handler.opt.get("public"):
+            return
+        header = connection.headers.get("authorization")
+        if header is None:
+            raise ProblemError(
+                401,
+                "unauthenticated",
+                "Send an API key in the header 'Authorization: Bearer KEY'.",
+                headers=_CHALLENGE,
+            )
+        kind, _, key = header.partition(" ")
+        key = key.strip()
+        if kind.lower() != "bearer" or not key:
+            raise ProblemError(
+                401,
+                "unauthenticated",
+                "The Authorization header must read 'Bearer KEY'.",
+                headers=_CHALLENGE,
+            )
+        caller = await self._caller(key, connection.client.host if connection.client else "")
+        scope: Scope | None = handler.opt.get("scope")
+        if scope is not None and not caller.may(scope):
+            raise ProblemError(
+                403,
+                "forbidden",
+                f"The key '{caller.name}' lacks the scope '{scope}'.",
+                required_scope=str(scope),
+            )
+        connection.scope["user"] = caller
+
+    async def _caller(self, key: str, address: str) -> Caller:
+        now = time.monotonic()
+        hashed = key_hash(key)
+        wait_s = self._failures.wait_s(address, now)
+        if wait_s > 0 and not self._failures.was_good(hashed):
+            raise ProblemError(
+                429,
+                "throttled",
+                f"Too many wrong keys came from {address or 'this address'}; try again in {int(wait_s) + 1} s.",
+                headers={"Retry-After": str(int(wait_s) + 1)},
+            )
+        caller = await self._api_keys.authenticate(key)
+        if caller is None:
+            self._failures.failed(address, now)
+            raise ProblemError(
+                401,
+                "unauthenticated",
+                "The API key is unknown, expired or revoked.",
+                headers=_CHALLENGE | {"WWW-Authenticate": 'Bearer realm="chargeplane", error="invalid_token"'},
+            )
+        self._failures.succeeded(hashed)
+        return caller
+
+
+def caller_of(request: Request[Any, Any, Any]) -> Caller:
+    """Who calls; only on routes that are not public."""
+    caller: Caller = request.scope["user"]
+    return caller

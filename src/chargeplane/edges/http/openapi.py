@@ -1,0 +1,180 @@
+"""The OpenAPI 3.1 document, made from the routes, and the page for people made from the document."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+from litestar import Litestar, Request, Response, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import OpenAPIRenderPlugin
+from litestar.openapi.spec import Components, License, SecurityScheme, Server, Tag
+from litestar.router import Router
+
+from chargeplane import __version__
+from chargeplane.edges.http.problems import MEDIA_TYPE, TITLES
+from chargeplane.edges.http.wire import ENCODER
+
+_TAGS: Final = (
+    ("charging-stations", "Charging stations: registration, state, credentials."),
+    ("calls", "Raw OCPP calls, sent as given, in the station's own version."),
+    ("commands", "Version-free commands and how they ended."),
+    ("messages", "The OCPP log."),
+    ("transactions", "Charging transactions with their events and meter values."),
+    ("id-tokens", "Whom stations let charge."),
+    ("quarantine", "Messages that could not be understood or matched."),
+    ("events", "Everything that changes, live."),
+    ("administration", "API keys and tenants."),
+    ("health", "For orchestrators and monitoring."),
+)
+
+_DESCRIPTION: Final = """\
+The control plane for EV charging.
+
+**Authentication.** `Authorization: Bearer KEY` on every request. A key belongs to one tenant and has scopes.
+
+**Lists** are pages `{items, next_cursor}`, newest first; give `next_cursor` as `cursor` for the next one.
+
+**Writing.** Unknown fields are refused. `Idempotency-Key` on POST makes a retry safe for 24 hours: the same request gets
+the first answer again. `If-Match` with an `ETag` on PATCH refuses to overwrite what someone else changed.
+
+**Problems** are `application/problem+json` (RFC 9457) with one entry in `errors` per wrong field.
+
+**Units.** Times are RFC 3339 in UTC, energy is Wh and power W as numbers, named so.
+"""
+
+
+class _Nothing(OpenAPIRenderPlugin):
+    """Keeps Litestar's own pages, which load scripts from elsewhere, away."""
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        return b""
+
+
+def openapi_config() -> OpenAPIConfig:
+    """What the document says of itself."""
+    return OpenAPIConfig(
+        title="Chargeplane",
+        version=__version__,
+        description=_DESCRIPTION,
+        license=License(name="Apache-2.0", identifier="Apache-2.0"),
+        servers=[Server(url="/")],
+        tags=[Tag(name=name, description=text) for name, text in _TAGS],
+        components=Components(
+            security_schemes={
+                "api_key": SecurityScheme(type="http", scheme="bearer", description="An API key of one tenant.")
+            }
+        ),
+        security=[{"api_key": []}],
+        use_handler_docstrings=True,
+        operation_id_creator=lambda handler, method, path: handler.handler_name,
+        openapi_router=Router("/_openapi", route_handlers=[], include_in_schema=False, opt={"public": True}),
+        render_plugins=[_Nothing(path="/openapi.json")],
+    )
+
+
+_PROBLEM_SCHEMA: Final = {
+    "type": "object",
+    "title": "Problem",
+    "description": "A refusal (RFC 9457).",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference", "description": "Where the kind is described."},
+        "title": {"type": "string", "description": "The kind in a few words."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What was wrong with this request and what to do."},
+        "instance": {"type": "string", "description": "Path of the request."},
+        "required_scope": {"type": "string", "description": "What the key lacks."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["detail"],
+                "properties": {
+                    "detail": {"type": "string"},
+                    "pointer": {"type": "string", "description": "JSON pointer into the body, as a URI fragment."},
+                    "parameter": {"type": "string", "description": "Name of the query parameter or header."},
+                },
+            },
+        },
+    },
+}
+
+
+def document(app: Litestar) -> dict[str, Any]:
+    """The OpenAPI document as JSON-able values: Litestar's, with our problems, scopes and headers."""
+    made: dict[str, Any] = msgspec.json.decode(ENCODER.encode(app.openapi_schema.to_schema()))
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Problem"] = _PROBLEM_SCHEMA
+    problem = {"description": "A problem", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    opts = _opts(app)
+    for path, item in made["paths"].items():
+        for method, operation in item.items():
+            if not isinstance(operation, dict) or "responses" not in operation:
+                continue
+            opt = opts.get((path, method.upper()), {})
+            operation["responses"].pop("400", None)
+            operation["responses"]["default"] = problem
+            if opt.get("public"):
+                operation["security"] = []
+            elif scope := opt.get("scope"):
+                operation["x-required-scope"] = str(scope)
+                operation["description"] = (
+                    operation.get("description", "") + f"\n\nNeeds the scope `{scope}`."
+                ).strip()
+            if method == "post" and not opt.get("public"):
+                operation.setdefault("parameters", []).append(
+                    {
+                        "name": "Idempotency-Key",
+                        "in": "header",
+                        "required": False,
+                        "schema": {"type": "string", "maxLength": 200},
+                        "description": "Makes a retry of this request safe for 24 hours.",
+                    }
+                )
+    return made
+
+
+def _opts(app: Litestar) -> dict[tuple[str, str], dict[str, Any]]:
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            for method in handler.http_methods:
+                found[(route.path_format, str(method))] = handler.opt
+    return found
+
+
+def openapi_routes() -> list[HTTPRouteHandler]:
+    """/v1/openapi.json and /docs."""
+    made: list[bytes] = []
+
+    @get("/v1/openapi.json", include_in_schema=False, opt={"public": True}, return_dto=None)
+    async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
+        if not made:
+            made.append(ENCODER.encode(document(request.app)))
+        return Response(
+            made[0],
+            media_type="application/vnd.oai.openapi+json;version=3.1",
+            headers={"Cache-Control": "no-cache", "Access-Control-Allow-Origin": "*"},
+        )
+
+    page = files("chargeplane.edges.http").joinpath("reference.html").read_text(encoding="utf-8")
+    page = page.replace("/*TITLES*/{}", msgspec.json.encode(TITLES).decode())
+    page_bytes = page.encode()
+
+    @get("/docs", include_in_schema=False, opt={"public": True}, return_dto=None)
+    async def docs() -> Response[bytes]:
+        return Response(
+            page_bytes,
+            media_type="text/html; charset=utf-8",
+            headers={
+                "Cache-Control": "no-cache",
+                "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
+                " connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+                "X-Content-Type-Options": "nosniff",
+            },
+        )
+
+    return [openapi_json, docs]

@@ -1,0 +1,49 @@
+"""What the routes call: one use-case object a noun, made by main/wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import asyncpg
+
+from chargeplane.app.api_keys import ApiKeys
+from chargeplane.app.charging_stations import ChargingStations
+from chargeplane.app.commands import Commands
+from chargeplane.app.events import EventFeed
+from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.messages import Messages
+from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.tenants import Tenants
+from chargeplane.app.transactions import Transactions
+
+
+class Readiness(Protocol):
+    """Whether stations can be taken and their messages committed."""
+
+    async def failing(self) -> Sequence[str]:
+        """One sentence per reason why not; empty when ready. Answers within a second or so."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """What the routes call.
+
+    Args:
+        pool: for idempotency keys, which are the edge's own.
+        metrics: the Prometheus exposition and its content type.
+    """
+
+    pool: asyncpg.Pool
+    api_keys: ApiKeys
+    tenants: Tenants
+    charging_stations: ChargingStations
+    commands: Commands
+    messages: Messages
+    transactions: Transactions
+    id_tokens: IdTokens
+    quarantine: Quarantine
+    events: EventFeed
+    readiness: Readiness
+    metrics: Callable[[], tuple[bytes, str]]

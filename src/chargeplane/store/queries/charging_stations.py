@@ -1,0 +1,346 @@
+"""Charging stations as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chargeplane.kernel.ids import StationKey, TenantId
+from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.payloads import json_object
+
+NODE_LIVES: Final = timedelta(seconds=60)
+"""A node that was not seen for this long is gone, and so are its connections."""
+
+
+class ConnectorView(Struct, frozen=True, kw_only=True):
+    """A connector.
+
+    Args:
+        status: Available, Occupied, Reserved, Unavailable, Faulted.
+        reported_status: the station's own word (OCPP 1.6 has nine).
+        at: the station's time of the status.
+        received_at: ours.
+    """
+
+    connector_id: int
+    status: str
+    reported_status: str
+    error_code: str | None
+    info: str | None
+    vendor_id: str | None
+    vendor_error_code: str | None
+    at: datetime | None
+    received_at: datetime
+
+
+class EvseView(Struct, frozen=True, kw_only=True):
+    """An EVSE: what can charge one vehicle at a time.
+
+    Args:
+        status: of its connectors taken together.
+        transaction_id: the open transaction, if there is one.
+    """
+
+    evse_id: int
+    status: str
+    transaction_id: int | None
+    connectors: list[ConnectorView]
+
+
+class ConnectionView(Struct, frozen=True, kw_only=True):
+    """A station's connection.
+
+    Args:
+        changed_at: when it connected or went away.
+    """
+
+    connected: bool
+    ocpp_version: str | None
+    remote_address: str | None
+    changed_at: datetime | None
+    last_seen_at: datetime | None
+
+
+class ChargingStationView(Struct, frozen=True, kw_only=True):
+    """A charging station.
+
+    Args:
+        status: of the station as a whole (Available while a connector is free); Unknown before any status came.
+        registration: accepted, pending, rejected.
+        has_password: whether a password is set; it is never shown.
+        firmware: version of the last boot.
+        settings: what we do by ourselves for this station.
+        metadata: the caller's own, kept and given back.
+        revision: rises with every change through the API; the ETag.
+    """
+
+    station_id: str
+    name: str | None
+    location_id: str | None
+    status: str
+    connected: bool
+    connection: ConnectionView
+    registration: str
+    security_profile: int
+    has_password: bool
+    vendor: str | None
+    model: str | None
+    serial_number: str | None
+    firmware: str | None
+    ocpp_version: str | None
+    iccid: str | None
+    imsi: str | None
+    meter_type: str | None
+    meter_serial_number: str | None
+    boot_reason: str | None
+    booted_at: datetime | None
+    evses: list[EvseView]
+    settings: dict[str, Any]
+    metadata: dict[str, Any]
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class StationFilter(Struct, frozen=True, kw_only=True):
+    """Which stations. `q` is looked for in id, name, vendor, model and serial number, without case."""
+
+    connected: bool | None = None
+    status: str | None = None
+    registration: str | None = None
+    location_id: str | None = None
+    model: str | None = None
+    q: str | None = None
+
+
+class StoredStation(Struct, frozen=True, kw_only=True):
+    """What a change of a station starts from."""
+
+    key: StationKey
+    station_id: str
+    security_profile: int
+    registration: str
+    has_password: bool
+    revision: int
+    settings: dict[str, Any]
+    metadata: dict[str, Any]
+
+
+_CONNECTED = f"(c.connected AND n.seen_at > now() - interval '{int(NODE_LIVES.total_seconds())} seconds')"
+
+# The whole station's own word counts where it is out of service; else the best of its connectors.
+_STATUS = """
+    SELECT CASE
+        WHEN bool_or(evse_id = 0 AND status IN ('Unavailable', 'Faulted')) THEN max(status) FILTER (WHERE evse_id = 0)
+        WHEN bool_or(evse_id > 0 AND status = 'Available') THEN 'Available'
+        WHEN bool_or(evse_id > 0 AND status = 'Occupied') THEN 'Occupied'
+        WHEN bool_or(evse_id > 0 AND status = 'Reserved') THEN 'Reserved'
+        WHEN bool_or(evse_id > 0 AND status = 'Faulted') THEN 'Faulted'
+        WHEN bool_or(evse_id > 0 AND status = 'Unavailable') THEN 'Unavailable'
+        WHEN bool_or(evse_id = 0) THEN max(status) FILTER (WHERE evse_id = 0)
+        ELSE 'Unknown' END
+    FROM connector k WHERE k.station_key = s.key"""
+
+_SELECT = f"""
+    SELECT s.key, s.station_id, s.name, s.location_id, s.security_profile, s.registration,
+        s.password_hash IS NOT NULL AS has_password, s.settings, s.metadata, s.revision, s.created_at, s.updated_at,
+        s.vendor, s.model, s.serial_number, s.firmware_version, s.iccid, s.imsi, s.meter_type, s.meter_serial_number,
+        s.boot_reason, s.booted_at,
+        coalesce({_CONNECTED}, false) AS connected, c.ocpp_version, c.remote_address, c.changed_at, c.last_seen_at,
+        ({_STATUS}) AS status
+    FROM charging_station s
+    LEFT JOIN station_connection c ON c.station_key = s.key
+    LEFT JOIN node n ON n.id = c.node_id"""
+
+
+async def page(
+    db: Db, tenant_id: TenantId, wanted: StationFilter, limit: int, after: Position | None
+) -> list[tuple[StationKey, ChargingStationView]]:
+    """Stations, newest first."""
+    where = Where()
+    where.add("s.tenant_id = ?", tenant_id)
+    where.add("s.deleted_at IS NULL")
+    if wanted.connected is not None:
+        where.add(f"coalesce({_CONNECTED}, false) = ?", wanted.connected)
+    where.add_if(f"({_STATUS}) = ?", wanted.status)
+    where.add_if("s.registration = ?", wanted.registration)
+    where.add_if("s.location_id = ?", wanted.location_id)
+    where.add_if("lower(s.model) = lower(?)", wanted.model)
+    if wanted.q is not None:
+        pattern = like(wanted.q)
+        columns = ("s.station_id", "s.name", "s.vendor", "s.model", "s.serial_number")
+        where.add("(" + " OR ".join(f"lower({c}) LIKE ?" for c in columns) + ")", *[pattern] * len(columns))
+    if after:
+        where.add("s.key < ?", after[0])
+    where.values.append(limit)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY s.key DESC LIMIT ${len(where.values)}", *where.values)
+    evses = await _evses(db, [row["key"] for row in rows])
+    return [(row["key"], _view(row, evses)) for row in rows]
+
+
+async def one(db: Db, tenant_id: TenantId, station_id: str) -> tuple[StationKey, ChargingStationView] | None:
+    """The station with this id, compared without case."""
+    row = await db.fetchrow(
+        f"{_SELECT} WHERE s.tenant_id = $1 AND lower(s.station_id) = lower($2) AND s.deleted_at IS NULL",
+        tenant_id,
+        station_id,
+    )
+    if row is None:
+        return None
+    return row["key"], _view(row, await _evses(db, [row["key"]]))
+
+
+async def key_of(db: Db, tenant_id: TenantId, station_id: str) -> StationKey | None:
+    """Our key of the station with this id, compared without case."""
+    key: StationKey | None = await db.fetchval(
+        "SELECT key FROM charging_station WHERE tenant_id = $1 AND lower(station_id) = lower($2) AND deleted_at IS NULL",
+        tenant_id,
+        station_id,
+    )
+    return key
+
+
+async def locked(db: Db, tenant_id: TenantId, station_id: str) -> StoredStation | None:
+    """The station, locked until the transaction ends."""
+    row = await db.fetchrow(
+        "SELECT key, station_id, security_profile, registration, password_hash IS NOT NULL AS has_password, revision,"
+        " settings, metadata FROM charging_station"
+        " WHERE tenant_id = $1 AND lower(station_id) = lower($2) AND deleted_at IS NULL FOR UPDATE",
+        tenant_id,
+        station_id,
+    )
+    if row is None:
+        return None
+    values = dict(row)
+    values["settings"] = json_object(values["settings"])
+    values["metadata"] = json_object(values["metadata"])
+    return StoredStation(**values)
+
+
+async def insert(db: Db, tenant_id: TenantId, station_id: str, columns: dict[str, Any]) -> StationKey:
+    """A new station.
+
+    Args:
+        columns: by column name; dicts are stored as JSON.
+    Raises:
+        asyncpg.UniqueViolationError: the tenant has a station with this id.
+    """
+    names, places, values = _columns({"tenant_id": tenant_id, "station_id": station_id, **columns})
+    key: StationKey = await db.fetchval(
+        f"INSERT INTO charging_station ({', '.join(names)}) VALUES ({', '.join(places)}) RETURNING key",  # noqa: S608
+        *values,
+    )
+    return key
+
+
+async def update(db: Db, key: StationKey, columns: dict[str, Any]) -> None:
+    """Changes columns and raises the revision."""
+    names, places, values = _columns(columns)
+    changes = [f"{name} = {place}" for name, place in zip(names, places, strict=True)]
+    await db.execute(
+        f"UPDATE charging_station SET {', '.join([*changes, 'revision = revision + 1', 'updated_at = now()'])}"  # noqa: S608
+        f" WHERE key = ${len(values) + 1}",
+        *values,
+        key,
+    )
+
+
+def _columns(columns: dict[str, Any]) -> tuple[list[str], list[str], list[Any]]:
+    names, places, values = [], [], []
+    for name, value in columns.items():
+        is_json = isinstance(value, dict)
+        values.append(msgspec.json.encode(value).decode() if is_json else value)
+        names.append(name)
+        places.append(f"${len(values)}" + ("::text::jsonb" if is_json else ""))
+    return names, places, values
+
+
+async def _evses(db: Db, keys: list[StationKey]) -> dict[StationKey, list[EvseView]]:
+    connectors: dict[tuple[StationKey, int], list[ConnectorView]] = {}
+    for row in await db.fetch(
+        "SELECT station_key, evse_id, connector_id, status, reported, error_code, info, vendor_id, vendor_error_code,"
+        " at, received_at FROM connector WHERE station_key = ANY($1) AND evse_id > 0"
+        " ORDER BY station_key, evse_id, connector_id",
+        keys,
+    ):
+        connectors.setdefault((row["station_key"], row["evse_id"]), []).append(
+            ConnectorView(
+                connector_id=row["connector_id"],
+                status=row["status"],
+                reported_status=row["reported"],
+                error_code=row["error_code"],
+                info=row["info"],
+                vendor_id=row["vendor_id"],
+                vendor_error_code=row["vendor_error_code"],
+                at=row["at"],
+                received_at=row["received_at"],
+            )
+        )
+    open_now: dict[tuple[StationKey, int], int] = {}
+    for row in await db.fetch(
+        "SELECT t.station_key, t.evse_id, t.id FROM open_transaction o JOIN transaction t ON t.id = o.transaction_id"
+        " WHERE o.station_key = ANY($1) AND t.evse_id > 0 ORDER BY t.id",
+        keys,
+    ):
+        open_now[(row["station_key"], row["evse_id"])] = row["id"]
+    found: dict[StationKey, list[EvseView]] = {}
+    for key, evse_id in sorted({*connectors, *open_now}):
+        mine = connectors.get((key, evse_id), [])
+        states = {c.status for c in mine}
+        status = next(
+            (s for s in ("Occupied", "Available", "Reserved", "Faulted", "Unavailable") if s in states), "Unknown"
+        )
+        found.setdefault(key, []).append(
+            EvseView(evse_id=evse_id, status=status, transaction_id=open_now.get((key, evse_id)), connectors=mine)
+        )
+    return found
+
+
+def _view(row: Any, evses: dict[StationKey, list[EvseView]]) -> ChargingStationView:
+    return ChargingStationView(
+        station_id=row["station_id"],
+        name=row["name"],
+        location_id=row["location_id"],
+        status=row["status"] or "Unknown",
+        connected=row["connected"],
+        connection=ConnectionView(
+            connected=row["connected"],
+            ocpp_version=row["ocpp_version"],
+            remote_address=row["remote_address"],
+            changed_at=row["changed_at"],
+            last_seen_at=row["last_seen_at"],
+        ),
+        registration=row["registration"].lower(),
+        security_profile=row["security_profile"],
+        has_password=row["has_password"],
+        vendor=row["vendor"],
+        model=row["model"],
+        serial_number=row["serial_number"],
+        firmware=row["firmware_version"],
+        ocpp_version=row["ocpp_version"],
+        iccid=row["iccid"],
+        imsi=row["imsi"],
+        meter_type=row["meter_type"],
+        meter_serial_number=row["meter_serial_number"],
+        boot_reason=row["boot_reason"],
+        booted_at=row["booted_at"],
+        evses=evses.get(row["key"], []),
+        settings=json_object(row["settings"]),
+        metadata=json_object(row["metadata"]),
+        revision=row["revision"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+async def remove(db: Db, key: StationKey) -> None:
+    """Marks the station as deleted and forgets its credentials; its history stays."""
+    await db.execute(
+        "UPDATE charging_station SET deleted_at = now(), updated_at = now(), revision = revision + 1,"
+        " password_salt = NULL, password_hash = NULL, password_key_id = NULL WHERE key = $1",
+        key,
+    )
