@@ -1,9 +1,10 @@
 """Connections to PostgreSQL, by a URL of the operator's or of the embedded server.
 
-Four kinds, because they must not wait for each other:
+Five kinds, because they must not wait for each other:
 - writer connections (`connect_writer`): the group commit's, one each, owned by their user;
 - a log connection (`connect_log`): synchronous_commit off, what is lost in a crash was lossy anyway;
 - the reader pool (`readers`, `read`): the API's reads, with a statement timeout;
+- the changer pool (`change`): the API's writes, each a transaction;
 - the SQLAlchemy engine (`engine`): ordinary work outside of the hot path.
 
 `json` and `jsonb` go in and come out as bytes of JSON text on all asyncpg connections: they are decoded by msgspec or
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -32,7 +33,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 PooledConnection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 
 READ_TIMEOUT_S: Final = 15
-"""Longest statement an API read may run."""
+"""Longest statement an API read or write may run."""
 
 _CONNECT_TIMEOUT_S: Final = 10.0
 _PROBE_S: Final = 2.0
@@ -164,6 +165,7 @@ class Database:
         self._application = application
         self._reader_limit = readers
         self._readers: Pool | None = None
+        self._changers: Pool | None = None
         self._pool_lock = asyncio.Lock()
         self._engine: AsyncEngine | None = None
         self._available = asyncio.Event()
@@ -226,6 +228,9 @@ class Database:
         return self._readers
 
     async def _make_readers(self) -> Pool:
+        return await self._make_pool("read", {"default_transaction_read_only": "on"})
+
+    async def _make_pool(self, purpose: str, settings: dict[str, str]) -> Pool:
         try:
             pool: Pool = await asyncpg.create_pool(
                 **self.address.asyncpg_arguments(),
@@ -234,10 +239,10 @@ class Database:
                 timeout=_CONNECT_TIMEOUT_S,
                 init=set_json_codecs,
                 server_settings={
-                    "application_name": f"{self._application} read",
+                    "application_name": f"{self._application} {purpose}",
                     "statement_timeout": f"{READ_TIMEOUT_S}s",
-                    "default_transaction_read_only": "on",
                     "jit": "off",
+                    **settings,
                 },
             )
         except (*_CONNECTION_LOST, asyncpg.InterfaceError) as error:
@@ -252,9 +257,30 @@ class Database:
             UnavailableError: the database is away, or the statement took longer than READ_TIMEOUT_S.
         """
         pool = await self.readers()
-        try:
+        with self._told_unavailable():
             async with pool.acquire(timeout=READ_TIMEOUT_S) as connection:
                 yield connection
+
+    @contextlib.asynccontextmanager
+    async def change(self) -> AsyncIterator[PooledConnection]:
+        """A transaction for the `async with` block: committed at its end, rolled back where it raises.
+
+        Raises:
+            UnavailableError: the database is away (whether the transaction was committed is then unknown), or the
+                statement took longer than READ_TIMEOUT_S.
+        """
+        if self._changers is None:
+            async with self._pool_lock:
+                if self._changers is None:
+                    self._changers = await self._make_pool("change", {"idle_in_transaction_session_timeout": "60s"})
+        with self._told_unavailable():
+            async with self._changers.acquire(timeout=READ_TIMEOUT_S) as connection, connection.transaction():
+                yield connection
+
+    @contextlib.contextmanager
+    def _told_unavailable(self) -> Iterator[None]:
+        try:
+            yield
         except asyncpg.QueryCanceledError as error:
             raise UnavailableError(f"The query took longer than {READ_TIMEOUT_S} s and was cancelled.") from error
         except (*_CONNECTION_LOST, asyncpg.InterfaceError) as error:
@@ -277,12 +303,14 @@ class Database:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         self._monitor = self._probe = None
-        if self._readers is not None:
+        for pool in (self._readers, self._changers):
+            if pool is None:
+                continue
             try:
-                await asyncio.wait_for(self._readers.close(), 5)
+                await asyncio.wait_for(pool.close(), 5)
             except TimeoutError:
-                self._readers.terminate()
-            self._readers = None
+                pool.terminate()
+        self._readers = self._changers = None
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = None
