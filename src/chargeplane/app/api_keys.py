@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-import asyncpg
 from msgspec import Struct
 
 from chargeplane.kernel.errors import InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.time import as_utc
+from chargeplane.store.database import Database
 from chargeplane.store.queries import api_keys as queries
 from chargeplane.store.queries.api_keys import ApiKeyView
 from chargeplane.store.queries.audit import audit
@@ -87,31 +87,42 @@ _TOUCH_EVERY = timedelta(minutes=1)
 class ApiKeys:
     """Use cases about API keys."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def authenticate(self, key: str) -> Caller | None:
         """The caller a key stands for; None where it is unknown, expired or revoked."""
-        found = await queries.by_hash(self._pool, key_hash(key))
+        async with self._database.read() as db:
+            found = await queries.by_hash(db, key_hash(key))
         if found is None:
             return None
         now = datetime.now(UTC)
         if found.expires_at is not None and found.expires_at <= now:
             return None
         if found.last_used_at is None or now - found.last_used_at > _TOUCH_EVERY:
-            await queries.touch(self._pool, found.id, now)
+            async with self._database.change() as db:
+                await queries.touch(db, found.id, now)
         return Caller(
             key_id=found.id, tenant_id=TenantId(found.tenant_id), name=found.name, scopes=frozenset(found.scopes)
         )
 
     async def page(self, tenant_id: TenantId, limit: int, after: Position | None) -> list[ApiKeyView]:
         """Keys that are not revoked, newest first; at most `limit`."""
-        return await queries.page(self._pool, tenant_id, limit, after)
+        async with self._database.read() as db:
+            return await queries.page(db, tenant_id, limit, after)
 
     async def create(
-        self, caller: Caller, name: str, scopes: Sequence[Scope], expires_at: datetime | None
+        self,
+        caller: Caller,
+        name: str,
+        scopes: Sequence[Scope],
+        expires_at: datetime | None,
+        owner: TenantId | None = None,
     ) -> tuple[ApiKeyView, str]:
-        """A new key of the caller's tenant, and its text, which is never shown again.
+        """A new key, and its text, which is never shown again.
+
+        Args:
+            owner: tenant of the key; the caller's unless given.
 
         Raises:
             InvalidInputError: no scope, or it would expire in the past.
@@ -125,10 +136,10 @@ class ApiKeys:
                     "The key would have expired already.", (("/expires_at", "Must be in the future"),)
                 )
         key = make_key()
-        async with self._pool.acquire() as db, db.transaction():
+        async with self._database.change() as db:
             view = await queries.insert(
                 db,
-                caller.tenant_id,
+                owner or caller.tenant_id,
                 name=name,
                 hashed=key_hash(key),
                 prefix=key[:8],
@@ -137,7 +148,12 @@ class ApiKeys:
                 expires_at=expires_at,
             )
             await audit(
-                db, caller.tenant_id, actor=caller.actor, action="create", kind="api-key", ident=str(view.id),
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="create",
+                kind="api-key",
+                ident=str(view.id),
                 after={"name": name, "scopes": view.scopes},
             )
         return view, key
@@ -148,15 +164,13 @@ class ApiKeys:
         Raises:
             NotFoundError: the tenant has no such key.
         """
-        async with self._pool.acquire() as db, db.transaction():
+        async with self._database.change() as db:
             if not await queries.revoke(db, caller.tenant_id, key_id):
                 raise NotFoundError("API key", str(key_id))
-            await audit(
-                db, caller.tenant_id, actor=caller.actor, action="revoke", kind="api-key", ident=str(key_id)
-            )
+            await audit(db, caller.tenant_id, actor=caller.actor, action="revoke", kind="api-key", ident=str(key_id))
 
 
-async def ensure_admin_key(pool: asyncpg.Pool, chosen: str | None) -> str | None:
+async def ensure_admin_key(database: Database, chosen: str | None) -> str | None:
     """Sets the first API key, called at every start.
 
     Args:
@@ -168,8 +182,13 @@ async def ensure_admin_key(pool: asyncpg.Pool, chosen: str | None) -> str | None
     """
     if chosen is not None:
         if not _CHOSEN_KEY.fullmatch(chosen):
-            raise InvalidInputError("CHARGEPLANE_ADMIN_KEY must be 16 to 200 URL-safe characters (A-Z a-z 0-9 - _ . ~).")
-        await queries.ensure(pool, SYSTEM_TENANT, "admin", key_hash(chosen), chosen[:4], [str(Scope.ADMIN)])
+            raise InvalidInputError(
+                "CHARGEPLANE_ADMIN_KEY must be 16 to 200 URL-safe characters (A-Z a-z 0-9 - _ . ~)."
+            )
+        async with database.change() as db:
+            await queries.ensure(db, SYSTEM_TENANT, "admin", key_hash(chosen), chosen[:4], [str(Scope.ADMIN)])
         return None
     made = make_key()
-    return made if await queries.insert_first(pool, SYSTEM_TENANT, "admin", key_hash(made), made[:8], [str(Scope.ADMIN)]) else None
+    async with database.change() as db:
+        was_first = await queries.insert_first(db, SYSTEM_TENANT, "admin", key_hash(made), made[:8], [str(Scope.ADMIN)])
+    return made if was_first else None

@@ -21,6 +21,7 @@ from chargeplane.app.reach import Directory, PasswordHasher, StationReach
 from chargeplane.domain.messages import Registration
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import StationKey
+from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations as queries
 from chargeplane.store.queries import variables as variable_queries
 from chargeplane.store.queries.audit import audit
@@ -43,10 +44,10 @@ class StationChanges(Struct, kw_only=True):
         password: given; None makes a new one; only for security profiles 1 and 2.
     """
 
-    name: str | None | UnsetType = UNSET
-    location_id: str | None | UnsetType = UNSET
+    name: str | UnsetType | None = UNSET
+    location_id: str | UnsetType | None = UNSET
     security_profile: int | UnsetType = UNSET
-    password: str | None | UnsetType = UNSET
+    password: str | UnsetType | None = UNSET
     registration: Registration | UnsetType = UNSET
     settings: dict[str, Any] | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
@@ -75,14 +76,16 @@ def check_station_id(station_id: str) -> None:
     elif station_id in {".", ".."} or station_id.startswith("/") or station_id.endswith("/") or "//" in station_id:
         sentence = "Must not be '.' or '..', begin or end with a slash, or hold two in a row: it is part of an address"
     if sentence:
-        raise InvalidInputError(f"'{station_id[:60]}' cannot be a station id: {sentence}.", (("/station_id", sentence),))
+        raise InvalidInputError(
+            f"'{station_id[:60]}' cannot be a station id: {sentence}.", (("/station_id", sentence),)
+        )
 
 
 class ChargingStations:
     """Use cases about registered charging stations.
 
     Args:
-        pool: the database.
+        database: where they are kept.
         directory: brings credentials to every worker.
         reach: closes sockets.
         hasher: hashes passwords.
@@ -91,13 +94,13 @@ class ChargingStations:
 
     def __init__(
         self,
-        pool: asyncpg.Pool,
+        database: Database,
         directory: Directory,
         reach: StationReach,
         hasher: PasswordHasher,
         events: EventFeed,
     ) -> None:
-        self._pool = pool
+        self._database = database
         self._directory = directory
         self._reach = reach
         self._hasher = hasher
@@ -107,7 +110,8 @@ class ChargingStations:
         self, caller: Caller, wanted: StationFilter, limit: int, after: Position | None
     ) -> list[tuple[StationKey, ChargingStationView]]:
         """Stations with our keys of them, newest first; at most `limit`."""
-        return await queries.page(self._pool, caller.tenant_id, wanted, limit, after)
+        async with self._database.read() as db:
+            return await queries.page(db, caller.tenant_id, wanted, limit, after)
 
     async def one(self, caller: Caller, station_id: str) -> ChargingStationView:
         """A station.
@@ -115,7 +119,8 @@ class ChargingStations:
         Raises:
             NotFoundError: the tenant has no such station.
         """
-        found = await queries.one(self._pool, caller.tenant_id, station_id)
+        async with self._database.read() as db:
+            found = await queries.one(db, caller.tenant_id, station_id)
         if found is None:
             raise NotFoundError("charging station", station_id)
         return found[1]
@@ -126,7 +131,8 @@ class ChargingStations:
         Raises:
             NotFoundError: the tenant has no such station.
         """
-        key = await queries.key_of(self._pool, caller.tenant_id, station_id)
+        async with self._database.read() as db:
+            key = await queries.key_of(db, caller.tenant_id, station_id)
         if key is None:
             raise NotFoundError("charging station", station_id)
         return key
@@ -146,7 +152,7 @@ class ChargingStations:
         made = self._set_password(columns, profile, wanted.password, needs_one=True)
         _set_plain(columns, wanted)
         try:
-            async with self._pool.acquire() as db, db.transaction():
+            async with self._database.change() as db:
                 key = await queries.insert(db, caller.tenant_id, station_id, columns)
                 await audit(
                     db,
@@ -161,7 +167,7 @@ class ChargingStations:
             raise ConflictError(f"There is a charging station '{station_id}' already.") from None
         await self._directory.refresh(key)
         view = await self.one(caller, station_id)
-        self._events.publish(caller.tenant_id, "station.created", view, station_id=view.station_id)
+        self._events.publish("station.created", caller.tenant_id, view.station_id, view)
         return view, made
 
     async def change(
@@ -179,7 +185,7 @@ class ChargingStations:
             StaleError: the station has another revision.
         """
         columns: dict[str, Any] = {}
-        async with self._pool.acquire() as db, db.transaction():
+        async with self._database.change() as db:
             stored = await queries.locked(db, caller.tenant_id, station_id)
             if stored is None:
                 raise NotFoundError("charging station", station_id)
@@ -214,7 +220,7 @@ class ChargingStations:
             await self._reach.close(stored.key, CloseReason.REJECTED)
         view = await self.one(caller, stored.station_id)
         if columns:
-            self._events.publish(caller.tenant_id, "station.updated", view, station_id=view.station_id)
+            self._events.publish("station.updated", caller.tenant_id, view.station_id, view)
         return view, made
 
     async def remove(self, caller: Caller, station_id: str) -> None:
@@ -223,7 +229,7 @@ class ChargingStations:
         Raises:
             NotFoundError: the tenant has no such station.
         """
-        async with self._pool.acquire() as db, db.transaction():
+        async with self._database.change() as db:
             stored = await queries.locked(db, caller.tenant_id, station_id)
             if stored is None:
                 raise NotFoundError("charging station", station_id)
@@ -238,9 +244,7 @@ class ChargingStations:
             )
         await self._directory.refresh(stored.key)
         await self._reach.close(stored.key, CloseReason.DELETED)
-        self._events.publish(
-            caller.tenant_id, "station.deleted", {"station_id": stored.station_id}, station_id=stored.station_id
-        )
+        self._events.publish("station.deleted", caller.tenant_id, stored.station_id, {"station_id": stored.station_id})
 
     async def variables(
         self, caller: Caller, station_id: str, wanted: VariableFilter, limit: int, after: Position | None
@@ -251,10 +255,11 @@ class ChargingStations:
             NotFoundError: the tenant has no such station.
         """
         key = await self.key_of(caller, station_id)
-        return await variable_queries.page(self._pool, key, wanted, limit, after)
+        async with self._database.read() as db:
+            return await variable_queries.page(db, key, wanted, limit, after)
 
     def _set_password(
-        self, columns: dict[str, Any], profile: int, password: str | None | UnsetType, *, needs_one: bool
+        self, columns: dict[str, Any], profile: int, password: str | UnsetType | None, *, needs_one: bool
     ) -> str | None:
         if profile not in _WITH_PASSWORD:
             if isinstance(password, str):

@@ -44,7 +44,7 @@ _Send = Callable[[Any], Awaitable[None]]
 
 def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]:
     """The ASGI application."""
-    idempotency = Idempotency(services.pool)
+    idempotency = Idempotency(services.database)
 
     async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         _decode_path(request)
@@ -89,10 +89,8 @@ def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive
 
 
 async def _refuse_path(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
-    response = to_response(
-        400, "malformed-request", "The path holds bytes that must be percent-encoded.", path=None
-    )
-    await response.to_asgi_response(Request(scope), Request(scope))(scope, receive, send)  # type: ignore[arg-type, call-arg]
+    response = to_response(400, "malformed-request", "The path holds bytes that must be percent-encoded.", path=None)
+    await response.to_asgi_response(Request(scope), Request(scope))(scope, receive, send)  # type: ignore[arg-type]
 
 
 def _decode_path(request: Request[Any, Any, Any]) -> None:

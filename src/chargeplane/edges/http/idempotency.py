@@ -12,7 +12,6 @@ import re
 from datetime import timedelta
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 from litestar import Request, Response
 from litestar.types import Message, Scope
@@ -20,6 +19,7 @@ from msgspec import Struct
 
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
+from chargeplane.store.database import Database
 from chargeplane.store.queries import idempotency as queries
 
 STALE: Final = timedelta(minutes=5)
@@ -49,8 +49,8 @@ class _Open(Struct):
 class Idempotency:
     """Looks up and keeps answers by Idempotency-Key."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
-        self._pool = pool
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def begin(self, request: Request[Any, Any, Any]) -> Response[bytes] | None:
         """The answer of the same request made before, or None where it is to be carried out.
@@ -75,9 +75,10 @@ class Idempotency:
         route = f"POST {request.scope['path']}"
         asked = request.scope["query_string"] + b"\n" + await request.body()
         digest = hashlib.sha256(asked).digest()
-        found = await queries.take(self._pool, tenant_id, route, key, digest, STALE, KEPT)
+        async with self._database.change() as db:
+            found = await queries.take(db, tenant_id, route, key, digest, STALE, KEPT)
         if found is None:
-            request.scope[_STATE] = _Open(  # type: ignore[literal-required]
+            request.scope["state"][_STATE] = _Open(
                 tenant_id, route, key, bool(request.scope["route_handler"].opt.get("secret"))
             )
             return None
@@ -113,7 +114,7 @@ class Idempotency:
 
     async def before_send(self, message: Message, scope: Scope) -> None:
         """Keeps the answer before the caller gets it."""
-        state: _Open | None = scope.get(_STATE)  # type: ignore[assignment]
+        state: _Open | None = scope["state"].get(_STATE)
         if state is None:
             return
         if message["type"] == "http.response.start":
@@ -123,10 +124,12 @@ class Idempotency:
             state.body += message["body"]
             if message.get("more_body"):
                 return
-            del scope[_STATE]  # type: ignore[misc]
+            del scope["state"][_STATE]
             if state.status >= 500:
-                await queries.release(self._pool, state.tenant_id, state.route, state.key)
+                async with self._database.change() as db:
+                    await queries.release(db, state.tenant_id, state.route, state.key)
                 return
             body = b"" if state.secret and state.status < 300 else state.body
             kept = msgspec.msgpack.encode(KeptAnswer(state.headers, body))
-            await queries.keep(self._pool, state.tenant_id, state.route, state.key, state.status, kept)
+            async with self._database.change() as db:
+                await queries.keep(db, state.tenant_id, state.route, state.key, state.status, kept)

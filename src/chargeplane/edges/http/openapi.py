@@ -108,7 +108,10 @@ def document(app: Litestar) -> dict[str, Any]:
     made: dict[str, Any] = msgspec.json.decode(ENCODER.encode(app.openapi_schema.to_schema()))
     schemas = made.setdefault("components", {}).setdefault("schemas", {})
     schemas["Problem"] = _PROBLEM_SCHEMA
-    problem = {"description": "A problem", "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    problem = {
+        "description": "A problem",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
     opts = _opts(app)
     for path, item in made["paths"].items():
         for method, operation in item.items():

@@ -19,7 +19,8 @@ T = TypeVar("T")
 
 Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many items a page holds, 1 to 1000.")]
 Cursor = Annotated[
-    str | None, Parameter(max_length=1000, description="`next_cursor` of the page before; the filters must be the same.")
+    str | None,
+    Parameter(max_length=1000, description="`next_cursor` of the page before; the filters must be the same."),
 ]
 
 
@@ -63,7 +64,10 @@ def decode_cursor(listing: str, cursor: str | None, kinds: Sequence[type]) -> Po
     except (ValueError, binascii.Error, msgspec.MsgspecError, RecursionError):
         sentence = "Not a cursor of this list; take 'next_cursor' of the page before, as it is"
         raise ProblemError(
-            400, "malformed-request", f"'cursor': {sentence}.", errors=[FieldProblem(detail=sentence, parameter="cursor")]
+            400,
+            "malformed-request",
+            f"'cursor': {sentence}.",
+            errors=[FieldProblem(detail=sentence, parameter="cursor")],
         ) from None
     return position
 

@@ -17,6 +17,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
+from chargeplane.app.charging_stations import StaleError
 from chargeplane.kernel.errors import (
     ChargeplaneError,
     ConflictError,
@@ -117,6 +118,7 @@ TITLES: Final = {
 
 _BY_ERROR: Final[tuple[tuple[type[ChargeplaneError], int, str], ...]] = (
     (InvalidInputError, 422, "invalid-input"),
+    (StaleError, 412, "precondition-failed"),
     (NotFoundError, 404, "not-found"),
     (ConflictError, 409, "conflict"),
     (ForbiddenError, 403, "forbidden"),
@@ -228,11 +230,7 @@ def handle_problem(request: Request[Any, Any, Any], error: ProblemError) -> Resp
 
 def handle_error(request: Request[Any, Any, Any], error: ChargeplaneError) -> Response[bytes]:
     """Answers with the status of an error of the inner rings."""
-    for kind_of_error, status, kind in _BY_ERROR:
-        if isinstance(error, kind_of_error):
-            break
-    else:
-        status, kind = 500, "internal"
+    status, kind = next(((s, k) for kinds, s, k in _BY_ERROR if isinstance(error, kinds)), (500, "internal"))
     if status == 500:
         _log.error("http.bug", path=request.url.path, error=str(error), exc_info=error)
     fields = field_problems(error.fields) if isinstance(error, InvalidInputError) else ()

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import asyncpg
-
 from chargeplane.app.api_keys import ApiKeys
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
@@ -17,6 +15,7 @@ from chargeplane.app.messages import Messages
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
+from chargeplane.store.database import Database
 
 
 class Readiness(Protocol):
@@ -31,11 +30,11 @@ class Services:
     """What the routes call.
 
     Args:
-        pool: for idempotency keys, which are the edge's own.
+        database: for idempotency keys, which are the edge's own.
         metrics: the Prometheus exposition and its content type.
     """
 
-    pool: asyncpg.Pool
+    database: Database
     api_keys: ApiKeys
     tenants: Tenants
     charging_stations: ChargingStations

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import Any, Final
 
 import msgspec
-from litestar import Response
+from litestar import Request, Response
 from litestar.dto import AbstractDTO, DTOConfig
 from litestar.dto.data_structures import DTOFieldDefinition
 from litestar.openapi.spec import Reference, Schema
@@ -97,9 +97,10 @@ class Wire(AbstractDTO[Any]):
     def decode_bytes(self, value: bytes) -> Any:
         """The request's body as the type of the handler's `data`."""
         connection = self.asgi_connection
-        field = connection.route_handler.parsed_data_field  # type: ignore[union-attr]
+        assert isinstance(connection, Request)
+        field = connection.route_handler.parsed_data_field
         assert field is not None
-        return decode_body(value, field.annotation, connection.content_type[0])  # type: ignore[attr-defined]
+        return decode_body(value, field.annotation, connection.content_type[0])
 
     def data_to_encodable_type(self, data: Any) -> Any:
         """The answer as JSON text that the framework passes on as it is."""
@@ -142,3 +143,8 @@ class Wire(AbstractDTO[Any]):
     def detect_nested_field(cls, field_definition: FieldDefinition) -> bool:
         """Unused: no transfer model is made."""
         return False
+
+
+def compact(raw: msgspec.Raw) -> bytes:
+    """The JSON without insignificant white space; keys in their order, numbers and texts as they were written."""
+    return msgspec.json.format(bytes(raw), indent=-1)

@@ -19,7 +19,7 @@ class ApiKeyView(Struct, frozen=True, kw_only=True):
         last_used_at: to the minute.
     """
 
-    id: int
+    id: str
     name: str
     key_prefix: str
     scopes: list[str]
@@ -40,7 +40,7 @@ class StoredApiKey(Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None
 
 
-_VIEW = "id, name, key_prefix, scopes, created_at, created_by, expires_at, last_used_at"
+_VIEW = "id::text AS id, name, key_prefix, scopes, created_at, created_by, expires_at, last_used_at"
 
 
 async def by_hash(db: Db, hashed: bytes) -> StoredApiKey | None:
@@ -61,8 +61,8 @@ async def touch(db: Db, key_id: int, now: datetime) -> None:
 async def page(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[ApiKeyView]:
     """Keys that are not revoked, newest first."""
     rows = await db.fetch(
-        f"SELECT {_VIEW} FROM api_key WHERE tenant_id = $1 AND revoked_at IS NULL AND id < $2"  # noqa: S608
-        " ORDER BY id DESC LIMIT $3",
+        f"SELECT {_VIEW} FROM api_key WHERE tenant_id = $1 AND revoked_at IS NULL AND api_key.id < $2"
+        " ORDER BY api_key.id DESC LIMIT $3",
         tenant_id,
         after[0] if after else 2**63 - 1,
         limit,
@@ -96,9 +96,7 @@ async def insert(
     return ApiKeyView(**row)
 
 
-async def ensure(
-    db: Db, tenant_id: TenantId, name: str, hashed: bytes, prefix: str, scopes: Sequence[str]
-) -> None:
+async def ensure(db: Db, tenant_id: TenantId, name: str, hashed: bytes, prefix: str, scopes: Sequence[str]) -> None:
     """The key exists after this; one that was revoked stays so."""
     await db.execute(
         "INSERT INTO api_key (tenant_id, name, key_hash, key_prefix, scopes, created_by)"

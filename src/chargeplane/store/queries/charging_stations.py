@@ -47,7 +47,7 @@ class EvseView(Struct, frozen=True, kw_only=True):
 
     evse_id: int
     status: str
-    transaction_id: int | None
+    transaction_id: str | None
     connectors: list[ConnectorView]
 
 
@@ -231,7 +231,7 @@ async def insert(db: Db, tenant_id: TenantId, station_id: str, columns: dict[str
     """
     names, places, values = _columns({"tenant_id": tenant_id, "station_id": station_id, **columns})
     key: StationKey = await db.fetchval(
-        f"INSERT INTO charging_station ({', '.join(names)}) VALUES ({', '.join(places)}) RETURNING key",  # noqa: S608
+        f"INSERT INTO charging_station ({', '.join(names)}) VALUES ({', '.join(places)}) RETURNING key",
         *values,
     )
     return key
@@ -242,7 +242,7 @@ async def update(db: Db, key: StationKey, columns: dict[str, Any]) -> None:
     names, places, values = _columns(columns)
     changes = [f"{name} = {place}" for name, place in zip(names, places, strict=True)]
     await db.execute(
-        f"UPDATE charging_station SET {', '.join([*changes, 'revision = revision + 1', 'updated_at = now()'])}"  # noqa: S608
+        f"UPDATE charging_station SET {', '.join([*changes, 'revision = revision + 1', 'updated_at = now()'])}"
         f" WHERE key = ${len(values) + 1}",
         *values,
         key,
@@ -280,13 +280,13 @@ async def _evses(db: Db, keys: list[StationKey]) -> dict[StationKey, list[EvseVi
                 received_at=row["received_at"],
             )
         )
-    open_now: dict[tuple[StationKey, int], int] = {}
+    open_now: dict[tuple[StationKey, int], str] = {}
     for row in await db.fetch(
         "SELECT t.station_key, t.evse_id, t.id FROM open_transaction o JOIN transaction t ON t.id = o.transaction_id"
         " WHERE o.station_key = ANY($1) AND t.evse_id > 0 ORDER BY t.id",
         keys,
     ):
-        open_now[(row["station_key"], row["evse_id"])] = row["id"]
+        open_now[(row["station_key"], row["evse_id"])] = str(row["id"])
     found: dict[StationKey, list[EvseView]] = {}
     for key, evse_id in sorted({*connectors, *open_now}):
         mine = connectors.get((key, evse_id), [])

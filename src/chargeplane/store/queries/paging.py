@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import asyncpg
+from chargeplane.store.database import Connection, PooledConnection
 
 Position = tuple[Any, ...]
 """The sort key of the last item a page held."""
 
-Db = asyncpg.Connection | asyncpg.Pool
-"""What a query runs on: the pool, or a connection within a transaction."""
+Db = Connection | PooledConnection
+"""What a query runs on: a connection, within a transaction where it changes something."""
 
 
 class Where:

@@ -58,7 +58,7 @@ async def page(
         where.add(f"({_KEY}) > (?, ?, ?, ?, ?, ?, ?)", *after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_KEY}, value, mutability, characteristics, reported_at FROM station_variable"  # noqa: S608
+        f"SELECT {_KEY}, value, mutability, characteristics, reported_at FROM station_variable"
         f" WHERE {where} ORDER BY {_KEY} LIMIT ${len(where.values)}",
         *where.values,
     )

@@ -1,0 +1,233 @@
+"""Asking a station to do something: raw calls of its own OCPP version, and version-free commands.
+
+Both are written down before they are sent and again with the station's answer. A raw call needs an open socket and goes
+out at once. A command waits, until it expires, for the station to be connected and its registration to be accepted;
+those that wait when the server stops are taken up at the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from chargeplane.app.api_keys import Caller
+from chargeplane.app.events import EventFeed
+from chargeplane.app.reach import StationReach
+from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome, CommandState, Start
+from chargeplane.kernel.errors import ChargeplaneError, ConflictError, NotFoundError, RuleError
+from chargeplane.kernel.ids import CommandId, StationKey, TenantId
+from chargeplane.store.database import Database
+from chargeplane.store.queries import charging_stations
+from chargeplane.store.queries import commands as queries
+from chargeplane.store.queries.commands import CommandView
+from chargeplane.store.queries.paging import Position
+
+DEFAULT_TIMEOUT_S: Final = 30.0
+"""How long a station may take to answer, unless the caller says."""
+
+DEFAULT_VALID_S: Final = 60.0
+"""How long a command waits for its station, unless the caller says."""
+
+_POLL_S: Final = 0.25
+_LOST_AFTER: Final = timedelta(minutes=15)
+
+_log = structlog.get_logger(__name__)
+_decode = msgspec.json.Decoder(Command).decode
+_STATE_OF_CALL: Final = {
+    CallOutcomeKind.CALLRESULT: CommandState.ACCEPTED,
+    CallOutcomeKind.CALLERROR: CommandState.FAILED,
+    CallOutcomeKind.TIMEOUT: CommandState.TIMED_OUT,
+    CallOutcomeKind.DISCONNECTED: CommandState.FAILED,
+}
+
+
+class Commands:
+    """Use cases about commands and raw calls."""
+
+    def __init__(self, database: Database, reach: StationReach, events: EventFeed) -> None:
+        self._database = database
+        self._reach = reach
+        self._events = events
+        self._running: dict[CommandId, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Takes up the commands that waited when the server stopped."""
+        async with self._database.change() as db:
+            await queries.settle_lost(db, datetime.now(UTC) - _LOST_AFTER)
+            waiting = await queries.pending(db)
+        for one in waiting:
+            command = _decode(one.request)
+            self._run(one.id, self._carry_out(one.id, one.tenant_id, one.station_key, command, one.expires_at, None))
+
+    async def stop(self) -> None:
+        """Lets go of what still waits; it stays pending."""
+        tasks = list(self._running.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def call(self, caller: Caller, station_id: str, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
+        """A raw call, sent as given; the outcome.
+
+        Args:
+            payload: compact JSON.
+            timeout_s: from sending.
+        Raises:
+            NotFoundError: the tenant has no such station.
+            ConflictError: the station is not connected.
+            InvalidInputError: the payload does not fit the schema of the station's version.
+        """
+        key = await self._key(caller, station_id)
+        if await self._reach.version(key) is None:
+            raise ConflictError(f"'{station_id}' is not connected.")
+        request = b'{"action":' + msgspec.json.encode(action) + b',"payload":' + payload + b"}"
+        async with self._database.change() as db:
+            ident = await queries.insert(
+                db,
+                caller.tenant_id,
+                key,
+                type="call",
+                request=request.decode(),
+                state=CommandState.SENT,
+                requested_by=caller.actor,
+                action=action,
+            )
+        try:
+            outcome = await self._reach.call(key, action, payload, timeout_s)
+        except ChargeplaneError as error:
+            await self._finish(ident, CommandOutcome(state=CommandState.FAILED, reason=str(error)))
+            raise
+        await self._finish(ident, CommandOutcome(state=_STATE_OF_CALL[outcome.outcome], call=outcome))
+        return outcome
+
+    async def command(
+        self,
+        caller: Caller,
+        station_id: str,
+        command: Command,
+        *,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        valid_s: float = DEFAULT_VALID_S,
+        wait_s: float = 0.0,
+    ) -> CommandView:
+        """A version-free command, on its way.
+
+        Args:
+            timeout_s: how long the station may take to answer, from sending.
+            valid_s: how long the command waits for the station to be reachable.
+            wait_s: return only when it has ended, or after so long.
+        Raises:
+            NotFoundError: the tenant has no such station.
+        """
+        key = await self._key(caller, station_id)
+        expires_at = datetime.now(UTC) + timedelta(seconds=valid_s)
+        async with self._database.change() as db:
+            ident = await queries.insert(
+                db,
+                caller.tenant_id,
+                key,
+                type=str(command.__struct_config__.tag),
+                request=msgspec.json.encode(command).decode(),
+                state=CommandState.PENDING,
+                requested_by=caller.actor,
+                expires_at=expires_at,
+            )
+        task = self._run(ident, self._carry_out(ident, caller.tenant_id, key, command, expires_at, timeout_s))
+        if wait_s > 0:
+            await asyncio.wait({task}, timeout=wait_s)
+        return await self.one(caller, ident)
+
+    async def one(self, caller: Caller, ident: int) -> CommandView:
+        """A command by our id.
+
+        Raises:
+            NotFoundError: the tenant has no such command.
+        """
+        async with self._database.read() as db:
+            found = await queries.one(db, caller.tenant_id, ident)
+        if found is None:
+            raise NotFoundError("command", str(ident))
+        return found
+
+    async def page(
+        self, caller: Caller, station_id: str, state: CommandState | None, limit: int, after: Position | None
+    ) -> list[CommandView]:
+        """A station's commands and raw calls, newest first; at most `limit`.
+
+        Raises:
+            NotFoundError: the tenant has no such station.
+        """
+        key = await self._key(caller, station_id)
+        async with self._database.read() as db:
+            return await queries.page(db, caller.tenant_id, key, state and state.value, limit, after)
+
+    async def _key(self, caller: Caller, station_id: str) -> StationKey:
+        async with self._database.read() as db:
+            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
+        if key is None:
+            raise NotFoundError("charging station", station_id)
+        return key
+
+    def _run(self, ident: CommandId, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=f"command {ident}")
+        self._running[ident] = task
+        task.add_done_callback(lambda _task: self._running.pop(ident, None))
+        return task
+
+    async def _carry_out(
+        self,
+        ident: CommandId,
+        tenant_id: TenantId,
+        key: StationKey,
+        command: Command,
+        expires_at: datetime | None,
+        timeout_s: float | None,
+    ) -> None:
+        try:
+            if isinstance(command, Start) and command.remote_start_id is None:
+                # Ours to choose (OCPP 2.0.1 F01.FR.25); the station gives it back with the transaction.
+                command = msgspec.structs.replace(command, remote_start_id=ident % (2**31 - 1) or 1)
+            while True:
+                while not await self._reach.ready(key):
+                    if expires_at is not None and datetime.now(UTC) >= expires_at:
+                        async with self._database.change() as db:
+                            await queries.expire(db, ident)
+                        await self._tell(tenant_id, ident)
+                        return
+                    await asyncio.sleep(_POLL_S)
+                async with self._database.change() as db:
+                    if not await queries.take(db, ident):
+                        return
+                try:
+                    outcome = await self._reach.command(key, command, timeout_s or DEFAULT_TIMEOUT_S)
+                except ConflictError:  # the socket went away between the two: it was not sent
+                    async with self._database.change() as db:
+                        await queries.untake(db, ident)
+                    await asyncio.sleep(_POLL_S)
+                    continue
+                except RuleError as error:
+                    outcome = CommandOutcome(state=CommandState.REJECTED, reason=str(error))
+                break
+            await self._finish(ident, outcome)
+            await self._tell(tenant_id, ident)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            _log.exception("command.failed", command=ident)
+            await self._finish(ident, CommandOutcome(state=CommandState.FAILED, reason=f"The server failed: {error}"))
+
+    async def _finish(self, ident: CommandId, outcome: CommandOutcome) -> None:
+        async with self._database.change() as db:
+            await queries.finish(db, ident, outcome)
+
+    async def _tell(self, tenant_id: TenantId, ident: CommandId) -> None:
+        if self._events.active:
+            async with self._database.read() as db:
+                view = await queries.one(db, tenant_id, ident)
+            if view is not None:
+                self._events.publish("command.updated", tenant_id, view.station_id, view)

@@ -1,0 +1,266 @@
+"""The live feed: everything that changes, to whoever watches now.
+
+It is made of what was committed and is lossy by design: a watcher who is too slow is told that events were lost and is
+let go; who must not miss anything polls the resources or takes the outbox. The newest events stay for a while, so that
+a watcher who comes back with the id of the last one it saw gets those in between.
+
+Nothing is made while nobody watches, and for `LINGER_S` after the last watcher left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chargeplane.app.ports import LoggedCall, MessageLog
+from chargeplane.kernel.ids import StationId, StationKey, TenantId
+
+LINGER_S: Final = 60.0
+KEPT: Final = 1000
+"""Newest events kept for those who come back."""
+
+PENDING: Final = 1000
+"""Events a watcher may be behind before it is let go."""
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class LiveEvent(Struct, frozen=True):
+    """One change.
+
+    Args:
+        id: of this process and place in the feed; later events sort behind.
+        kind: noun and verb, as `transaction.started`.
+        data: JSON.
+    """
+
+    id: str
+    seq: int
+    kind: str
+    tenant_id: TenantId
+    station_id: str | None
+    at: datetime
+    data: bytes
+
+
+class Watcher:
+    """One who watches. Iterate with `next`; end with `close`."""
+
+    def __init__(
+        self, feed: EventFeed, tenant_id: TenantId, kinds: frozenset[str], station_id: str | None, limit: int
+    ) -> None:
+        self._feed = feed
+        self._tenant_id = tenant_id
+        self._kinds = kinds
+        self._station_id = station_id
+        self._limit = limit
+        self._waiting: deque[LiveEvent] = deque()
+        self._wake = asyncio.Event()
+        self.lost = False
+        self.closed = False
+
+    def offer(self, event: LiveEvent) -> None:
+        """Takes the event where it is wanted; beyond the limit the watcher counts as lost."""
+        if event.tenant_id != self._tenant_id or (self._station_id and event.station_id != self._station_id):
+            return
+        if self._kinds and event.kind not in self._kinds and event.kind.partition(".")[0] not in self._kinds:
+            return
+        if len(self._waiting) >= self._limit:
+            self.lost = True
+        else:
+            self._waiting.append(event)
+        self._wake.set()
+
+    async def next(self, timeout_s: float) -> LiveEvent | None:
+        """The next event; None after `timeout_s` without one, and where the watcher is lost or closed."""
+        if not self._waiting and not self.lost and not self.closed:
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout_s)
+            except TimeoutError:
+                return None
+        return self._waiting.popleft() if self._waiting else None
+
+    def end(self) -> None:
+        """Wakes the watcher for good: the server stops."""
+        self.closed = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Leaves the feed."""
+        self._feed.leave(self)
+
+
+class EventFeed:
+    """The node's live feed. `active` and `emit` are what the stations' actors see of it."""
+
+    def __init__(self) -> None:
+        self._boot = f"{int(time.time() * 1000):x}"
+        self._seq = 0
+        self._kept: deque[LiveEvent] = deque(maxlen=KEPT)
+        self._watchers: set[Watcher] = set()
+        self._linger_until = 0.0
+        self._closed = False
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody watches, or did a moment ago."""
+        return bool(self._watchers) or time.monotonic() < self._linger_until
+
+    def emit(self, kind: str, tenant_id: TenantId, station_id: StationId, data: dict[str, object]) -> None:
+        """Shows a committed change of a station to whoever watches."""
+        self.publish(kind, tenant_id, station_id, data)
+
+    def publish(self, kind: str, tenant_id: TenantId, station_id: str | None, data: Any) -> None:
+        """Shows a change to whoever watches.
+
+        Args:
+            data: anything msgspec encodes as JSON; encoded here, once for all watchers.
+        """
+        if not self.active:
+            return
+        self._seq += 1
+        event = LiveEvent(
+            f"{self._boot}-{self._seq}", self._seq, kind, tenant_id, station_id, datetime.now(UTC), _encode(data)
+        )
+        self._kept.append(event)
+        for watcher in self._watchers:
+            watcher.offer(event)
+
+    def watch(
+        self,
+        tenant_id: TenantId,
+        *,
+        kinds: frozenset[str] = frozenset(),
+        station_id: str | None = None,
+        after: str | None = None,
+        limit: int = PENDING,
+    ) -> Watcher:
+        """A new watcher.
+
+        Args:
+            kinds: `transaction.started`, or `transaction` for all of a noun; empty for everything.
+            station_id: of this station only.
+            after: id of the last event seen; what followed comes first. An id that is too old, or of another process,
+                makes the watcher begin with `lost` set.
+        """
+        watcher = Watcher(self, tenant_id, kinds, station_id, limit)
+        if after is not None:
+            missed = self._since(after)
+            if missed is None:
+                watcher.lost = True
+            else:
+                for event in missed:
+                    watcher.offer(event)
+        if self._closed:
+            watcher.end()
+        self._watchers.add(watcher)
+        return watcher
+
+    def leave(self, watcher: Watcher) -> None:
+        """The watcher is gone."""
+        self._watchers.discard(watcher)
+        if not self._watchers:
+            self._linger_until = time.monotonic() + LINGER_S
+
+    def close(self) -> None:
+        """Ends all watchers: the server stops."""
+        self._closed = True
+        for watcher in self._watchers:
+            watcher.end()
+
+    def _since(self, after: str) -> Iterator[LiveEvent] | None:
+        boot, _, number = after.partition("-")
+        if boot != self._boot or not number.isdecimal() or len(number) > 18:
+            return None
+        seq = int(number)
+        oldest = self._kept[0].seq if self._kept else self._seq + 1
+        if seq > self._seq or seq + 1 < oldest:
+            return None
+        return (event for event in list(self._kept) if event.seq > seq)
+
+
+class MessageFeed:
+    """The OCPP log, live, station by station; passes every entry on to the log that keeps it.
+
+    Costs one dict look-up a message while nobody watches.
+    """
+
+    def __init__(self, log: MessageLog) -> None:
+        self._log = log
+        self._watched: dict[StationKey, set[MessageWatcher]] = {}
+
+    def add(self, entry: LoggedCall) -> None:
+        """Keeps the entry and shows it to whoever watches its station."""
+        self._log.add(entry)
+        if self._watched:
+            watchers = self._watched.get(entry.station)
+            if watchers:
+                for watcher in watchers:
+                    watcher.offer(entry)
+
+    def watch(self, key: StationKey) -> MessageWatcher:
+        """A new watcher of a station's messages."""
+        watcher = MessageWatcher(self, key)
+        self._watched.setdefault(key, set()).add(watcher)
+        return watcher
+
+    def leave(self, watcher: MessageWatcher) -> None:
+        """The watcher is gone."""
+        watchers = self._watched.get(watcher.key)
+        if watchers is not None:
+            watchers.discard(watcher)
+            if not watchers:
+                del self._watched[watcher.key]
+
+    def close(self) -> None:
+        """Ends all watchers: the server stops."""
+        for watchers in self._watched.values():
+            for watcher in watchers:
+                watcher.end()
+
+
+class MessageWatcher:
+    """One who watches a station's messages."""
+
+    def __init__(self, feed: MessageFeed, key: StationKey) -> None:
+        self.key = key
+        self._feed = feed
+        self._waiting: deque[LoggedCall] = deque()
+        self._wake = asyncio.Event()
+        self.lost = False
+        self.closed = False
+
+    def offer(self, entry: LoggedCall) -> None:
+        """Takes an entry; beyond the limit the watcher counts as lost."""
+        if len(self._waiting) >= PENDING:
+            self.lost = True
+        else:
+            self._waiting.append(entry)
+        self._wake.set()
+
+    async def next(self, timeout_s: float) -> LoggedCall | None:
+        """The next entry; None after `timeout_s` without one, and where the watcher is lost or closed."""
+        if not self._waiting and not self.lost and not self.closed:
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout_s)
+            except TimeoutError:
+                return None
+        return self._waiting.popleft() if self._waiting else None
+
+    def end(self) -> None:
+        """Wakes the watcher for good: the server stops."""
+        self.closed = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Leaves the feed."""
+        self._feed.leave(self)

@@ -1,0 +1,33 @@
+"""The routes, one file a noun."""
+
+from __future__ import annotations
+
+from litestar.handlers import HTTPRouteHandler
+
+from chargeplane.edges.http.openapi import openapi_routes
+from chargeplane.edges.http.routes.administration import administration_routes
+from chargeplane.edges.http.routes.charging_stations import charging_station_routes
+from chargeplane.edges.http.routes.commands import command_routes
+from chargeplane.edges.http.routes.events import event_routes
+from chargeplane.edges.http.routes.health import health_routes
+from chargeplane.edges.http.routes.id_tokens import id_token_routes
+from chargeplane.edges.http.routes.messages import message_routes
+from chargeplane.edges.http.routes.quarantine import quarantine_routes
+from chargeplane.edges.http.routes.transactions import transaction_routes
+from chargeplane.edges.http.services import Services
+
+
+def route_handlers(services: Services) -> list[HTTPRouteHandler]:
+    """All of them."""
+    return [
+        *openapi_routes(),
+        *health_routes(services),
+        *charging_station_routes(services),
+        *command_routes(services),
+        *message_routes(services),
+        *transaction_routes(services),
+        *id_token_routes(services),
+        *quarantine_routes(services),
+        *event_routes(services),
+        *administration_routes(services),
+    ]

@@ -1,0 +1,119 @@
+"""/v1/api-keys and /v1/tenants."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Request, Response, delete, get, patch, post
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Meta, Struct
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.routes.common import ident_of
+from chargeplane.edges.http.services import Services
+from chargeplane.store.queries.api_keys import ApiKeyView
+from chargeplane.store.queries.tenants import TenantView
+
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+_ADMIN = {"scope": Scope.ADMIN}
+
+
+class NewApiKey(Struct, kw_only=True, forbid_unknown_fields=True):
+    """An API key to be made.
+
+    Args:
+        tenant: slug of another tenant, for administrators of the default tenant only.
+    """
+
+    name: Name
+    scopes: Annotated[list[Scope], Meta(min_length=1, max_length=50)]
+    expires_at: datetime | None = None
+    tenant: str | None = None
+
+
+class MadeApiKey(ApiKeyView, frozen=True, kw_only=True):
+    """A new API key. `key` is shown here and never again."""
+
+    key: str
+
+
+class NewTenant(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A tenant to be made."""
+
+    slug: str
+    name: Name
+    settings: dict[str, Any] = {}
+
+
+class TenantPatch(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a tenant; what is left out stays."""
+
+    name: Name | None = None
+    settings: dict[str, Any] | None = None
+
+
+def administration_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    keys, tenants = services.api_keys, services.tenants
+
+    @post("/v1/api-keys", tags=["administration"], opt={**_ADMIN, "secret": True})
+    async def create_api_key(request: Request[Any, Any, Any], data: NewApiKey) -> Response[MadeApiKey]:
+        """Makes an API key; its text is in this answer only."""
+        caller = caller_of(request)
+        owner = caller.tenant_id if data.tenant is None else await tenants.id_of(caller, data.tenant)
+        view, key = await keys.create(caller, data.name, data.scopes, data.expires_at, owner)
+        made = MadeApiKey(**msgspec.structs.asdict(view), key=key)
+        return Response(made, headers={"Location": f"/v1/api-keys/{view.id}"})
+
+    @get("/v1/api-keys", tags=["administration"], opt=_ADMIN)
+    async def list_api_keys(
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[ApiKeyView]:
+        """API keys that are not revoked, newest first."""
+        after = decode_cursor("api-keys", cursor, (int,))
+        found = await keys.page(caller_of(request).tenant_id, limit + 1, after)
+        return as_page("api-keys", found, limit, lambda view: (int(view.id),))
+
+    @delete("/v1/api-keys/{ident:str}", tags=["administration"], opt=_ADMIN)
+    async def revoke_api_key(request: Request[Any, Any, Any], ident: str) -> None:
+        """Makes an API key worthless at once."""
+        await keys.revoke(caller_of(request), ident_of("API key", ident))
+
+    @post("/v1/tenants", tags=["administration"], opt=_ADMIN)
+    async def create_tenant(request: Request[Any, Any, Any], data: NewTenant) -> Response[TenantView]:
+        """Makes a tenant; for administrators of the default tenant."""
+        view = await tenants.create(caller_of(request), data.slug, data.name, data.settings)
+        return Response(view, headers={"Location": f"/v1/tenants/{view.slug}"})
+
+    @get("/v1/tenants", tags=["administration"], opt=_ADMIN)
+    async def list_tenants(
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[TenantView]:
+        """Tenants in the order of their slugs; for administrators of the default tenant."""
+        after = decode_cursor("tenants", cursor, (str,))
+        found = await tenants.page(caller_of(request), limit + 1, after)
+        return as_page("tenants", found, limit, lambda view: (view.slug,))
+
+    @get("/v1/tenants/{slug:str}", tags=["administration"], opt=_ADMIN)
+    async def get_tenant(request: Request[Any, Any, Any], slug: str) -> TenantView:
+        """A tenant; for administrators of the default tenant."""
+        return await tenants.one(caller_of(request), slug)
+
+    @patch("/v1/tenants/{slug:str}", tags=["administration"], opt=_ADMIN)
+    async def update_tenant(request: Request[Any, Any, Any], slug: str, data: TenantPatch) -> TenantView:
+        """Changes a tenant; for administrators of the default tenant."""
+        return await tenants.change(caller_of(request), slug, data.name, data.settings)
+
+    return [
+        create_api_key,
+        list_api_keys,
+        revoke_api_key,
+        create_tenant,
+        list_tenants,
+        get_tenant,
+        update_tenant,
+    ]

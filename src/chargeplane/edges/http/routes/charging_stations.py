@@ -1,0 +1,203 @@
+"""/v1/charging-stations: registration, state, credentials, device model."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, delete, get, patch, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.app.charging_stations import StationChanges
+from chargeplane.domain.messages import Registration
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, etag, revision_of
+from chargeplane.edges.http.services import Services
+from chargeplane.store.queries import variables
+from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter
+from chargeplane.store.queries.variables import VariableFilter, VariableView
+
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+LocationId = Annotated[str, Meta(min_length=1, max_length=255)]
+SecurityProfile = Annotated[int, Meta(ge=0, le=3, description="0 none, 1 Basic, 2 TLS with Basic, 3 mutual TLS.")]
+Password = Annotated[str, Meta(description="16 to 40 characters; null makes a new one, shown once in the answer.")]
+Text = Annotated[str, Parameter(min_length=1, max_length=255)]
+
+
+class RegistrationWord(enum.StrEnum):
+    """Whether a station may take part: its BootNotification is answered so."""
+
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    REJECTED = "rejected"
+
+
+class StationStatusWord(enum.StrEnum):
+    """A station's status as a whole."""
+
+    AVAILABLE = "Available"
+    OCCUPIED = "Occupied"
+    RESERVED = "Reserved"
+    UNAVAILABLE = "Unavailable"
+    FAULTED = "Faulted"
+    UNKNOWN = "Unknown"
+
+
+class NewStation(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A charging station to be registered."""
+
+    station_id: str
+    name: Name | None = None
+    location_id: LocationId | None = None
+    security_profile: SecurityProfile = 1
+    password: Password | None = None
+    registration: RegistrationWord = RegistrationWord.ACCEPTED
+    settings: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
+
+
+class StationPatch(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a charging station; what is left out stays."""
+
+    name: Name | UnsetType | None = UNSET
+    location_id: LocationId | UnsetType | None = UNSET
+    security_profile: SecurityProfile | UnsetType = UNSET
+    password: Password | UnsetType | None = UNSET
+    registration: RegistrationWord | UnsetType = UNSET
+    settings: dict[str, Any] | UnsetType = UNSET
+    metadata: dict[str, Any] | UnsetType = UNSET
+
+
+class ChargingStation(ChargingStationView, frozen=True, kw_only=True):
+    """A charging station. `password` is there only in the answer to the request that had it made."""
+
+    password: str | UnsetType = UNSET
+
+
+def _shown(view: ChargingStationView, password: str | None) -> ChargingStation:
+    return ChargingStation(**msgspec.structs.asdict(view), password=UNSET if password is None else password)
+
+
+def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    stations = services.charging_stations
+
+    @post("/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE, "secret": True})
+    async def register_charging_station(request: Request[Any, Any, Any], data: NewStation) -> Response[ChargingStation]:
+        """Registers a charging station. Without a given password one is made where the profile needs it, and is in
+        this answer only."""
+        caller = caller_of(request)
+        view, password = await stations.register(
+            caller,
+            data.station_id,
+            StationChanges(
+                name=data.name,
+                location_id=data.location_id,
+                security_profile=data.security_profile,
+                password=UNSET if data.password is None else data.password,
+                registration=Registration(data.registration.value.capitalize()),
+                settings=data.settings,
+                metadata=data.metadata,
+            ),
+        )
+        location = f"/v1/charging-stations/{quote(view.station_id, safe='')}"
+        return Response(_shown(view, password), headers={"Location": location, **etag(view.revision)})
+
+    @get("/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
+    async def list_charging_stations(
+        request: Request[Any, Any, Any],
+        connected: bool | None = None,
+        status: StationStatusWord | None = None,
+        registration: RegistrationWord | None = None,
+        location_id: Text | None = None,
+        model: Text | None = None,
+        q: Text | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[ChargingStation]:
+        """Charging stations, newest first. `q` is looked for in id, name, vendor, model and serial number."""
+        after = decode_cursor("charging-stations", cursor, (int,))
+        wanted = StationFilter(
+            connected=connected,
+            status=status and status.value,
+            registration=registration and registration.value.capitalize(),
+            location_id=location_id,
+            model=model,
+            q=q,
+        )
+        found = await stations.page(caller_of(request), wanted, limit + 1, after)
+        items = [_shown(view, None) for _, view in found[:limit]]
+        more = encode_cursor("charging-stations", (found[limit - 1][0],)) if len(found) > limit else None
+        return Page(items=items, next_cursor=more)
+
+    @get("/v1/charging-stations/{station_id:str}", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
+    async def get_charging_station(
+        request: Request[Any, Any, Any], station_id: StationIdPath
+    ) -> Response[ChargingStation]:
+        """A charging station with its connection, EVSEs and connectors."""
+        view = await stations.one(caller_of(request), station_id)
+        return Response(_shown(view, None), headers=etag(view.revision))
+
+    @patch("/v1/charging-stations/{station_id:str}", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE})
+    async def update_charging_station(
+        request: Request[Any, Any, Any], station_id: StationIdPath, data: StationPatch, if_match: IfMatch = None
+    ) -> Response[ChargingStation]:
+        """Changes a charging station. New credentials hold at once: a socket opened with the old ones is closed."""
+        registration = data.registration
+        view, password = await stations.change(
+            caller_of(request),
+            station_id,
+            StationChanges(
+                name=data.name,
+                location_id=data.location_id,
+                security_profile=data.security_profile,
+                password=data.password,
+                registration=UNSET
+                if isinstance(registration, UnsetType)
+                else Registration(registration.value.capitalize()),
+                settings=data.settings,
+                metadata=data.metadata,
+            ),
+            revision_of(if_match),
+        )
+        return Response(_shown(view, password), headers=etag(view.revision))
+
+    @delete("/v1/charging-stations/{station_id:str}", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE})
+    async def delete_charging_station(request: Request[Any, Any, Any], station_id: StationIdPath) -> None:
+        """Removes a charging station: its socket is closed and it may not connect again; its history stays."""
+        await stations.remove(caller_of(request), station_id)
+
+    @get(
+        "/v1/charging-stations/{station_id:str}/variables",
+        tags=["charging-stations"],
+        opt={"scope": Scope.STATIONS_READ},
+    )
+    async def list_variables(
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        component: Text | None = None,
+        variable: Text | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[VariableView]:
+        """The device model as far as the station reported it, in the order of names. OCPP 1.6 keys have no component."""
+        after = decode_cursor("variables", cursor, variables.POSITION)
+        found = await stations.variables(
+            caller_of(request), station_id, VariableFilter(component=component, variable=variable), limit + 1, after
+        )
+        return as_page("variables", found, limit, variables.position)
+
+    return [
+        register_charging_station,
+        list_charging_stations,
+        get_charging_station,
+        update_charging_station,
+        delete_charging_station,
+        list_variables,
+    ]

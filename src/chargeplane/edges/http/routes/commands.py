@@ -1,0 +1,239 @@
+"""Raw calls and version-free commands."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import msgspec
+from litestar import Request, Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from msgspec import Meta, Struct
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.app.commands import DEFAULT_TIMEOUT_S, DEFAULT_VALID_S
+from chargeplane.domain import commands as domain
+from chargeplane.domain.messages import IdToken
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.routes.common import StationIdPath, ident_of
+from chargeplane.edges.http.services import Services
+from chargeplane.edges.http.wire import compact
+from chargeplane.kernel.errors import InvalidInputError, NotFoundError
+from chargeplane.store.queries.commands import CommandView
+
+TimeoutS = Annotated[float, Meta(gt=0, le=600, description="How long the station may take to answer, from sending.")]
+ValidS = Annotated[float, Meta(ge=0, le=86400, description="How long the command waits for the station.")]
+EvseId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+ConnectorId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+TokenText = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class RawCall(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A call of the station's own OCPP version, sent as given: keys in their order, compact JSON."""
+
+    action: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,50}$", description="OCPP action, such as GetConfiguration.")]
+    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+
+
+class CallResult(Struct, kw_only=True, omit_defaults=True):
+    """How a raw call ended.
+
+    Args:
+        payload: the station's answer, for `callresult`.
+        latency_ms: from sending to the answer.
+    """
+
+    outcome: domain.CallOutcomeKind
+    message_id: str
+    latency_ms: float | None
+    payload: Any = msgspec.UNSET
+    error_code: str | None = None
+    error_description: str | None = None
+    error_details: Any = msgspec.UNSET
+
+
+class TokenRef(Struct, kw_only=True, forbid_unknown_fields=True):
+    """An id token and its type."""
+
+    id_token: TokenText
+    type: Annotated[str, Meta(min_length=1, max_length=20)] | None = None
+
+
+class _Asked(Struct, kw_only=True, forbid_unknown_fields=True):
+    """What every command may have."""
+
+    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
+    expires_in_s: ValidS = DEFAULT_VALID_S
+
+
+class StartCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="start"):
+    """Start a transaction for an id token."""
+
+    id_token: TokenText | TokenRef
+    evse_id: EvseId | None = None
+    remote_start_id: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+
+
+class StopCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="stop"):
+    """Stop a transaction: by our id, or by the one the station knows."""
+
+    transaction_id: str | int | None = None
+    ocpp_transaction_id: Annotated[str, Meta(min_length=1, max_length=36)] | None = None
+
+
+class UnlockCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="unlock"):
+    """Unlock a connector."""
+
+    evse_id: EvseId
+    connector_id: ConnectorId = 1
+
+
+class ResetCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="reset"):
+    """Restart the station, or one EVSE of it (OCPP 2.x). `immediate` ends transactions, `on_idle` waits for them."""
+
+    kind: domain.ResetKind = domain.ResetKind.ON_IDLE
+    evse_id: EvseId | None = None
+
+
+class TriggerCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="trigger"):
+    """Ask for a message now, by its OCPP 2.x trigger word."""
+
+    message: Annotated[str, Meta(min_length=1, max_length=50)]
+    evse_id: EvseId | None = None
+    connector_id: ConnectorId | None = None
+
+
+class ChangeAvailabilityCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="change_availability"):
+    """Take the station, an EVSE or a connector in or out of service."""
+
+    operative: bool
+    evse_id: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    connector_id: ConnectorId | None = None
+
+
+class ClearCacheCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="clear_cache"):
+    """Have the station forget cached authorisations."""
+
+
+AnyCommand = (
+    StartCommand
+    | StopCommand
+    | UnlockCommand
+    | ResetCommand
+    | TriggerCommand
+    | ChangeAvailabilityCommand
+    | ClearCacheCommand
+)
+
+
+def command_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    commands = services.commands
+
+    async def to_domain(request: Request[Any, Any, Any], data: AnyCommand) -> domain.Command:
+        match data:
+            case StartCommand():
+                token = data.id_token
+                id_token = (
+                    IdToken(value=token) if isinstance(token, str) else IdToken(value=token.id_token, type=token.type)
+                )
+                return domain.Start(id_token=id_token, evse_id=data.evse_id, remote_start_id=data.remote_start_id)
+            case StopCommand():
+                return domain.Stop(ocpp_transaction_id=await transaction_to_stop(request, data))
+            case UnlockCommand():
+                return domain.Unlock(evse_id=data.evse_id, connector_id=data.connector_id)
+            case ResetCommand():
+                return domain.Reset(kind=data.kind, evse_id=data.evse_id)
+            case TriggerCommand():
+                return domain.Trigger(message=data.message, evse_id=data.evse_id, connector_id=data.connector_id)
+            case ChangeAvailabilityCommand():
+                return domain.ChangeAvailability(
+                    operative=data.operative, evse_id=data.evse_id, connector_id=data.connector_id
+                )
+            case ClearCacheCommand():
+                return domain.ClearCache()
+
+    async def transaction_to_stop(request: Request[Any, Any, Any], data: StopCommand) -> str:
+        if (data.transaction_id is None) == (data.ocpp_transaction_id is None):
+            sentence = "Give either transaction_id or ocpp_transaction_id"
+            raise InvalidInputError(f"{sentence}.", (("/transaction_id", sentence),))
+        if data.ocpp_transaction_id is not None:
+            return data.ocpp_transaction_id
+        try:
+            ident = ident_of("transaction", str(data.transaction_id))
+            place = await services.transactions.place(caller_of(request), ident)
+        except NotFoundError as error:
+            raise InvalidInputError(str(error), (("/transaction_id", str(error)),)) from None
+        if place.ocpp_transaction_id is None:
+            sentence = "The station never named this transaction, so it cannot be asked to stop it"
+            raise InvalidInputError(f"{sentence}.", (("/transaction_id", sentence),))
+        return place.ocpp_transaction_id
+
+    @post("/v1/charging-stations/{station_id:str}/calls", tags=["calls"], opt={"scope": Scope.CALLS}, status_code=200)
+    async def call_charging_station(
+        request: Request[Any, Any, Any], station_id: StationIdPath, data: RawCall
+    ) -> CallResult:
+        """Sends a raw call and waits for its outcome. 409 where the station is not connected, 422 where the payload
+        does not fit the schema of its version."""
+        payload = compact(data.payload)
+        if not payload.startswith(b"{"):
+            sentence = "Must be a JSON object"
+            raise InvalidInputError(f"'payload': {sentence}.", (("/payload", sentence),))
+        outcome = await commands.call(caller_of(request), station_id, data.action, payload, data.timeout_s)
+        is_error = outcome.outcome is domain.CallOutcomeKind.CALLERROR
+        return CallResult(
+            outcome=outcome.outcome,
+            message_id=outcome.message_id,
+            latency_ms=outcome.latency_ms,
+            payload=msgspec.UNSET if outcome.payload is None else msgspec.Raw(outcome.payload),
+            error_code=outcome.error_code if is_error else None,
+            error_description=outcome.error_description,
+            error_details=msgspec.UNSET if outcome.error_details is None else msgspec.Raw(outcome.error_details),
+        )
+
+    @post(
+        "/v1/charging-stations/{station_id:str}/commands",
+        tags=["commands"],
+        opt={"scope": Scope.COMMANDS},
+        status_code=202,
+    )
+    async def command_charging_station(
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        data: AnyCommand,
+        wait_s: Annotated[float, Parameter(ge=0, le=60, description="Wait so long for the outcome.")] = 0.0,
+    ) -> Response[CommandView]:
+        """Gives a station a version-free command. It waits for the station to be connected and accepted, until it
+        expires; look at it again under /v1/commands/{id}."""
+        view = await commands.command(
+            caller_of(request),
+            station_id,
+            await to_domain(request, data),
+            timeout_s=data.timeout_s,
+            valid_s=data.expires_in_s,
+            wait_s=wait_s,
+        )
+        return Response(view, headers={"Location": f"/v1/commands/{quote(view.id)}"})
+
+    @get("/v1/charging-stations/{station_id:str}/commands", tags=["commands"], opt={"scope": Scope.COMMANDS})
+    async def list_commands(
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        state: domain.CommandState | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[CommandView]:
+        """Commands and raw calls of a station, newest first."""
+        after = decode_cursor("commands", cursor, (int,))
+        found = await commands.page(caller_of(request), station_id, state, limit + 1, after)
+        return as_page("commands", found, limit, lambda view: (int(view.id),))
+
+    @get("/v1/commands/{command_id:str}", tags=["commands"], opt={"scope": Scope.COMMANDS})
+    async def get_command(request: Request[Any, Any, Any], command_id: str) -> CommandView:
+        """A command or raw call, with the station's answer."""
+        return await commands.one(caller_of(request), ident_of("command", command_id))
+
+    return [call_charging_station, command_charging_station, list_commands, get_command]

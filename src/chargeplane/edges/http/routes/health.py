@@ -1,0 +1,45 @@
+"""Health, readiness and metrics."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from chargeplane.edges.http.problems import to_response
+from chargeplane.edges.http.services import Services
+
+_PUBLIC = {"public": True}
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """The process runs."""
+
+    status: Literal["ok"]
+
+
+def health_routes(services: Services) -> list[HTTPRouteHandler]:
+    """/healthz, /readyz, /metrics: without a key."""
+
+    @get("/healthz", tags=["health"], opt=_PUBLIC)
+    async def get_health() -> Health:
+        """Answers 200 as long as the process runs."""
+        return Health(status="ok")
+
+    @get("/readyz", tags=["health"], opt=_PUBLIC)
+    async def get_readiness() -> Response[Health]:
+        """Answers 200 only when stations can be taken and their messages committed; else 503 with the reasons."""
+        failing = await services.readiness.failing()
+        if failing:
+            return to_response(503, "unavailable", " ".join(failing), path="/readyz")  # type: ignore[return-value]
+        return Response(Health(status="ok"))
+
+    @get("/metrics", tags=["health"], opt=_PUBLIC, media_type="text/plain", return_dto=None)
+    async def get_metrics() -> Response[bytes]:
+        """Prometheus exposition."""
+        body, content_type = services.metrics()
+        return Response(body, media_type=content_type)
+
+    return [get_health, get_readiness, get_metrics]

@@ -1,0 +1,127 @@
+"""The OCPP log of a station, page by page and live."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Annotated, Any
+
+from litestar import Request, get
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.app.events import MessageWatcher
+from chargeplane.app.ports import LoggedCall
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.routes.common import StationIdPath, time_of
+from chargeplane.edges.http.services import Services
+from chargeplane.edges.http.sse import HEARTBEAT, HEARTBEAT_S, HELLO, LOST, event, stream
+from chargeplane.edges.http.wire import ENCODER
+from chargeplane.store.queries.messages import MessageFilter, MessageView
+from chargeplane.store.queries.payloads import as_json
+
+Text = Annotated[str, Parameter(min_length=1, max_length=255)]
+From = Annotated[str, Parameter(description="RFC 3339; included.", schema_extra={"format": "date-time"})]
+To = Annotated[str, Parameter(description="RFC 3339; not included.", schema_extra={"format": "date-time"})]
+
+
+class DirectionWord(enum.StrEnum):
+    """Who made the CALL."""
+
+    FROM_STATION = "from_station"
+    TO_STATION = "to_station"
+
+
+class OutcomeWord(enum.StrEnum):
+    """How a CALL ended."""
+
+    CALLRESULT = "callresult"
+    CALLERROR = "callerror"
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+    REFUSED = "refused"
+
+
+def message_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    messages = services.messages
+
+    @get("/v1/charging-stations/{station_id:str}/messages", tags=["messages"], opt={"scope": Scope.MESSAGES_READ})
+    async def list_messages(
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        direction: DirectionWord | None = None,
+        action: Text | None = None,
+        message_id: Text | None = None,
+        outcome: OutcomeWord | None = None,
+        sent_from: From | None = None,
+        sent_to: To | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[MessageView]:
+        """The OCPP log of a station, newest first: each CALL with how it ended."""
+        after = decode_cursor("messages", cursor, (datetime, str))
+        wanted = MessageFilter(
+            from_station=None if direction is None else direction is DirectionWord.FROM_STATION,
+            action=action,
+            message_id=message_id,
+            outcome=outcome and outcome.value,
+            sent_from=time_of("sent_from", sent_from),
+            sent_to=time_of("sent_to", sent_to),
+        )
+        found = await messages.page(caller_of(request), station_id, wanted, limit + 1, after)
+        return as_page("messages", found, limit, lambda view: (view.at, view.message_id))
+
+    @get(
+        "/v1/charging-stations/{station_id:str}/messages/live",
+        tags=["messages"],
+        opt={"scope": Scope.MESSAGES_READ},
+        media_type="text/event-stream",
+        return_dto=None,
+    )
+    async def watch_messages(
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        direction: DirectionWord | None = None,
+        action: Text | None = None,
+    ) -> Stream:
+        """The OCPP log of a station from now on, as server-sent events of type `message`."""
+        from_station = None if direction is None else direction is DirectionWord.FROM_STATION
+        watcher = await messages.watch(caller_of(request), station_id)
+        return stream(_entries(watcher, from_station, action and action.lower()), watcher.close)
+
+    return [list_messages, watch_messages]
+
+
+async def _entries(watcher: MessageWatcher, from_station: bool | None, action: str | None) -> AsyncIterator[bytes]:
+    yield HELLO
+    while not watcher.closed:
+        entry = await watcher.next(HEARTBEAT_S)
+        if entry is None:
+            if watcher.lost:
+                yield LOST
+                return
+            if not watcher.closed:
+                yield HEARTBEAT
+        elif (from_station is None or entry.from_station is from_station) and (
+            action is None or entry.action.lower() == action
+        ):
+            yield event("message", ENCODER.encode(_view(entry)))
+
+
+def _view(entry: LoggedCall) -> MessageView:
+    return MessageView(
+        at=entry.at,
+        direction="from_station" if entry.from_station else "to_station",
+        action=entry.action,
+        message_id=entry.message_id,
+        payload=as_json(entry.request),
+        response=as_json(entry.response),
+        outcome=entry.outcome,
+        error_code=entry.error_code,
+        latency_ms=None if entry.latency_us is None else entry.latency_us / 1000,
+    )

@@ -1,0 +1,111 @@
+"""/v1/transactions."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Annotated, Any
+
+from litestar import Request, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+from msgspec import Meta, Struct
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.routes.common import ident_of, time_of
+from chargeplane.edges.http.services import Services
+from chargeplane.store.queries.transactions import (
+    MeterValueView,
+    TransactionEventView,
+    TransactionFilter,
+    TransactionView,
+)
+
+Text = Annotated[str, Parameter(min_length=1, max_length=255)]
+From = Annotated[str, Parameter(description="RFC 3339; included.", schema_extra={"format": "date-time"})]
+To = Annotated[str, Parameter(description="RFC 3339; not included.", schema_extra={"format": "date-time"})]
+
+
+class TransactionStateWord(enum.StrEnum):
+    """Whether a transaction goes on."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Closing(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Why a transaction is closed by hand."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    transactions = services.transactions
+
+    @get("/v1/transactions", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
+    async def list_transactions(
+        request: Request[Any, Any, Any],
+        station_id: Text | None = None,
+        id_token: Text | None = None,
+        state: TransactionStateWord | None = None,
+        started_from: From | None = None,
+        started_to: To | None = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[TransactionView]:
+        """Transactions, newest first."""
+        after = decode_cursor("transactions", cursor, (datetime, int))
+        wanted = TransactionFilter(
+            station_id=station_id,
+            id_token=id_token,
+            is_open=None if state is None else state is TransactionStateWord.OPEN,
+            started_from=time_of("started_from", started_from),
+            started_to=time_of("started_to", started_to),
+        )
+        found = await transactions.page(caller_of(request), wanted, limit + 1, after)
+        return as_page("transactions", found, limit, lambda view: (view.opened_at, int(view.id)))
+
+    @get("/v1/transactions/{transaction_id:str}", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
+    async def get_transaction(request: Request[Any, Any, Any], transaction_id: str) -> TransactionView:
+        """A transaction."""
+        return await transactions.one(caller_of(request), ident_of("transaction", transaction_id))
+
+    @post(
+        "/v1/transactions/{transaction_id:str}/close",
+        tags=["transactions"],
+        opt={"scope": Scope.TRANSACTIONS_WRITE},
+        status_code=200,
+    )
+    async def close_transaction(request: Request[Any, Any, Any], transaction_id: str, data: Closing) -> TransactionView:
+        """Closes an open transaction by hand with its last known value; the audit log keeps who and why."""
+        return await transactions.close(caller_of(request), ident_of("transaction", transaction_id), data.reason)
+
+    @get("/v1/transactions/{transaction_id:str}/events", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
+    async def list_transaction_events(
+        request: Request[Any, Any, Any], transaction_id: str, limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[TransactionEventView]:
+        """The messages of a transaction as received, in order of arrival."""
+        ident = ident_of("transaction", transaction_id)
+        after = decode_cursor("transaction-events", cursor, (int,))
+        found = await transactions.events(caller_of(request), ident, limit + 1, after)
+        return as_page("transaction-events", found, limit, lambda view: (view.ordinal,))
+
+    @get(
+        "/v1/transactions/{transaction_id:str}/meter-values",
+        tags=["transactions"],
+        opt={"scope": Scope.TRANSACTIONS_READ},
+    )
+    async def list_meter_values(
+        request: Request[Any, Any, Any], transaction_id: str, limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[MeterValueView]:
+        """The meter values of a transaction in base units, in order of arrival."""
+        ident = ident_of("transaction", transaction_id)
+        after = decode_cursor("meter-values", cursor, (int, int))
+        found = await transactions.meter_values(caller_of(request), ident, limit + 1, after)
+        more = encode_cursor("meter-values", found[limit - 1][0]) if len(found) > limit else None
+        return Page(items=[view for _, view in found[:limit]], next_cursor=more)
+
+    return [list_transactions, get_transaction, close_transaction, list_transaction_events, list_meter_values]

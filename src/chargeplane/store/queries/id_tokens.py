@@ -1,0 +1,140 @@
+"""Id tokens as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from chargeplane.kernel.ids import TenantId
+from chargeplane.store.queries.paging import Db, Position, Where, like
+
+
+class IdTokenView(Struct, frozen=True, kw_only=True):
+    """Whom stations let charge.
+
+    Args:
+        id: ours.
+        id_token: as given; matched without case.
+        type: OCPP 2.x IdTokenEnum word; OCPP 1.6 has no types, there a tag matches any.
+        status: Accepted, Blocked, Expired, Invalid.
+        concurrent_limit: transactions at a time; null for no limit.
+        revision: rises with every change; the ETag.
+    """
+
+    id: str
+    id_token: str
+    type: str
+    status: str
+    valid_from: datetime | None
+    valid_until: datetime | None
+    group_id: str | None
+    language: str | None
+    personal_message: str | None
+    concurrent_limit: int | None
+    note: str | None
+    revision: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class IdTokenFilter(Struct, frozen=True, kw_only=True):
+    """Which id tokens. `q` is looked for in id token, group and note, without case."""
+
+    id_token: str | None = None
+    type: str | None = None
+    status: str | None = None
+    group_id: str | None = None
+    q: str | None = None
+
+
+_COLUMNS = (
+    "id::text AS id, id_token, type, status, valid_from, valid_until, group_id, language, personal_message,"
+    " concurrent_limit, note, revision, created_at, updated_at"
+)
+
+
+def token_key(id_token: str) -> str:
+    """What a token is matched by."""
+    return id_token.lower()
+
+
+async def page(
+    db: Db, tenant_id: TenantId, wanted: IdTokenFilter, limit: int, after: Position | None
+) -> list[IdTokenView]:
+    """Id tokens, newest first."""
+    where = Where()
+    where.add("tenant_id = ?", tenant_id)
+    where.add_if("token_key = ?", None if wanted.id_token is None else token_key(wanted.id_token))
+    where.add_if("type = ?", wanted.type)
+    where.add_if("status = ?", wanted.status)
+    where.add_if("group_id = ?", wanted.group_id)
+    if wanted.q is not None:
+        where.add("(token_key LIKE ? OR lower(group_id) LIKE ? OR lower(note) LIKE ?)", *[like(wanted.q)] * 3)
+    if after:
+        where.add("id_token.id < ?", after[0])
+    where.values.append(limit)
+    rows = await db.fetch(
+        f"SELECT {_COLUMNS} FROM id_token WHERE {where} ORDER BY id_token.id DESC LIMIT ${len(where.values)}",
+        *where.values,
+    )
+    return [IdTokenView(**row) for row in rows]
+
+
+async def one(db: Db, tenant_id: TenantId, ident: int, *, lock: bool = False) -> IdTokenView | None:
+    """The id token with our id.
+
+    Args:
+        lock: until the transaction ends.
+    """
+    row = await db.fetchrow(
+        f"SELECT {_COLUMNS} FROM id_token WHERE tenant_id = $1 AND id_token.id = $2{' FOR UPDATE' if lock else ''}",
+        tenant_id,
+        ident,
+    )
+    return None if row is None else IdTokenView(**row)
+
+
+async def insert(db: Db, tenant_id: TenantId, columns: dict[str, Any]) -> IdTokenView:
+    """A new id token.
+
+    Raises:
+        asyncpg.UniqueViolationError: the tenant has one with this type and id token.
+    """
+    names = ["tenant_id", "token_key", *columns]
+    values = [tenant_id, token_key(columns["id_token"]), *columns.values()]
+    places = ", ".join(f"${i + 1}" for i in range(len(values)))
+    row = await db.fetchrow(
+        f"INSERT INTO id_token ({', '.join(names)}) VALUES ({places}) RETURNING {_COLUMNS}",
+        *values,
+    )
+    return IdTokenView(**row)
+
+
+async def update(db: Db, ident: int, columns: dict[str, Any]) -> IdTokenView:
+    """Changes columns and raises the revision.
+
+    Raises:
+        asyncpg.UniqueViolationError: the tenant has another with this type and id token.
+    """
+    if "id_token" in columns:
+        columns = {**columns, "token_key": token_key(columns["id_token"])}
+    changes = [f"{name} = ${i + 2}" for i, name in enumerate(columns)]
+    row = await db.fetchrow(
+        f"UPDATE id_token SET {', '.join([*changes, 'revision = revision + 1', 'updated_at = now()'])}"
+        f" WHERE id = $1 RETURNING {_COLUMNS}",
+        ident,
+        *columns.values(),
+    )
+    return IdTokenView(**row)
+
+
+async def delete(db: Db, tenant_id: TenantId, ident: int) -> IdTokenView | None:
+    """Removes an id token; what it was."""
+    row = await db.fetchrow(
+        f"DELETE FROM id_token WHERE tenant_id = $1 AND id_token.id = $2 RETURNING {_COLUMNS}",
+        tenant_id,
+        ident,
+    )
+    return None if row is None else IdTokenView(**row)

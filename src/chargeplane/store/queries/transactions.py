@@ -1,0 +1,350 @@
+"""Transactions, their events and meter values as the API shows them.
+
+`transaction` is written when a transaction opens and closes; while it is open, the newest event has the energy and the
+snapshot in `open_transaction` the charging state.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chargeplane.domain.messages import Reading, SignedValue
+from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
+from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.payloads import as_json
+
+_CLOCK_SLACK: Final = timedelta(days=1)
+"""A station's clock is believed ahead of ours by less than this."""
+
+
+class GapView(Struct, frozen=True, kw_only=True):
+    """Sequence numbers that were never received (OCPP 2.x seqNo), both ends included."""
+
+    first_seq_no: int
+    last_seq_no: int
+
+
+class TransactionView(Struct, frozen=True, kw_only=True):
+    """A charging transaction.
+
+    Args:
+        id: ours, unique over all stations.
+        ocpp_transaction_id: as the station knows it.
+        started_at, stopped_at: the station's times where they can be believed.
+        opened_at: when we first heard of it.
+        stop_reason: OCPP's word.
+        meter_start_wh, meter_stop_wh: the energy register at both ends.
+        energy_wh: delivered so far, or in all.
+        state: open or closed.
+        offline: parts of it were reported afterwards.
+        gaps: what is missing of the station's sequence.
+        flags: what an operator should know of it.
+        events: messages received for it.
+    """
+
+    id: str
+    ocpp_transaction_id: str | None
+    station_id: str
+    evse_id: int | None
+    connector_id: int | None
+    id_token: str | None
+    id_token_type: str | None
+    authorization_status: str | None
+    state: str
+    started_at: datetime
+    stopped_at: datetime | None
+    opened_at: datetime
+    stop_reason: str | None
+    charging_state: str | None
+    meter_start_wh: Decimal | None
+    meter_stop_wh: Decimal | None
+    energy_wh: Decimal
+    offline: bool
+    gaps: list[GapView]
+    flags: list[str]
+    events: int
+    reservation_id: int | None
+    remote_start_id: int | None
+    updated_at: datetime
+
+
+class TransactionFilter(Struct, frozen=True, kw_only=True):
+    """Which transactions. `started_from` is included, `started_to` not."""
+
+    station_id: str | None = None
+    id_token: str | None = None
+    is_open: bool | None = None
+    started_from: datetime | None = None
+    started_to: datetime | None = None
+
+
+class TransactionEventView(Struct, frozen=True, kw_only=True):
+    """A message of a transaction, as received.
+
+    Args:
+        ordinal: order of arrival, from 1.
+        at: the station's time; null where it sent none.
+        energy_wh: of the transaction, after this event.
+        payload: the CALL's payload.
+    """
+
+    ordinal: int
+    kind: str
+    action: str
+    message_id: str
+    seq_no: int | None
+    at: datetime | None
+    received_at: datetime
+    energy_wh: Decimal
+    payload: Any
+
+
+class SampleView(Struct, frozen=True, kw_only=True):
+    """One sampled value in base units.
+
+    Args:
+        value: null where the station sent no usable number, or only a signed value.
+        unit: Wh, W, varh, var, VAh, VA, A, V, Hz, Celsius, Percent.
+        repaired: the rule that changed the value; `raw` is what the station wrote.
+    """
+
+    measurand: str
+    value: Decimal | None
+    unit: str | None
+    phase: str | None
+    location: str | None
+    context: str | None
+    signed: dict[str, str | None] | None
+    repaired: str | None
+    raw: str | None
+
+
+class MeterValueView(Struct, frozen=True, kw_only=True):
+    """Samples taken at one moment.
+
+    Args:
+        at: the station's time; null where it sent none.
+        event: ordinal of the event they came with.
+    """
+
+    at: datetime | None
+    received_at: datetime
+    event: int
+    samples: list[SampleView]
+
+
+_DAY = "(t.opened_at AT TIME ZONE 'UTC')::date"
+
+_SELECT = f"""
+    SELECT t.id, t.ocpp_transaction_id, s.station_id, t.evse_id, t.connector_id, t.id_token, t.id_token_type,
+        t.authorization_status, t.is_open, t.opened_at, t.started_at, t.stopped_at, t.stop_reason, t.charging_state,
+        t.meter_start_wh, t.meter_stop_wh, t.energy_wh, t.offline, t.flags, t.reservation_id, t.remote_start_id,
+        t.ordinal, t.updated_at, coalesce(o.state, t.state) AS state,
+        e.energy_wh AS newest_energy_wh, e.ordinal AS newest_ordinal, e.received_at AS newest_at
+    FROM transaction t
+    JOIN charging_station s ON s.key = t.station_key
+    LEFT JOIN open_transaction o ON o.transaction_id = t.id
+    LEFT JOIN LATERAL (
+        SELECT energy_wh, ordinal, received_at FROM transaction_event
+        WHERE t.is_open AND transaction_id = t.id AND opened_on = {_DAY}
+        ORDER BY ordinal DESC LIMIT 1
+    ) e ON true"""
+
+
+async def page(
+    db: Db, tenant_id: TenantId, wanted: TransactionFilter, limit: int, after: Position | None
+) -> list[TransactionView]:
+    """Transactions, the one opened last first."""
+    where = Where()
+    where.add("t.tenant_id = ?", tenant_id)
+    if wanted.station_id is not None:
+        keys = await db.fetch(
+            "SELECT key FROM charging_station WHERE tenant_id = $1 AND lower(station_id) = lower($2)",
+            tenant_id,
+            wanted.station_id,
+        )
+        where.add("t.station_key = ANY(?)", [row["key"] for row in keys])
+    where.add_if("lower(t.id_token) = lower(?)", wanted.id_token)
+    if wanted.is_open is not None:
+        where.add(f"{'' if wanted.is_open else 'NOT '}t.is_open")
+    if wanted.is_open:
+        where.add("o.transaction_id IS NOT NULL")
+    if wanted.started_from is not None:
+        where.add("t.started_at >= ?", wanted.started_from)
+        # started_at is not indexed; what started then was not opened before.
+        if wanted.started_from.year > 1:
+            where.add("t.opened_at >= ?", wanted.started_from - _CLOCK_SLACK)
+    where.add_if("t.started_at < ?", wanted.started_to)
+    if after:
+        where.add("(t.opened_at, t.id) < (?, ?)", *after)
+    where.values.append(limit)
+    rows = await db.fetch(
+        f"{_SELECT} WHERE {where} ORDER BY t.opened_at DESC, t.id DESC LIMIT ${len(where.values)}", *where.values
+    )
+    return [_view(row) for row in rows]
+
+
+async def one(db: Db, tenant_id: TenantId, ident: int) -> TransactionView | None:
+    """The transaction with our id."""
+    row = await db.fetchrow(f"{_SELECT} WHERE t.tenant_id = $1 AND t.id = $2", tenant_id, ident)
+    return None if row is None else _view(row)
+
+
+class TransactionPlace(Struct, frozen=True, kw_only=True):
+    """Where a transaction is kept."""
+
+    id: TransactionId
+    station_key: StationKey
+    opened_at: datetime
+    is_open: bool
+    ocpp_transaction_id: str | None
+
+
+async def place(db: Db, tenant_id: TenantId, ident: int) -> TransactionPlace | None:
+    """Where the transaction with our id is kept."""
+    row = await db.fetchrow(
+        "SELECT id, station_key, opened_at, is_open, ocpp_transaction_id FROM transaction"
+        " WHERE tenant_id = $1 AND id = $2",
+        tenant_id,
+        ident,
+    )
+    return None if row is None else TransactionPlace(**row)
+
+
+async def events(db: Db, at: TransactionPlace, limit: int, after: Position | None) -> list[TransactionEventView]:
+    """The transaction's messages in order of arrival."""
+    rows = await db.fetch(
+        "SELECT ordinal, kind, action, message_id, seq_no, at, received_at, energy_wh, payload FROM transaction_event"
+        " WHERE transaction_id = $1 AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date AND ordinal > $3"
+        " ORDER BY ordinal LIMIT $4",
+        at.id,
+        at.opened_at,
+        after[0] if after else 0,
+        limit,
+    )
+    return [
+        TransactionEventView(
+            ordinal=row["ordinal"],
+            kind=row["kind"],
+            action=row["action"],
+            message_id=row["message_id"],
+            seq_no=row["seq_no"],
+            at=row["at"],
+            received_at=row["received_at"],
+            energy_wh=row["energy_wh"],
+            payload=as_json(row["payload"]),
+        )
+        for row in rows
+    ]
+
+
+_readings = msgspec.json.Decoder(tuple[Reading, ...], strict=False)
+
+
+async def meter_values(
+    db: Db, at: TransactionPlace, limit: int, after: Position | None
+) -> list[tuple[Position, MeterValueView]]:
+    """The transaction's meter values in order of arrival, each with its position."""
+    event, index = after or (0, 0)
+    rows = await db.fetch(
+        "SELECT ordinal, received_at, readings FROM transaction_event"
+        " WHERE transaction_id = $1 AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date AND ordinal >= $3"
+        " AND readings IS NOT NULL ORDER BY ordinal LIMIT $4",
+        at.id,
+        at.opened_at,
+        event,
+        limit + 1,
+    )
+    found: list[tuple[Position, MeterValueView]] = []
+    for row in rows:
+        for number, reading in enumerate(_readings.decode(row["readings"]), start=1):
+            if (row["ordinal"], number) <= (event, index):
+                continue
+            found.append(((row["ordinal"], number), _meter_value(reading, row["received_at"], row["ordinal"])))
+            if len(found) == limit:
+                return found
+    return found
+
+
+def _meter_value(reading: Reading, received_at: datetime, event: int) -> MeterValueView:
+    return MeterValueView(
+        at=reading.at,
+        received_at=received_at,
+        event=event,
+        samples=[
+            SampleView(
+                measurand=s.measurand,
+                value=s.value,
+                unit=s.unit,
+                phase=s.phase,
+                location=s.location,
+                context=s.context,
+                signed=_signed(s.signed),
+                repaired=s.repaired,
+                raw=s.raw,
+            )
+            for s in reading.samples
+        ],
+    )
+
+
+def _signed(value: SignedValue | None) -> dict[str, str | None] | None:
+    if value is None:
+        return None
+    return {
+        "data": value.data,
+        "signing_method": value.signing_method,
+        "encoding_method": value.encoding_method,
+        "public_key": value.public_key,
+    }
+
+
+class _Snapshot(Struct):
+    """What is shown of `domain.transactions.TransactionState` beside the columns."""
+
+    ordinal: int = 0
+    charging_state: str | None = None
+    flags: list[str] = []
+    offline: bool = False
+    meter_start_wh: Decimal | None = None
+    gaps: list[tuple[int, int]] = []
+
+
+_snapshot = msgspec.json.Decoder(_Snapshot, strict=False)
+
+
+def _view(row: Any) -> TransactionView:
+    snapshot = _snapshot.decode(row["state"])
+    is_open = row["is_open"]
+    newest = row["newest_energy_wh"] if is_open else None
+    return TransactionView(
+        id=str(row["id"]),
+        ocpp_transaction_id=row["ocpp_transaction_id"],
+        station_id=row["station_id"],
+        evse_id=row["evse_id"],
+        connector_id=row["connector_id"],
+        id_token=row["id_token"],
+        id_token_type=row["id_token_type"],
+        authorization_status=row["authorization_status"],
+        state="open" if is_open else "closed",
+        started_at=row["started_at"],
+        stopped_at=row["stopped_at"],
+        opened_at=row["opened_at"],
+        stop_reason=row["stop_reason"],
+        charging_state=snapshot.charging_state if is_open else row["charging_state"],
+        meter_start_wh=row["meter_start_wh"] if row["meter_start_wh"] is not None else snapshot.meter_start_wh,
+        meter_stop_wh=row["meter_stop_wh"],
+        energy_wh=row["energy_wh"] if newest is None else newest,
+        offline=row["offline"] or snapshot.offline,
+        gaps=[GapView(first_seq_no=first, last_seq_no=last) for first, last in snapshot.gaps],
+        flags=sorted({*row["flags"], *snapshot.flags}),
+        events=max(row["ordinal"], row["newest_ordinal"] or 0),
+        reservation_id=row["reservation_id"],
+        remote_start_id=row["remote_start_id"],
+        updated_at=row["newest_at"] if is_open and row["newest_at"] is not None else row["updated_at"],
+    )

@@ -1,0 +1,219 @@
+"""REST for tests: the real application on a real socket over a real database; only the stations behind it are made here."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+
+from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
+from chargeplane.app.charging_stations import ChargingStations
+from chargeplane.app.commands import Commands
+from chargeplane.app.events import EventFeed, MessageFeed
+from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.messages import Messages
+from chargeplane.app.ports import CloseReason, LoggedCall
+from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.tenants import Tenants
+from chargeplane.app.transactions import Transactions
+from chargeplane.domain.commands import (
+    CallOutcome,
+    CallOutcomeKind,
+    Command,
+    CommandOutcome,
+    CommandState,
+)
+from chargeplane.edges.http import HttpConfig, HttpServer, Services
+from chargeplane.kernel.errors import ConflictError, InvalidInputError
+from chargeplane.kernel.ids import StationKey, TransactionId
+from chargeplane.store.database import Database
+
+ADMIN_KEY = "admin-key-of-the-tests"
+
+
+@dataclass
+class StationDouble:
+    """A connected station: answers what it is told to answer and remembers what it got."""
+
+    version: str = "1.6"
+    accepted: bool = True
+    answer: bytes = b'{"status":"Accepted"}'
+    command_state: CommandState = CommandState.ACCEPTED
+    delay_s: float = 0.0
+    calls: list[tuple[str, bytes, float]] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+
+
+class StationsDouble:
+    """StationReach, Directory and hasher in one: the stations' side of the application."""
+
+    def __init__(self) -> None:
+        self.connected: dict[StationKey, StationDouble] = {}
+        self.refreshed: list[StationKey] = []
+        self.closed: list[tuple[StationKey, CloseReason]] = []
+        self.closed_transactions: list[tuple[StationKey, TransactionId, str, str]] = []
+        self.refresh_delay_s = 0.0
+
+    async def call(self, key: StationKey, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
+        station = self.connected.get(key)
+        if station is None:
+            raise ConflictError("The station is not connected.")
+        if action == "Reset" and b'"type"' not in payload:
+            raise InvalidInputError("The payload does not fit.", (("/payload/type", "Required"),))
+        station.calls.append((action, payload, timeout_s))
+        await asyncio.sleep(station.delay_s)
+        if action == "Unknown":
+            return CallOutcome(
+                outcome=CallOutcomeKind.CALLERROR,
+                message_id="m1",
+                error_code="NotImplemented",
+                error_description="What?",
+                error_details=b"{}",
+                latency_ms=1.5,
+            )
+        return CallOutcome(
+            outcome=CallOutcomeKind.CALLRESULT, message_id="m1", payload=station.answer, latency_ms=1.5
+        )
+
+    async def command(self, key: StationKey, command: Command, timeout_s: float) -> CommandOutcome:
+        station = self.connected.get(key)
+        if station is None:
+            raise ConflictError("The station is not connected.")
+        station.commands.append(command)
+        await asyncio.sleep(station.delay_s)
+        return CommandOutcome(
+            state=station.command_state,
+            action="RemoteStartTransaction",
+            status="Accepted",
+            call=CallOutcome(
+                outcome=CallOutcomeKind.CALLRESULT, message_id="m2", payload=b'{"status":"Accepted"}', latency_ms=2
+            ),
+        )
+
+    async def ready(self, key: StationKey) -> bool:
+        station = self.connected.get(key)
+        return station is not None and station.accepted
+
+    async def version(self, key: StationKey) -> str | None:
+        station = self.connected.get(key)
+        return station and station.version
+
+    async def close(self, key: StationKey, reason: CloseReason) -> None:
+        self.closed.append((key, reason))
+
+    async def close_transaction(self, key: StationKey, transaction_id: TransactionId, reason: str, actor: str) -> None:
+        self.closed_transactions.append((key, transaction_id, reason, actor))
+
+    async def refresh(self, key: StationKey) -> None:
+        await asyncio.sleep(self.refresh_delay_s)
+        self.refreshed.append(key)
+
+    def hash_password(self, password: str) -> tuple[bytes, bytes, str]:
+        return b"salt", password.encode()[::-1], "test"
+
+
+class KeptLog:
+    """A message log that keeps its entries in memory."""
+
+    def __init__(self) -> None:
+        self.entries: list[LoggedCall] = []
+
+    def add(self, entry: LoggedCall) -> None:
+        self.entries.append(entry)
+
+
+class ReadyDouble:
+    """Readiness that says what it is told."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    async def failing(self) -> Sequence[str]:
+        return self.reasons
+
+
+@dataclass
+class Rest:
+    """The running server and what stands behind it."""
+
+    client: httpx.AsyncClient
+    server: HttpServer
+    database: Database
+    stations: StationsDouble
+    events: EventFeed
+    messages: MessageFeed
+    readiness: ReadyDouble
+    base_url: str
+
+    async def execute(self, sql: str, *values: Any) -> Any:
+        """Runs a statement; what its first row's first column holds."""
+        async with self.database.change() as db:
+            return await db.fetchval(sql, *values)
+
+    async def station(self, station_id: str = "CP1", **more: Any) -> StationKey:
+        """Registers a station; our key of it."""
+        response = await self.client.post("/v1/charging-stations", json={"station_id": station_id, **more})
+        assert response.status_code == 201, response.text
+        key: StationKey = await self.execute(
+            "SELECT key FROM charging_station WHERE station_id = $1 AND deleted_at IS NULL", station_id
+        )
+        return key
+
+    def as_key(self, key: str) -> httpx.AsyncClient:
+        """A client with another key."""
+        return httpx.AsyncClient(base_url=self.base_url, headers={"Authorization": f"Bearer {key}"})
+
+
+@contextlib.asynccontextmanager
+async def running_rest(database_url: str) -> AsyncIterator[Rest]:
+    """The server on a free port, with the admin's client."""
+    database = Database(database_url, readers=4)
+    await ensure_admin_key(database, ADMIN_KEY)
+    stations, events, readiness = StationsDouble(), EventFeed(), ReadyDouble()
+    messages = MessageFeed(KeptLog())
+    commands = Commands(database, stations, events)
+    await commands.start()
+    services = Services(
+        database=database,
+        api_keys=ApiKeys(database),
+        tenants=Tenants(database),
+        charging_stations=ChargingStations(database, stations, stations, stations, events),
+        commands=commands,
+        messages=Messages(database, messages),
+        transactions=Transactions(database, stations),
+        id_tokens=IdTokens(database, events),
+        quarantine=Quarantine(database, events),
+        events=events,
+        readiness=readiness,
+        metrics=lambda: (b"# nothing\n", "text/plain; version=0.0.4"),
+    )
+    server = HttpServer(HttpConfig(port=0), services)
+    await server.start()
+    base_url = f"http://127.0.0.1:{server.port}"
+    async with httpx.AsyncClient(
+        base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=20
+    ) as client:
+        yield Rest(client, server, database, stations, events, messages, readiness, base_url)
+    await server.stop()
+    await commands.stop()
+    await database.close()
+
+
+def assert_problem(response: httpx.Response, status: int, *, pointer: str | None = None, parameter: str | None = None) -> Any:
+    """The response is a problem with this status, and names this field."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = msgspec.json.decode(response.content)
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["detail"]
+    if pointer is not None:
+        assert pointer in [e.get("pointer") for e in problem["errors"]], problem
+    if parameter is not None:
+        assert parameter in [e.get("parameter") for e in problem["errors"]], problem
+    return problem
