@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 import asyncpg
 from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
+from litestar.params import HeaderParameter
 from litestar.types import HTTPScope
 
 from chargeplane.edges.http.auth import Authenticator
@@ -121,11 +122,11 @@ def _refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
     known = _known.get(handler.handler_id)
     if known is None:
         known = _known[handler.handler_id] = frozenset(
-            getattr(field.kwarg_definition, "query", None) or name
+            getattr(field.kwarg_definition, "name", None) or name
             for name, field in handler.parsed_fn_signature.parameters.items()
             if name not in _NOT_QUERY
             and name not in scope["path_params"]
-            and not getattr(field.kwarg_definition, "header", None)
+            and not isinstance(field.kwarg_definition, HeaderParameter)
         )
     for name, values in request.query_params.dict().items():
         if name not in known:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import Struct
 
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
@@ -17,10 +17,10 @@ from chargeplane.store.queries.paging import Position, fits
 
 T = TypeVar("T")
 
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="How many items a page holds, 1 to 1000.")]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many items a page holds, 1 to 1000.")]
 Cursor = Annotated[
     str | None,
-    Parameter(max_length=1000, description="`next_cursor` of the page before; the filters must be the same."),
+    QueryParameter(max_length=1000, description="`next_cursor` of the page before; the filters must be the same."),
 ]
 
 

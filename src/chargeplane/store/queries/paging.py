@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from chargeplane.store.database import Connection, PooledConnection
 
 Position = tuple[Any, ...]
 """The sort key of the last item a page held."""
 
-Db = Connection | PooledConnection
+Db: TypeAlias = "Connection | PooledConnection"
 """What a query runs on: a connection, within a transaction where it changes something."""
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
@@ -61,7 +62,7 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
     keys, tenants = services.api_keys, services.tenants
 
     @post("/v1/api-keys", tags=["administration"], opt={**_ADMIN, "secret": True})
-    async def create_api_key(request: Request[Any, Any, Any], data: NewApiKey) -> Response[MadeApiKey]:
+    async def create_api_key(request: Request[Any, Any, Any], data: JSONBody[NewApiKey]) -> Response[MadeApiKey]:
         """Makes an API key; its text is in this answer only."""
         caller = caller_of(request)
         owner = caller.tenant_id if data.tenant is None else await tenants.id_of(caller, data.tenant)
@@ -79,12 +80,12 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
         return as_page("api-keys", found, limit, lambda view: (int(view.id),))
 
     @delete("/v1/api-keys/{ident:str}", tags=["administration"], opt=_ADMIN)
-    async def revoke_api_key(request: Request[Any, Any, Any], ident: str) -> None:
+    async def revoke_api_key(request: Request[Any, Any, Any], ident: FromPath[str]) -> None:
         """Makes an API key worthless at once."""
         await keys.revoke(caller_of(request), ident_of("API key", ident))
 
     @post("/v1/tenants", tags=["administration"], opt=_ADMIN)
-    async def create_tenant(request: Request[Any, Any, Any], data: NewTenant) -> Response[TenantView]:
+    async def create_tenant(request: Request[Any, Any, Any], data: JSONBody[NewTenant]) -> Response[TenantView]:
         """Makes a tenant; for administrators of the default tenant."""
         view = await tenants.create(caller_of(request), data.slug, data.name, data.settings)
         return Response(view, headers={"Location": f"/v1/tenants/{view.slug}"})
@@ -99,12 +100,14 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
         return as_page("tenants", found, limit, lambda view: (view.slug,))
 
     @get("/v1/tenants/{slug:str}", tags=["administration"], opt=_ADMIN)
-    async def get_tenant(request: Request[Any, Any, Any], slug: str) -> TenantView:
+    async def get_tenant(request: Request[Any, Any, Any], slug: FromPath[str]) -> TenantView:
         """A tenant; for administrators of the default tenant."""
         return await tenants.one(caller_of(request), slug)
 
     @patch("/v1/tenants/{slug:str}", tags=["administration"], opt=_ADMIN)
-    async def update_tenant(request: Request[Any, Any, Any], slug: str, data: TenantPatch) -> TenantView:
+    async def update_tenant(
+        request: Request[Any, Any, Any], slug: FromPath[str], data: JSONBody[TenantPatch]
+    ) -> TenantView:
         """Changes a tenant; for administrators of the default tenant."""
         return await tenants.change(caller_of(request), slug, data.name, data.settings)
 

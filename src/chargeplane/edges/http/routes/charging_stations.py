@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromQuery, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.api_keys import Scope
@@ -17,7 +17,7 @@ from chargeplane.app.charging_stations import StationChanges
 from chargeplane.domain.messages import Registration
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
-from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, etag, revision_of
+from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries import variables
 from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter
@@ -27,7 +27,6 @@ Name = Annotated[str, Meta(min_length=1, max_length=255)]
 LocationId = Annotated[str, Meta(min_length=1, max_length=255)]
 SecurityProfile = Annotated[int, Meta(ge=0, le=3, description="0 none, 1 Basic, 2 TLS with Basic, 3 mutual TLS.")]
 Password = Annotated[str, Meta(description="16 to 40 characters; null makes a new one, shown once in the answer.")]
-Text = Annotated[str, Parameter(min_length=1, max_length=255)]
 
 
 class RegistrationWord(enum.StrEnum):
@@ -89,7 +88,9 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
     stations = services.charging_stations
 
     @post("/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE, "secret": True})
-    async def register_charging_station(request: Request[Any, Any, Any], data: NewStation) -> Response[ChargingStation]:
+    async def register_charging_station(
+        request: Request[Any, Any, Any], data: JSONBody[NewStation]
+    ) -> Response[ChargingStation]:
         """Registers a charging station. Without a given password one is made where the profile needs it, and is in
         this answer only."""
         caller = caller_of(request)
@@ -112,12 +113,12 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
     @get("/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
     async def list_charging_stations(
         request: Request[Any, Any, Any],
-        connected: bool | None = None,
-        status: StationStatusWord | None = None,
-        registration: RegistrationWord | None = None,
-        location_id: Text | None = None,
-        model: Text | None = None,
-        q: Text | None = None,
+        connected: FromQuery[bool | None] = None,
+        status: FromQuery[StationStatusWord | None] = None,
+        registration: FromQuery[RegistrationWord | None] = None,
+        location_id: Text = None,
+        model: Text = None,
+        q: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[ChargingStation]:
@@ -146,7 +147,10 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
 
     @patch("/v1/charging-stations/{station_id:str}", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE})
     async def update_charging_station(
-        request: Request[Any, Any, Any], station_id: StationIdPath, data: StationPatch, if_match: IfMatch = None
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        data: JSONBody[StationPatch],
+        if_match: IfMatch = None,
     ) -> Response[ChargingStation]:
         """Changes a charging station. New credentials hold at once: a socket opened with the old ones is closed."""
         registration = data.registration
@@ -181,8 +185,8 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
     async def list_variables(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
-        component: Text | None = None,
-        variable: Text | None = None,
+        component: Text = None,
+        variable: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[VariableView]:

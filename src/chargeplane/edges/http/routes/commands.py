@@ -8,7 +8,7 @@ from urllib.parse import quote
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
@@ -133,7 +133,7 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     commands = services.commands
 
-    async def to_domain(request: Request[Any, Any, Any], data: AnyCommand) -> domain.Command:
+    async def to_domain(request: Request[Any, Any, Any], data: JSONBody[AnyCommand]) -> domain.Command:
         match data:
             case StartCommand():
                 token = data.id_token
@@ -156,7 +156,7 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
             case ClearCacheCommand():
                 return domain.ClearCache()
 
-    async def transaction_to_stop(request: Request[Any, Any, Any], data: StopCommand) -> str:
+    async def transaction_to_stop(request: Request[Any, Any, Any], data: JSONBody[StopCommand]) -> str:
         if (data.transaction_id is None) == (data.ocpp_transaction_id is None):
             sentence = "Give either transaction_id or ocpp_transaction_id"
             raise InvalidInputError(f"{sentence}.", (("/transaction_id", sentence),))
@@ -174,7 +174,7 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
 
     @post("/v1/charging-stations/{station_id:str}/calls", tags=["calls"], opt={"scope": Scope.CALLS}, status_code=200)
     async def call_charging_station(
-        request: Request[Any, Any, Any], station_id: StationIdPath, data: RawCall
+        request: Request[Any, Any, Any], station_id: StationIdPath, data: JSONBody[RawCall]
     ) -> CallResult:
         """Sends a raw call and waits for its outcome. 409 where the station is not connected, 422 where the payload
         does not fit the schema of its version."""
@@ -203,8 +203,8 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
     async def command_charging_station(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
-        data: AnyCommand,
-        wait_s: Annotated[float, Parameter(ge=0, le=60, description="Wait so long for the outcome.")] = 0.0,
+        data: JSONBody[AnyCommand],
+        wait_s: Annotated[float, QueryParameter(ge=0, le=60, description="Wait so long for the outcome.")] = 0.0,
     ) -> Response[CommandView]:
         """Gives a station a version-free command. It waits for the station to be connected and accepted, until it
         expires; look at it again under /v1/commands/{id}."""
@@ -222,17 +222,17 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
     async def list_commands(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
-        state: domain.CommandState | None = None,
+        wanted_state: Annotated[domain.CommandState | None, QueryParameter(name="state")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[CommandView]:
         """Commands and raw calls of a station, newest first."""
         after = decode_cursor("commands", cursor, (int,))
-        found = await commands.page(caller_of(request), station_id, state, limit + 1, after)
+        found = await commands.page(caller_of(request), station_id, wanted_state, limit + 1, after)
         return as_page("commands", found, limit, lambda view: (int(view.id),))
 
     @get("/v1/commands/{command_id:str}", tags=["commands"], opt={"scope": Scope.COMMANDS})
-    async def get_command(request: Request[Any, Any, Any], command_id: str) -> CommandView:
+    async def get_command(request: Request[Any, Any, Any], command_id: FromPath[str]) -> CommandView:
         """A command or raw call, with the station's answer."""
         return await commands.one(caller_of(request), ident_of("command", command_id))
 

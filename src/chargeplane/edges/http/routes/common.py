@@ -6,16 +6,21 @@ import re
 from datetime import datetime
 from typing import Annotated
 
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, PathParameter, QueryParameter
 
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.time import as_utc
 
-StationIdPath = Annotated[str, Parameter(description="The identity the station connects with; a slash in it is %2F.")]
+StationIdPath = Annotated[
+    str, PathParameter(description="The identity the station connects with; a slash in it is %2F.")
+]
+Text = Annotated[str | None, QueryParameter(min_length=1, max_length=255)]
+From = Annotated[str | None, QueryParameter(description="RFC 3339; included.", schema_extra={"format": "date-time"})]
+To = Annotated[str | None, QueryParameter(description="RFC 3339; not included.", schema_extra={"format": "date-time"})]
 IfMatch = Annotated[
     str | None,
-    Parameter(header="If-Match", description="The ETag that was read: changes nothing if there is a newer one."),
+    HeaderParameter(name="If-Match", description="The ETag that was read: changes nothing if there is a newer one."),
 ]
 
 _ETAG = re.compile(r'(?:W/)?"(\d{1,9})"')

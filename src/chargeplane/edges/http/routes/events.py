@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 from litestar.response import Stream
 
 from chargeplane.app.api_keys import Scope
@@ -34,16 +34,16 @@ def event_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any],
         type: Annotated[
             str | None,
-            Parameter(
+            QueryParameter(
                 max_length=1000,
                 description="Only these, comma-separated: `transaction.ended`, or `transaction` for all of a noun.",
             ),
         ] = None,
-        station_id: Annotated[str | None, Parameter(max_length=255, description="Of this station only.")] = None,
+        station_id: Annotated[str | None, QueryParameter(max_length=255, description="Of this station only.")] = None,
         last_event_id: Annotated[
             str | None,
-            Parameter(
-                header="Last-Event-ID", max_length=100, description="The last event seen: what followed comes first."
+            HeaderParameter(
+                name="Last-Event-ID", max_length=100, description="The last event seen: what followed comes first."
             ),
         ] = None,
     ) -> Stream:

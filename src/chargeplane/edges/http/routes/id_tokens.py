@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.id_tokens import IdTokenChanges, IdTokenStatus, IdTokenType
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import IfMatch, etag, ident_of, revision_of
+from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.id_tokens import IdTokenFilter, IdTokenView
 
@@ -24,7 +24,6 @@ Language = Annotated[str, Meta(min_length=1, max_length=8)]
 Message = Annotated[str, Meta(max_length=1024)]
 Concurrent = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Note = Annotated[str, Meta(max_length=2000)]
-Text = Annotated[str, Parameter(min_length=1, max_length=255)]
 
 
 class NewIdToken(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -62,7 +61,7 @@ def id_token_routes(services: Services) -> list[HTTPRouteHandler]:
     tokens = services.id_tokens
 
     @post("/v1/id-tokens", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_WRITE})
-    async def create_id_token(request: Request[Any, Any, Any], data: NewIdToken) -> Response[IdTokenView]:
+    async def create_id_token(request: Request[Any, Any, Any], data: JSONBody[NewIdToken]) -> Response[IdTokenView]:
         """Makes an id token known. Its text is any string, matched without case."""
         view = await tokens.create(caller_of(request), _changes(data))
         return Response(view, headers={"Location": f"/v1/id-tokens/{view.id}", **etag(view.revision)})
@@ -70,11 +69,11 @@ def id_token_routes(services: Services) -> list[HTTPRouteHandler]:
     @get("/v1/id-tokens", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_READ})
     async def list_id_tokens(
         request: Request[Any, Any, Any],
-        id_token: Text | None = None,
-        type: IdTokenType | None = None,
-        status: IdTokenStatus | None = None,
-        group_id: Text | None = None,
-        q: Text | None = None,
+        id_token: Text = None,
+        type: FromQuery[IdTokenType | None] = None,
+        status: FromQuery[IdTokenStatus | None] = None,
+        group_id: Text = None,
+        q: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[IdTokenView]:
@@ -87,14 +86,14 @@ def id_token_routes(services: Services) -> list[HTTPRouteHandler]:
         return as_page("id-tokens", found, limit, lambda view: (int(view.id),))
 
     @get("/v1/id-tokens/{ident:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_READ})
-    async def get_id_token(request: Request[Any, Any, Any], ident: str) -> Response[IdTokenView]:
+    async def get_id_token(request: Request[Any, Any, Any], ident: FromPath[str]) -> Response[IdTokenView]:
         """An id token, by our id."""
         view = await tokens.one(caller_of(request), ident_of("id token", ident))
         return Response(view, headers=etag(view.revision))
 
     @patch("/v1/id-tokens/{ident:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_WRITE})
     async def update_id_token(
-        request: Request[Any, Any, Any], ident: str, data: IdTokenPatch, if_match: IfMatch = None
+        request: Request[Any, Any, Any], ident: FromPath[str], data: JSONBody[IdTokenPatch], if_match: IfMatch = None
     ) -> Response[IdTokenView]:
         """Changes an id token; it holds from the next authorisation on."""
         view = await tokens.change(
@@ -103,12 +102,12 @@ def id_token_routes(services: Services) -> list[HTTPRouteHandler]:
         return Response(view, headers=etag(view.revision))
 
     @delete("/v1/id-tokens/{ident:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_WRITE})
-    async def delete_id_token(request: Request[Any, Any, Any], ident: str) -> None:
+    async def delete_id_token(request: Request[Any, Any, Any], ident: FromPath[str]) -> None:
         """Removes an id token; its transactions stay."""
         await tokens.remove(caller_of(request), ident_of("id token", ident))
 
     return [create_id_token, list_id_tokens, get_id_token, update_id_token, delete_id_token]
 
 
-def _changes(data: NewIdToken | IdTokenPatch) -> IdTokenChanges:
+def _changes(data: JSONBody[NewIdToken] | IdTokenPatch) -> IdTokenChanges:
     return IdTokenChanges(**{name: getattr(data, name) for name in data.__struct_fields__})

@@ -5,11 +5,11 @@ from __future__ import annotations
 import enum
 from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 from litestar import Request, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromQuery
 from litestar.response import Stream
 
 from chargeplane.app.api_keys import Scope
@@ -17,16 +17,12 @@ from chargeplane.app.events import MessageWatcher
 from chargeplane.app.ports import LoggedCall
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import StationIdPath, time_of
+from chargeplane.edges.http.routes.common import From, StationIdPath, Text, To, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.sse import HEARTBEAT, HEARTBEAT_S, HELLO, LOST, event, stream
 from chargeplane.edges.http.wire import ENCODER
 from chargeplane.store.queries.messages import MessageFilter, MessageView
 from chargeplane.store.queries.payloads import as_json
-
-Text = Annotated[str, Parameter(min_length=1, max_length=255)]
-From = Annotated[str, Parameter(description="RFC 3339; included.", schema_extra={"format": "date-time"})]
-To = Annotated[str, Parameter(description="RFC 3339; not included.", schema_extra={"format": "date-time"})]
 
 
 class DirectionWord(enum.StrEnum):
@@ -54,12 +50,12 @@ def message_routes(services: Services) -> list[HTTPRouteHandler]:
     async def list_messages(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
-        direction: DirectionWord | None = None,
-        action: Text | None = None,
-        message_id: Text | None = None,
-        outcome: OutcomeWord | None = None,
-        sent_from: From | None = None,
-        sent_to: To | None = None,
+        direction: FromQuery[DirectionWord | None] = None,
+        action: Text = None,
+        message_id: Text = None,
+        outcome: FromQuery[OutcomeWord | None] = None,
+        sent_from: From = None,
+        sent_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[MessageView]:
@@ -86,8 +82,8 @@ def message_routes(services: Services) -> list[HTTPRouteHandler]:
     async def watch_messages(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
-        direction: DirectionWord | None = None,
-        action: Text | None = None,
+        direction: FromQuery[DirectionWord | None] = None,
+        action: Text = None,
     ) -> Stream:
         """The OCPP log of a station from now on, as server-sent events of type `message`."""
         from_station = None if direction is None else direction is DirectionWord.FROM_STATION

@@ -6,17 +6,16 @@ from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import ident_of
+from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.quarantine import QuarantineFilter, QuarantineView
 
-Text = Annotated[str, Parameter(min_length=1, max_length=255)]
 _KIND = "quarantine entry"
 
 
@@ -33,9 +32,9 @@ def quarantine_routes(services: Services) -> list[HTTPRouteHandler]:
     @get("/v1/quarantine", tags=["quarantine"], opt={"scope": Scope.QUARANTINE_READ})
     async def list_quarantine(
         request: Request[Any, Any, Any],
-        resolved: bool | None = None,
-        station_id: Text | None = None,
-        action: Text | None = None,
+        resolved: FromQuery[bool | None] = None,
+        station_id: Text = None,
+        action: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[QuarantineView]:
@@ -46,7 +45,7 @@ def quarantine_routes(services: Services) -> list[HTTPRouteHandler]:
         return as_page("quarantine", found, limit, lambda view: (int(view.id),))
 
     @get("/v1/quarantine/{ident:str}", tags=["quarantine"], opt={"scope": Scope.QUARANTINE_READ})
-    async def get_quarantine_entry(request: Request[Any, Any, Any], ident: str) -> QuarantineView:
+    async def get_quarantine_entry(request: Request[Any, Any, Any], ident: FromPath[str]) -> QuarantineView:
         """A quarantined message."""
         return await quarantine.one(caller_of(request), ident_of(_KIND, ident))
 
@@ -56,7 +55,9 @@ def quarantine_routes(services: Services) -> list[HTTPRouteHandler]:
         opt={"scope": Scope.QUARANTINE_WRITE},
         status_code=200,
     )
-    async def resolve_quarantine_entry(request: Request[Any, Any, Any], ident: str, data: Resolution) -> QuarantineView:
+    async def resolve_quarantine_entry(
+        request: Request[Any, Any, Any], ident: FromPath[str], data: JSONBody[Resolution]
+    ) -> QuarantineView:
         """Marks a message as settled, with a note how."""
         return await quarantine.resolve(caller_of(request), ident_of(_KIND, ident), data.note)
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
-from chargeplane.edges.http.routes.common import ident_of, time_of
+from chargeplane.edges.http.routes.common import From, Text, To, ident_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.transactions import (
     MeterValueView,
@@ -22,10 +22,6 @@ from chargeplane.store.queries.transactions import (
     TransactionFilter,
     TransactionView,
 )
-
-Text = Annotated[str, Parameter(min_length=1, max_length=255)]
-From = Annotated[str, Parameter(description="RFC 3339; included.", schema_extra={"format": "date-time"})]
-To = Annotated[str, Parameter(description="RFC 3339; not included.", schema_extra={"format": "date-time"})]
 
 
 class TransactionStateWord(enum.StrEnum):
@@ -48,11 +44,11 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
     @get("/v1/transactions", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
     async def list_transactions(
         request: Request[Any, Any, Any],
-        station_id: Text | None = None,
-        id_token: Text | None = None,
-        state: TransactionStateWord | None = None,
-        started_from: From | None = None,
-        started_to: To | None = None,
+        station_id: Text = None,
+        id_token: Text = None,
+        wanted_state: Annotated[TransactionStateWord | None, QueryParameter(name="state")] = None,
+        started_from: From = None,
+        started_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[TransactionView]:
@@ -61,7 +57,7 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         wanted = TransactionFilter(
             station_id=station_id,
             id_token=id_token,
-            is_open=None if state is None else state is TransactionStateWord.OPEN,
+            is_open=None if wanted_state is None else wanted_state is TransactionStateWord.OPEN,
             started_from=time_of("started_from", started_from),
             started_to=time_of("started_to", started_to),
         )
@@ -69,7 +65,7 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         return as_page("transactions", found, limit, lambda view: (view.opened_at, int(view.id)))
 
     @get("/v1/transactions/{transaction_id:str}", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
-    async def get_transaction(request: Request[Any, Any, Any], transaction_id: str) -> TransactionView:
+    async def get_transaction(request: Request[Any, Any, Any], transaction_id: FromPath[str]) -> TransactionView:
         """A transaction."""
         return await transactions.one(caller_of(request), ident_of("transaction", transaction_id))
 
@@ -79,13 +75,15 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         opt={"scope": Scope.TRANSACTIONS_WRITE},
         status_code=200,
     )
-    async def close_transaction(request: Request[Any, Any, Any], transaction_id: str, data: Closing) -> TransactionView:
+    async def close_transaction(
+        request: Request[Any, Any, Any], transaction_id: FromPath[str], data: JSONBody[Closing]
+    ) -> TransactionView:
         """Closes an open transaction by hand with its last known value; the audit log keeps who and why."""
         return await transactions.close(caller_of(request), ident_of("transaction", transaction_id), data.reason)
 
     @get("/v1/transactions/{transaction_id:str}/events", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
     async def list_transaction_events(
-        request: Request[Any, Any, Any], transaction_id: str, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], transaction_id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
     ) -> Page[TransactionEventView]:
         """The messages of a transaction as received, in order of arrival."""
         ident = ident_of("transaction", transaction_id)
@@ -99,7 +97,7 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         opt={"scope": Scope.TRANSACTIONS_READ},
     )
     async def list_meter_values(
-        request: Request[Any, Any, Any], transaction_id: str, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], transaction_id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
     ) -> Page[MeterValueView]:
         """The meter values of a transaction in base units, in order of arrival."""
         ident = ident_of("transaction", transaction_id)
