@@ -57,7 +57,7 @@ def test_the_file_can_be_named_by_a_variable(tmp_path: Path) -> None:
     [
         ("http_port = 70000", ["chargeplane.toml", "http_port", "70000", "up to 65535"]),
         ('http_port = "80"', ["chargeplane.toml", "http_port", "'80'", "a whole number"]),
-        ("[ocpp]\nping_interval_s = 0", ["ocpp.ping_interval_s", "0", "above 0"]),
+        ("[ocpp]\nping_timeout_s = 0", ["ocpp.ping_timeout_s", "0", "above 0"]),
         ('role = "web"', ["role", "'web'", "`stations`"]),
         ('database_url = "mysql://user:pw@host/db"', ["database_url", "postgresql://"]),
         ("[ocpp]\nheartbeat_s = 5", ["no key ocpp.heartbeat_s", "ocpp.heartbeat_interval_s"]),
