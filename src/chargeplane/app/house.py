@@ -1,0 +1,77 @@
+"""What every actor of a node shares: the writer, the readers, ids, settings, and who listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from chargeplane.domain.messages import Registration
+from chargeplane.domain.transactions import TransactionState
+from chargeplane.kernel.ids import StationId, StationKey, TenantId
+from chargeplane.store.commit import GroupCommitter, Node
+from chargeplane.store.ids import IdBlocks
+from chargeplane.store.tokens import TokenReader
+
+
+class StationSettings(Struct, frozen=True, kw_only=True):
+    """How the server treats stations; a station's own `settings` override it.
+
+    Args:
+        heartbeat_interval_s: given in the answer to an accepted boot.
+        retry_interval_s: given in the answer to a boot that is pending or rejected.
+        trigger_boot_after_s: after a connection without a BootNotification, one is asked for; None never.
+        close_by_evidence_after_s: an open transaction whose EVSE has been Available for so long is closed.
+        seen_flush_s: how often `last_seen_at` and repair counts are written.
+    """
+
+    heartbeat_interval_s: int = 300
+    retry_interval_s: int = 60
+    trigger_boot_after_s: float | None = 20.0
+    close_by_evidence_after_s: float = 120.0
+    seen_flush_s: float = 30.0
+
+
+class LiveFeed(Protocol):
+    """Where committed changes are shown live. Lossy: who must not miss one reads the outbox."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anybody listens; False spares the making of events."""
+
+    def emit(self, kind: str, tenant_id: TenantId, station_id: StationId, data: dict[str, object]) -> None:
+        """Shows an event to whoever listens."""
+
+
+class Silence:
+    """A feed nobody listens to."""
+
+    active = False
+
+    def emit(self, kind: str, tenant_id: TenantId, station_id: StationId, data: dict[str, object]) -> None:
+        """Does nothing."""
+
+
+class House(Struct, kw_only=True):
+    """The node's shared parts. One object, so that an actor costs one reference for all of them."""
+
+    node: Node
+    committer: GroupCommitter
+    tokens: TokenReader
+    transaction_ids: IdBlocks
+    ocpp16_ids: IdBlocks
+    settings: StationSettings
+    spawn: Callable[[Coroutine[Any, Any, None]], None]
+    request_load: Callable[[Any], None]
+    history: Callable[[TransactionState], Coroutine[Any, Any, list[Any]]]
+    earlier: Callable[[StationKey, str | None], Coroutine[Any, Any, list[TransactionState]]]
+    registration: Callable[[StationKey], Registration]
+    heartbeat_interval: Callable[[StationKey], int]
+    feed: LiveFeed = Silence()
+
+
+def utc_now() -> datetime:
+    """The server's time."""
+    return datetime.now(UTC)
