@@ -1,0 +1,245 @@
+"""The group commit: durable before told, once or not at all, one bad row never stops its neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from chargeplane.kernel.ids import StationKey
+from chargeplane.store.commit import CommitLimits, GroupCommitter, Node, NodeReplacedError, Work
+from chargeplane.store.commit.tables import AUTHORIZATION_ATTEMPT, CONNECTOR, TARGETS, statement
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+
+
+class Told(Work):
+    """A work that notes what it was told."""
+
+    __slots__ = ("event", "outcome")
+
+    def __init__(self, station: int, rows: list[tuple[int, tuple[object, ...]]]) -> None:
+        super().__init__(StationKey(station), rows)
+        self.outcome = ""
+        self.event = asyncio.Event()
+
+    def committed(self) -> None:
+        self.outcome += "committed"
+        self.event.set()
+
+    def refused(self, error: Exception) -> None:
+        self.outcome += "refused"
+        self.event.set()
+
+    def fenced(self) -> None:
+        self.outcome += "fenced"
+        self.event.set()
+
+
+def attempt(station: int, message_id: str) -> tuple[int, tuple[object, ...]]:
+    return AUTHORIZATION_ATTEMPT.index, (NOW.date(), NOW, 1, station, None, "AABB", None, "Accepted", message_id, b"h" * 16)
+
+
+def status(station: int, word: str) -> tuple[int, tuple[object, ...]]:
+    return CONNECTOR.index, (station, 1, 1, word, word, None, None, None, None, NOW, NOW)
+
+
+Connect = Callable[[], Awaitable[Any]]
+
+
+@pytest.fixture
+async def connect(database_url: str) -> AsyncIterator[Connect]:
+    made: list[Any] = []
+
+    async def connect() -> Any:
+        made.append(await asyncpg.connect(database_url))
+        return made[-1]
+
+    yield connect
+    for db in made:
+        db.terminate()
+
+
+@pytest.fixture
+async def db(connect: Connect) -> Any:
+    found = await connect()
+    for number in range(1, 9):
+        await found.execute("INSERT INTO charging_station (tenant_id, station_id) VALUES (1, $1)", f"CS{number}")
+    return found
+
+
+async def committer(connect: Connect, name: str = "node", **limits: int) -> tuple[Node, GroupCommitter]:
+    node = Node(name)
+    await node.register(await connect())
+    made = GroupCommitter(node, connect, limits=CommitLimits(**limits) if limits else None)
+    await made.start()
+    return node, made
+
+
+async def messages(db: Any) -> list[str]:
+    return [row[0] for row in await db.fetch("SELECT message_id FROM authorization_attempt ORDER BY message_id")]
+
+
+async def test_a_work_is_told_only_after_its_rows_can_be_read_by_others(connect: Connect, db: Any) -> None:
+    _, writer = await committer(connect)
+    seen: list[list[str]] = []
+    work = Told(1, [attempt(1, "a")])
+    writer.submit(work)
+    await work.event.wait()
+    seen.append(await messages(db))
+    assert work.outcome == "committed"
+    assert seen == [["a"]]
+    await writer.stop()
+
+
+async def test_what_arrives_during_a_commit_is_the_next_batch(connect: Connect, db: Any) -> None:
+    node, writer = await committer(connect)
+    first = node.batch
+    works = [Told(1, [attempt(1, f"{number:03}")]) for number in range(200)]
+    for work in works:
+        writer.submit(work)
+    await asyncio.gather(*(work.event.wait() for work in works))
+    assert len(await messages(db)) == 200
+    assert node.batch - first <= 2
+    await writer.stop()
+
+
+async def test_batches_are_capped(connect: Connect, db: Any) -> None:
+    node, writer = await committer(connect, max_works=10)
+    first = node.batch
+    works = [Told(1, [attempt(1, f"{number:03}")]) for number in range(100)]
+    for work in works:
+        writer.submit(work)
+    await asyncio.gather(*(work.event.wait() for work in works))
+    assert node.batch - first == 10
+    await writer.stop()
+
+
+@pytest.mark.parametrize("culprit", ["a\x00b", "\ud800", 2**40])
+async def test_one_bad_row_never_stops_the_batch_it_is_in(connect: Connect, db: Any, culprit: object) -> None:
+    _, writer = await committer(connect)
+    works = [Told(1, [attempt(1, f"{number:02}")]) for number in range(30)]
+    bad = Told(2, [attempt(2, culprit) if isinstance(culprit, str) else (CONNECTOR.index, (2, culprit, *status(2, "x")[1][2:]))])
+    for work in [*works[:17], bad, *works[17:]]:
+        writer.submit(work)
+    await asyncio.gather(*(work.event.wait() for work in [*works, bad]))
+    assert bad.outcome == "refused"
+    assert {work.outcome for work in works} == {"committed"}
+    assert await messages(db) == [f"{number:02}" for number in range(30)]
+    await writer.stop()
+
+
+async def test_a_cancelled_work_is_not_written(connect: Connect, db: Any) -> None:
+    _, writer = await committer(connect)
+    dropped, kept = Told(1, [attempt(1, "dropped")]), Told(1, [attempt(1, "kept")])
+    dropped.cancelled = True
+    writer.submit(dropped)
+    writer.submit(kept)
+    await kept.event.wait()
+    assert await messages(db) == ["kept"]
+    assert dropped.outcome == ""
+    await writer.stop()
+
+
+async def test_the_last_image_of_a_row_in_a_batch_counts(connect: Connect, db: Any) -> None:
+    _, writer = await committer(connect)
+    works = [Told(1, [status(1, word)]) for word in ("Available", "Occupied", "Faulted")]
+    for work in works:
+        writer.submit(work)
+    await works[-1].event.wait()
+    assert await db.fetchval("SELECT status FROM connector WHERE station_key = 1") == "Faulted"
+    await writer.stop()
+
+
+async def test_every_kind_of_row_has_a_statement_the_database_can_prepare(connect: Connect, db: Any) -> None:
+    for target in TARGETS:
+        await db.prepare(statement(1 << target.index))
+    await db.prepare(statement((1 << len(TARGETS)) - 1))
+
+
+async def test_a_station_taken_over_leaves_the_batch_and_the_rest_commits(connect: Connect, db: Any) -> None:
+    one, writer_one = await committer(connect, "one")
+    two, writer_two = await committer(connect, "two")
+    await one.take_over(db, [StationKey(1), StationKey(2)])
+    await two.take_over(db, [StationKey(1)])
+    lost, kept = Told(1, [attempt(1, "lost")]), Told(2, [attempt(2, "kept")])
+    writer_one.submit(lost)
+    writer_one.submit(kept)
+    await asyncio.gather(lost.event.wait(), kept.event.wait())
+    assert (lost.outcome, kept.outcome) == ("fenced", "committed")
+    taken = Told(1, [attempt(1, "taken")])
+    writer_two.submit(taken)
+    await taken.event.wait()
+    assert await messages(db) == ["kept", "taken"]
+    await writer_one.stop()
+    await writer_two.stop()
+
+
+async def test_a_takeover_waits_for_the_batch_under_way(connect: Connect, db: Any) -> None:
+    one, _ = await committer(connect, "one")
+    two, _ = await committer(connect, "two")
+    await one.take_over(db, [StationKey(1)])
+    other = await connect()
+    batch = other.transaction()
+    await batch.start()
+    await other.execute("UPDATE node SET last_batch = 99 WHERE id = $1 AND fence = $2", one.id, one.fence)
+    takeover = asyncio.create_task(two.take_over(db, [StationKey(1)]))
+    watcher = await connect()
+    while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        assert not takeover.done()
+    await batch.commit()
+    await takeover
+    assert await db.fetchval("SELECT node_id FROM station_connection WHERE station_key = 1") == two.id
+    assert await db.fetchval("SELECT epoch FROM station_connection WHERE station_key = 1") == 2
+
+
+async def test_a_process_whose_name_was_taken_stops(connect: Connect, db: Any) -> None:
+    _, writer = await committer(connect, "same")
+    stopped: list[NodeReplacedError] = []
+    writer.on_replaced = stopped.append
+    newer = Node("same")
+    await newer.register(db)
+    work = Told(1, [attempt(1, "late")])
+    writer.submit(work)
+    await work.event.wait()
+    assert work.outcome == "fenced"
+    assert await messages(db) == []
+    assert len(stopped) == 1
+    await writer.stop()
+
+
+async def test_killed_writer_connections_lose_and_double_nothing(connect: Connect, db: Any) -> None:
+    """The connection dies at random moments, also between COMMIT and its answer: every work is told once, each row is there once."""
+    _, writer = await committer(connect, max_works=20)
+    works = [Told(1 + number % 8, [attempt(1 + number % 8, f"{number:04}")]) for number in range(1500)]
+    pids = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'WITH fence%' AND pid <> pg_backend_pid()"
+
+    async def feed() -> None:
+        for work in works:
+            writer.submit(work)
+            if int(work.rows[0][1][8]) % 10 == 0:
+                await asyncio.sleep(0)
+
+    async def kill() -> None:
+        while not all(work.outcome for work in works):
+            await db.execute(pids)
+            await asyncio.sleep(0.02 + os.urandom(1)[0] / 5000)
+
+    await asyncio.gather(feed(), kill(), *(work.event.wait() for work in works))
+    assert {work.outcome for work in works} == {"committed"}
+    assert await messages(db) == [f"{number:04}" for number in range(1500)]
+    await writer.stop()
+
+
+async def test_stopping_commits_what_is_queued(connect: Connect, db: Any) -> None:
+    _, writer = await committer(connect)
+    works = [Told(1, [attempt(1, f"{number:02}")]) for number in range(50)]
+    for work in works:
+        writer.submit(work)
+    await writer.stop()
+    assert {work.outcome for work in works} == {"committed"}
