@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "SELECT s.key, s.tenant_id, s.station_id, s.security_profile, s.registration, s.password_salt, s.password_hash, "
-    "s.settings::text AS settings, s.deleted_at FROM charging_station s"
+    "s.password_key_id, s.settings::text AS settings, s.deleted_at FROM charging_station s"
 )
 
 
@@ -101,6 +101,7 @@ class Directory:
             registration=Registration(row["registration"]),
             password_salt=row["password_salt"],
             password_hash=row["password_hash"],
+            password_key_id=row["password_key_id"],
         )
         self._by_key[made.key] = made
         self._by_id[made.tenant_id, made.station_id] = made

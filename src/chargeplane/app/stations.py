@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,6 +38,10 @@ _SEEN_CHUNK = 500
 
 PasswordCheck = Callable[[StationCredentials, bytes], bool]
 UnknownStation = Callable[[str | None, str, str], None]
+
+
+def _nothing(_: StationKey) -> None:
+    pass
 
 
 class Stations:
@@ -82,6 +87,8 @@ class Stations:
         self._feed: LiveFeed = feed or Silence()
         self._available_since: dict[tuple[StationKey, int], datetime] = {}
         self._flushed: datetime | None = None
+        self.on_connected: Callable[[StationKey], None] = _nothing
+        self.on_disconnected: Callable[[StationKey], None] = _nothing
         self.house = House(
             node=node,
             committer=committer,
@@ -154,6 +161,7 @@ class Stations:
                 actor.submit_rows([rows.connection(actor.key, self._node.id, True, now, version, address, now)])
 
         actor.run(write)
+        self.on_connected(actor.key)
         self._emit(actor, "station.connected", {"ocpp_version": version, "remote_address": address})
         return actor
 
@@ -171,6 +179,7 @@ class Stations:
                 actor.submit_rows([rows.connection(actor.key, self._node.id, False, now, version, address, seen)])
 
         actor.run(write)
+        self.on_disconnected(actor.key)
         self._emit(actor, "station.disconnected", {})
 
     # -- for use cases ---------------------------------------------------------------------------------------------------------
@@ -280,18 +289,19 @@ class Stations:
             now = utc_now()
             repeats = now - self._started_at < store.REPEAT_WINDOW
 
-            async def read(db: Connection, keys: list[StationKey] = list(by_key), repeats: bool = repeats) -> Any:
-                found = await store.load(db, keys, utc_now(), repeats=repeats)
-                foreign = [key for key, state in found.items() if state.node != self._node.id]
-                if foreign:
-                    await self._node.take_over(db, foreign)
-                    found.update(await store.load(db, foreign, utc_now(), repeats=repeats))
-                return found
-
-            found = await self._reading(read)
+            found = await self._reading(functools.partial(self._load_owned, list(by_key), repeats))
             now = utc_now()
             for key, state in found.items():
                 by_key[key].loaded(state, now)
+
+    async def _load_owned(self, keys: list[StationKey], repeats: bool, db: Connection) -> dict[StationKey, store.Loaded]:
+        """Committed state of stations that are ours then; those of other nodes are taken over first."""
+        found = await store.load(db, keys, utc_now(), repeats=repeats)
+        foreign = [key for key, state in found.items() if state.node != self._node.id]
+        if foreign:
+            await self._node.take_over(db, foreign)
+            found.update(await store.load(db, foreign, utc_now(), repeats=repeats))
+        return found
 
     async def _reading(self, read: Callable[[Connection], Awaitable[T]]) -> T:
         """Runs a read (or a takeover) to its end, however long the database is away."""
