@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -43,6 +43,7 @@ from chargeplane.domain.messages import (
     TransactionReport,
     Unusable,
 )
+from chargeplane.domain.routing import match_values
 from chargeplane.domain.transactions import (
     Advanced,
     Belongs,
@@ -60,6 +61,7 @@ from chargeplane.domain.transactions import (
 )
 from chargeplane.kernel.errors import NotFoundError, UnavailableError
 from chargeplane.kernel.ids import StationId, StationKey, TenantId, TransactionId
+from chargeplane.kernel.time import EPOCH
 from chargeplane.store import rows
 from chargeplane.store.commit import Work
 from chargeplane.store.commit.tables import QUARANTINE
@@ -71,10 +73,6 @@ _ACKNOWLEDGED = Acknowledged()
 _PLAIN = TransactionAnswer()
 _QUARANTINE = QUARANTINE.index
 _encode = msgspec.json.Encoder().encode
-
-_RECENT_FOR = timedelta(minutes=2)
-_RECENT_SLACK = timedelta(seconds=60)
-_RECENT_MOST = 4096
 
 Job = Callable[[], None]
 
@@ -153,13 +151,13 @@ class Actor:
 
     __slots__ = (
         "_attempts",
-        "_closed_recently",
         "_connectors",
-        "_covered_since",
         "_generation",
         "_house",
         "_inbox",
         "_loaded",
+        "_loaded_at",
+        "_newest_start",
         "_notices",
         "_open",
         "_quirks",
@@ -188,8 +186,8 @@ class Actor:
         self._inbox: list[tuple[Received | None, AnswerCallback | Job]] | None = None
         self._open: tuple[TransactionState, ...] = ()
         self._connectors: dict[tuple[int, int], KnownStatus] | None = None
-        self._closed_recently: dict[str, datetime] | None = None
-        self._covered_since: datetime | None = None
+        self._newest_start: datetime | None = None
+        self._loaded_at: datetime | None = None
         self._attempts: dict[tuple[str, bytes], AuthorizationStatus] | None = None
         self._notices: set[tuple[str, bytes]] | None = None
         self._quirks: dict[str, int] | None = None
@@ -246,8 +244,8 @@ class Actor:
         } or None
         self._attempts = {(a.message_id, a.content_hash): a.status for a in state.attempts} or None
         self._notices = set(state.notices) or None
-        self._closed_recently = None
-        self._covered_since = now
+        self._newest_start = None
+        self._loaded_at = now
         self._loaded = True
         self._resume()
 
@@ -416,19 +414,12 @@ class Actor:
     def _meter(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
         assert isinstance(message, MeterReport)
-        if self._open and any(state.evse_id == message.evse_id for state in self._open):
-            # Station-level values during a transaction: some stations send no others.
-            report = TransactionReport(
-                kind=ReportKind.UPDATED,
-                ocpp_transaction_id=None,
-                csms_assigns_id=False,
-                at=message.readings[-1].at if message.readings else None,
-                evse_id=message.evse_id,
-                connector_id=message.connector_id,
-                readings=message.readings,
-            )
-            self._fold(received, answer, report, None)
-            return
+        if self._open:
+            matched = match_values(message, self._open, received.received_at)
+            if matched is not None:
+                state, report = matched
+                self._advance(received, answer, report, None, None, state, None)
+                return
         written = [
             rows.meter_value(
                 message, self.key, received.message_id, received.content_hash, received.payload, received.received_at
@@ -529,29 +520,10 @@ class Actor:
     ) -> None:
         """Routes and applies a report; where it needs the store, pauses and comes back."""
         now = received.received_at
-        if known is None and report.kind is ReportKind.STARTED and self._certainly_new(report, received):
-            known = ()
-        routed = route(report, received.message_id, self._open, known, now)
+        routed = route(report, received.message_id, self._open, known, now, self._newest_start)
         kind = type(routed)
         if kind is Belongs:
-            state = routed.transaction  # type: ignore[union-attr]
-            outcome = advance(
-                state,
-                report,
-                message_id=received.message_id,
-                content_hash=received.content_hash,
-                now=now,
-                history=history,
-            )
-            if type(outcome) is NeedsHistory:
-                self._read(
-                    received,
-                    answer,
-                    lambda: self._house.history(state),
-                    lambda events: self._fold(received, answer, report, records, known, events),
-                )
-                return
-            self._apply(received, answer, report, records, outcome, [])  # type: ignore[arg-type]
+            self._advance(received, answer, report, records, known, routed.transaction, history)  # type: ignore[union-attr]
         elif kind is Opens:
             self._open_new(received, answer, report, records, routed)  # type: ignore[arg-type]
         elif kind is Lookup:
@@ -559,12 +531,12 @@ class Actor:
             self._read(
                 received,
                 answer,
-                lambda: self._house.earlier(self.key, named),
+                lambda: self._earlier(named),
                 lambda found: self._fold(received, answer, report, records, found),
             )
         else:
             assert isinstance(routed, Loose)
-            value = None
+            value: StationAnswer | None = None
             if report.id_token is not None:
                 value = TransactionAnswer(
                     assigned_id=self._house.ocpp16_ids.take()
@@ -572,9 +544,42 @@ class Actor:
                     else None,
                     id_token_info=authorize(report.id_token, records or (), now=now),
                 )
-            if isinstance(received.message, MeterReport):
-                value = _ACKNOWLEDGED  # type: ignore[assignment]
             self._quarantine(received, answer, routed.reason, value)
+
+    def _advance(
+        self,
+        received: Received,
+        answer: AnswerCallback,
+        report: TransactionReport,
+        records: tuple[IdTokenRecord, ...] | None,
+        known: Sequence[TransactionState] | None,
+        state: TransactionState,
+        history: Sequence[StoredEvent] | None,
+    ) -> None:
+        outcome = advance(
+            state,
+            report,
+            message_id=received.message_id,
+            content_hash=received.content_hash,
+            now=received.received_at,
+            history=history,
+        )
+        if type(outcome) is not NeedsHistory:
+            self._apply(received, answer, report, records, outcome, [])  # type: ignore[arg-type]
+        elif type(received.message) is MeterReport:
+            self._read(
+                received,
+                answer,
+                lambda: self._house.history(state),
+                lambda events: self._advance(received, answer, report, records, known, state, events),
+            )
+        else:
+            self._read(
+                received,
+                answer,
+                lambda: self._house.history(state),
+                lambda events: self._fold(received, answer, report, records, known, events),
+            )
 
     def _open_new(
         self,
@@ -653,7 +658,7 @@ class Actor:
                 )
             )
             if outcome.opened or outcome.closed or outcome.snapshot or not state.is_open:
-                self._write_state(state, outcome, info if outcome.opened else None, now, written)
+                self._write_state(state, outcome, report, info if outcome.opened else None, now, written)
             self._remember(state, outcome, now)
         if isinstance(received.message, MeterReport):
             value: StationAnswer = _ACKNOWLEDGED
@@ -678,6 +683,7 @@ class Actor:
         self,
         state: TransactionState,
         outcome: Advanced,
+        report: TransactionReport | None,
         info: IdTokenInfo | None,
         now: datetime,
         written: list[rows.Write],
@@ -703,7 +709,7 @@ class Actor:
 
     def _write_closed(self, outcome: Advanced, now: datetime, written: list[rows.Write]) -> None:
         """Rows and memory of a transaction closed by something other than its station's message."""
-        self._write_state(outcome.state, outcome, None, now, written)
+        self._write_state(outcome.state, outcome, None, None, now, written)
         self._remember(outcome.state, outcome, now)
 
     def _fact(self, topic: str, state: TransactionState) -> rows.Write:
@@ -717,8 +723,11 @@ class Actor:
         )
 
     def _remember(self, state: TransactionState, outcome: Advanced, now: datetime) -> None:
-        """Keeps the open transactions, and for two minutes the names of those that closed."""
+        """Keeps the open transactions, and the newest start (a start with a later time repeats none)."""
         number = state.id
+        start = state.reported_start
+        if start is not None and outcome.opened and (self._newest_start is not None and start > self._newest_start):
+            self._newest_start = start
         if state.is_open:
             if outcome.opened:
                 self._open = (*self._open, state)
@@ -729,45 +738,6 @@ class Actor:
             return
         if self._open:
             self._open = tuple(known for known in self._open if known.id != number)
-        if outcome.closed:
-            recent = self._closed_recently
-            if recent is None:
-                recent = self._closed_recently = {}
-            for name in (state.ocpp_transaction_id, state.start_message_id):
-                if name is not None:
-                    recent.pop(name, None)
-                    recent[name] = now
-            self._trim_recent(now)
-
-    def _trim_recent(self, now: datetime) -> None:
-        recent = self._closed_recently
-        if recent is None:
-            return
-        while recent:
-            name = next(iter(recent))
-            at = recent[name]
-            if now - at < _RECENT_FOR and len(recent) <= _RECENT_MOST:
-                break
-            del recent[name]
-            if self._covered_since is None or at > self._covered_since:
-                self._covered_since = at
-        if not recent:
-            self._closed_recently = None
-
-    def _certainly_new(self, report: TransactionReport, received: Received) -> bool:
-        """Whether a start cannot be the repeat of one that is closed already, so that the store need not be asked.
-
-        It can only be one if its transaction closed after it began; all that closed since `_covered_since` are remembered, and the
-        station's clock is trusted within a minute.
-        """
-        at = report.at
-        since = self._covered_since
-        if at is None or since is None or report.offline:
-            return False
-        if not (since + _RECENT_SLACK < at < received.received_at + _RECENT_SLACK):
-            return False
-        recent = self._closed_recently
-        return recent is None or (report.ocpp_transaction_id not in recent and received.message_id not in recent)
 
     # -- waiting for the store -------------------------------------------------------------------------------------------------
 
@@ -796,6 +766,18 @@ class Actor:
 
         self._house.spawn(wait())
 
+    async def _earlier(self, ocpp_transaction_id: str | None) -> list[TransactionState]:
+        """The station's transactions with this id, or its newest; learns its newest start the first time."""
+        newest: list[TransactionState] | None = None
+        if self._newest_start is None:
+            newest = await self._house.earlier(self.key, None)
+            starts = [state.reported_start for state in newest if state.reported_start is not None]
+            starts += [state.reported_start for state in self._open if state.reported_start is not None]
+            self._newest_start = max(starts, default=EPOCH)
+        if ocpp_transaction_id is None:
+            return newest if newest is not None else await self._house.earlier(self.key, None)
+        return await self._house.earlier(self.key, ocpp_transaction_id)
+
     def _submit_job(self, written: list[rows.Write], done: Callable[[Exception | None], None]) -> None:
         work = JobWork(self, written, done)
         self.outstanding.append(work)
@@ -822,7 +804,6 @@ class Actor:
         self._generation += 1
         self._loaded = False
         self._open = ()
-        self._closed_recently = None
         again: list[tuple[Received | None, AnswerCallback | Job]] = []
         for work in self.outstanding:
             if work is refused:
@@ -842,7 +823,6 @@ class Actor:
         self._inbox = None
         self._open = ()
         self._connectors = None
-        self._closed_recently = None
         outstanding, self.outstanding = self.outstanding, []
         for work in outstanding:
             work.cancelled = True
@@ -914,10 +894,8 @@ class Actor:
         quirks, self._quirks = self._quirks, None
         if quirks is not None:
             written = [rows.quirk(self.key, rule, hits, now) for rule, hits in quirks.items()]
-        if self._closed_recently is not None:
-            self._trim_recent(now)
         if self._attempts is not None or self._notices is not None:
-            since = self._covered_since
+            since = self._loaded_at
             if since is None or now - since > REPEAT_WINDOW:
                 self._attempts = None
                 self._notices = None

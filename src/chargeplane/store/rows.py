@@ -42,7 +42,7 @@ def transaction(
     authorization: str | None,
     now: datetime,
 ) -> Write:
-    """The transaction's own row, whole."""
+    """The transaction's own row, whole; what a report or an authorisation does not say again keeps its stored value."""
     token = state.id_token
     return _TRANSACTION, (
         state.id,
@@ -66,8 +66,8 @@ def transaction(
         state.offline,
         " ".join(state.flags),
         state.start_message_id,
-        state.reservation_id,
-        state.remote_start_id,
+        report.reservation_id if report is not None else None,
+        report.remote_start_id if report is not None else None,
         state.ordinal,
         state_json,
         now,

@@ -94,13 +94,14 @@ TRANSACTION: Final = _target(
         "is_open",
         "offline",
         "flags",
-        "reservation_id",
-        "remote_start_id",
         "ordinal",
         "state",
         "updated_at",
     )
-    + ", authorization_status = coalesce(excluded.authorization_status, transaction.authorization_status)",
+    + "".join(
+        f", {name} = coalesce(excluded.{name}, transaction.{name})"
+        for name in ("authorization_status", "reservation_id", "remote_start_id")
+    ),
     key=(0,),
 )
 OPEN_TRANSACTION: Final = _target(
