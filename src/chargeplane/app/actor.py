@@ -693,7 +693,13 @@ class Actor:
         if outcome.opened or not state.is_open:
             written.append(
                 rows.transaction(
-                    state, encoded, self.tenant_id, self.key, info.status.value if info is not None else None, now
+                    state,
+                    encoded,
+                    self.tenant_id,
+                    self.key,
+                    report,
+                    info.status.value if info is not None else None,
+                    now,
                 )
             )
         if state.is_open:

@@ -157,7 +157,9 @@ class NodeReach:
 
     async def _ask(self, ask: _Ask, timeout_s: float) -> _Told:
         try:
-            told = _decode_told(await self._bus.request(_subject(StationKey(ask.key)), _encode(ask), timeout_s + _MARGIN_S))
+            told = _decode_told(
+                await self._bus.request(_subject(StationKey(ask.key)), _encode(ask), timeout_s + _MARGIN_S)
+            )
         except NobodyListensError:
             raise ConflictError("The station is not connected.") from None
         if told.error == "invalid":

@@ -294,7 +294,9 @@ class Stations:
             for key, state in found.items():
                 by_key[key].loaded(state, now)
 
-    async def _load_owned(self, keys: list[StationKey], repeats: bool, db: Connection) -> dict[StationKey, store.Loaded]:
+    async def _load_owned(
+        self, keys: list[StationKey], repeats: bool, db: Connection
+    ) -> dict[StationKey, store.Loaded]:
         """Committed state of stations that are ours then; those of other nodes are taken over first."""
         found = await store.load(db, keys, utc_now(), repeats=repeats)
         foreign = [key for key, state in found.items() if state.node != self._node.id]

@@ -157,7 +157,8 @@ class Server:
             connect=lambda: self._connect_writer("stations"),
             tokens=tokens,
             settings=StationSettings(
-                heartbeat_interval_s=config.ocpp.heartbeat_interval_s, retry_interval_s=config.ocpp.boot_retry_interval_s
+                heartbeat_interval_s=config.ocpp.heartbeat_interval_s,
+                retry_interval_s=config.ocpp.boot_retry_interval_s,
             ),
             check_password=check_password,
             unknown=unknown.note,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from chargeplane.domain.authorization import token_key
 from chargeplane.domain.messages import Boot, ConnectorStatus, IdToken, MeterReport, Notice, TransactionReport
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import NodeId, StationKey, TenantId
 from chargeplane.store.commit import tables
 from chargeplane.store.commit.committer import Row
 from chargeplane.store.stations import encode_readings, encode_state, opened_on
-from chargeplane.store.tokens import token_key
 
 Write = tuple[int, Row]
 
@@ -39,6 +39,7 @@ def transaction(
     state_json: str,
     tenant: TenantId,
     station: StationKey,
+    report: TransactionReport | None,
     authorization: str | None,
     now: datetime,
 ) -> Write:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from chargeplane.domain.authorization import IdTokenRecord
+from chargeplane.domain.authorization import IdTokenRecord, token_key
 from chargeplane.domain.messages import AuthorizationStatus
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import storable
@@ -103,8 +103,3 @@ class TokenReader:
             for position, (_, _, callback) in enumerate(asked, 1):
                 callback(tuple(found.get(position, ())))
         self._task = None
-
-
-def token_key(value: str) -> str:
-    """What an id token is found by: lower case (OCPP 1.6 IdToken is a CiString20Type; 2.x identifierString)."""
-    return value.lower()
