@@ -591,6 +591,14 @@ class Actor:
     ) -> None:
         house = self._house
         now = received.received_at
+        if house.ocpp16_ids.empty or house.transaction_ids.empty:
+            self._read(
+                received,
+                answer,
+                self._more_ids,
+                lambda _: self._open_new(received, answer, report, records, routed),
+            )
+            return
         assigned = None
         if report.csms_assigns_id and (report.kind is ReportKind.STARTED or report.ocpp_transaction_id is None):
             assigned = house.ocpp16_ids.take()
@@ -771,6 +779,11 @@ class Actor:
             self._continue(received, answer, generation, lambda: step(found))
 
         self._house.spawn(wait())
+
+    async def _more_ids(self) -> list[Any]:
+        await self._house.ocpp16_ids.refill()
+        await self._house.transaction_ids.refill()
+        return []
 
     async def _earlier(self, ocpp_transaction_id: str | None) -> list[TransactionState]:
         """The station's transactions with this id, or its newest; learns its newest start the first time."""

@@ -32,8 +32,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 TRANSACTION_ID_BLOCK = 1000
-OCPP16_ID_BLOCK = 200
+OCPP16_ID_BLOCK = 1000
 _LOAD_MOST = 500
+_READERS = 4
 _SEEN_CHUNK = 500
 
 PasswordCheck = Callable[[StationCredentials, bytes], bool]
@@ -73,8 +74,9 @@ class Stations:
         self._node = node
         self._committer = committer
         self._connect = connect
-        self._db: Connection | None = None
-        self._db_lock = asyncio.Lock()
+        self._readers: asyncio.LifoQueue[Connection | None] = asyncio.LifoQueue()
+        for _ in range(_READERS):
+            self._readers.put_nowait(None)
         self._check_password = check_password
         self._unknown = unknown
         self._actors: dict[StationKey, Actor] = {}
@@ -123,8 +125,10 @@ class Stations:
             task.cancel()
         if self._loading is not None:
             self._loading.cancel()
-        if self._db is not None:
-            self._db.terminate()
+        while not self._readers.empty():
+            db = self._readers.get_nowait()
+            if db is not None:
+                db.terminate()
 
     # -- the edge's gateway ----------------------------------------------------------------------------------------------------
 
@@ -309,20 +313,22 @@ class Stations:
         """Runs a read (or a takeover) to its end, however long the database is away."""
         delay = 0.05
         while True:
+            db = await self._readers.get()
             try:
-                async with self._db_lock:
-                    if self._db is None or self._db.is_closed():
-                        self._db = await self._connect()
-                    return await read(self._db)
+                if db is None or db.is_closed():
+                    db = await self._connect()
+                return await read(db)
             except asyncio.CancelledError:
                 raise
             except Exception as error:
                 log.error("station_read_delayed", error=str(error) or type(error).__name__)
-                if self._db is not None:
-                    self._db.terminate()
-                    self._db = None
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 2.0)
+                if db is not None:
+                    db.terminate()
+                    db = None
+            finally:
+                self._readers.put_nowait(db)
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, 2.0)
 
     async def _fetch_value(self, query: str) -> Any:
         return await self._reading(lambda db: db.fetchval(query))

@@ -6,45 +6,25 @@ The only reader of the configuration. `Server` is one process; `serve` runs one 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import socket
-import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
-from chargeplane.app.api_keys import ApiKeys
-from chargeplane.app.charging_stations import ChargingStations
-from chargeplane.app.commands import Commands
 from chargeplane.app.directory import Directory
 from chargeplane.app.events import EventFeed, MessageFeed
 from chargeplane.app.house import StationSettings
-from chargeplane.app.id_tokens import IdTokens
-from chargeplane.app.messages import Messages
 from chargeplane.app.ports import StationCredentials
-from chargeplane.app.quarantine import Quarantine
-from chargeplane.app.reaching import NodeReach
 from chargeplane.app.stations import Stations
-from chargeplane.app.tenants import Tenants
-from chargeplane.app.transactions import Transactions
 from chargeplane.app.unknown import UnknownStations
-from chargeplane.edges.http import HttpConfig, HttpServer
-from chargeplane.edges.http.services import Services
-from chargeplane.edges.metrics import CommitMeasures, Exposition
-from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
-from chargeplane.kernel.errors import ChargeplaneError
+from chargeplane.edges.metrics import CommitMeasures
 from chargeplane.kernel.measures import Measures
-from chargeplane.main.config import Config, Role
-from chargeplane.main.logging import configure_logging
-from chargeplane.store.commit import CommitLimits, GroupCommitter, Node, NodeReplacedError
+from chargeplane.main.config import Config
+from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
 from chargeplane.store.database import Database
 from chargeplane.store.embedded import EmbeddedPostgres
 from chargeplane.store.message_log import MessageLogWriter
-from chargeplane.store.migrations import upgrade_database
 from chargeplane.store.tokens import TokenReader
 
 log = structlog.get_logger(__name__)

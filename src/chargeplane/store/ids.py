@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -27,11 +28,12 @@ class IdBlocks:
         self._next = 0
         self._end = 0
         self._reserve: tuple[int, int] | None = None
+        self._refilling: asyncio.Future[None] | None = None
 
     @property
     def low(self) -> bool:
-        """Whether the next block should be fetched now."""
-        return self._reserve is None
+        """Whether the next block should be fetched now (and nobody does)."""
+        return self._reserve is None and self._refilling is None
 
     @property
     def empty(self) -> bool:
@@ -39,10 +41,19 @@ class IdBlocks:
         return self._next >= self._end and self._reserve is None
 
     async def refill(self) -> None:
-        """Fetches the next block if there is none in reserve."""
-        if self._reserve is None:
+        """Fetches the next block if there is none in reserve; several callers wait for the one query."""
+        if self._reserve is not None:
+            return
+        if self._refilling is not None:
+            await asyncio.shield(self._refilling)
+            return
+        self._refilling = done = asyncio.get_running_loop().create_future()
+        try:
             start = int(await self._fetch(f"SELECT nextval('{self._sequence}')"))
             self._reserve = (start, start + self._block)
+        finally:
+            self._refilling = None
+            done.set_result(None)
 
     def prime(self) -> None:
         """Puts the reserve in use, so that the next `refill` fetches another block."""

@@ -157,7 +157,7 @@ CREATE INDEX id_token_group ON id_token (tenant_id, group_id) WHERE group_id IS 
 
 -- Ids are handed out in blocks of the increment, in memory.
 CREATE SEQUENCE transaction_id_seq AS bigint INCREMENT 1000 MINVALUE 1;
-CREATE SEQUENCE ocpp16_transaction_id_seq AS integer INCREMENT 200 MINVALUE 1 NO CYCLE;
+CREATE SEQUENCE ocpp16_transaction_id_seq AS integer INCREMENT 1000 MINVALUE 1 NO CYCLE;
 
 -- Written when a transaction opens, closes, or changes after it closed; what happens in between is in transaction_event
 -- and open_transaction. No indexed column ever changes.
