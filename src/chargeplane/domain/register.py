@@ -115,6 +115,7 @@ class Track(Struct, frozen=True, array_like=True):
         resets: falls of the register.
         marks: `Mark` bits.
         scale: power of ten by which the source's numbers are wrong: 0, 3 (they are kWh) or -3.
+        origin: Wh, the first value of all.
         begin, end: Wh of the Begin and End value.
         begin_at, end_at: their times, None where they cannot be believed.
         broken_at, broken: time and value before the newest break, while its segment has one value only.
@@ -131,6 +132,7 @@ class Track(Struct, frozen=True, array_like=True):
     resets: int = 0
     marks: int = 0
     scale: int = 0
+    origin: Decimal = _ZERO
     begin: Decimal | None = None
     begin_at: datetime | None = None
     end: Decimal | None = None
@@ -241,16 +243,25 @@ def _all_points(
 def _give_ends(points: list[Point], kind: ReportKind) -> None:
     """Makes the earliest value of a start its Begin and the latest of a stop its End, where no context says so; leaves
     one Begin and one End a source."""
+    wanted = 0 if kind is ReportKind.STARTED else 2
     for source in {point.source for point in points}:
         if source >= _INTERVAL_RANK:
             continue
-        own = [point for point in points if point.source == source]
+        own = [index for index, point in enumerate(points) if point.source == source]
+        named = [index for index in own if points[index].place == wanted]
+        # meterStop and its copy in transactionData: of two Ends the later counts, of two at one time the lower (1.6
+        # rounds meterStop to whole Wh).
         if kind is ReportKind.STARTED:
-            wanted, chosen = 0, min(own, key=lambda p: (p.place, p.at, p.value))
+            best = min(named or own, key=lambda i: (points[i].at, points[i].value))
         else:
-            wanted, chosen = 2, max(own, key=lambda p: (p.place, p.at, p.value))
-        if chosen.place == 1:
-            points[points.index(chosen)] = chosen._replace(place=wanted)
+            best = max(named or own, key=lambda i: (points[i].place, points[i].at, -points[i].value))
+        for index in own:
+            place = points[index].place
+            if index == best:
+                if place == 1:
+                    points[index] = points[index]._replace(place=wanted)
+            elif place == wanted:
+                points[index] = points[index]._replace(place=1)
     if kind is ReportKind.ENDED:
         # A copy of the Begin value inside the stop may carry the stop's own time.
         for index, point in enumerate(points):
@@ -278,6 +289,7 @@ def opened(point: Point) -> Track:
             last=point.value,
             last_at=point.at if point.trusted else EPOCH,
             base=_ZERO,
+            origin=point.value,
             begin=point.value,
             begin_at=at,
             power=point.power,
@@ -290,6 +302,7 @@ def opened(point: Point) -> Track:
         last=point.value,
         last_at=point.at,
         base=_ZERO,
+        origin=point.value,
         end=point.value if ended else None,
         end_at=at if ended else None,
         power=point.power,
@@ -319,9 +332,9 @@ def extended(track: Track, point: Point) -> Track | None:
     if track.end is not None:
         if place == 2:
             # One End a transaction: a second, later stop changes nothing.
-            if value == track.end or (point.trusted and track.end_at is not None and at >= track.end_at):
-                return track
-            return None
+            return track if point.trusted and track.end_at is not None and at >= track.end_at else None
+        if track.end_at is not None and track.begin_at is not None and track.end_at < track.begin_at:
+            return None  # the clock was set between them: their times bound nothing
         if point.trusted and track.end_at is not None and at > track.end_at:
             return track  # the car charged on after the stop: not this transaction's
         return None
@@ -387,7 +400,7 @@ def _fold_source(points: list[Point]) -> Track:
     ordered = ([begin] if begin else []) + samples + ([end] if end else [])
     track = opened(ordered[0])
     for point in ordered[1:]:
-        if point.place == 1 and point.at == track.last_at and point.value == track.last and track.points > 1:
+        if point.place == 1 and point.at == track.last_at and point.value == track.last and track.scale == 0:
             continue
         track = _step(track, point.at, point.value, point.place, point.power)
     if end is not None and ordered[0] is not end:
@@ -546,6 +559,8 @@ _LOW_TO: Final = Decimal("0.002")
 def _rescaled(track: Track, new: Track, value: Decimal, exponent: int, power: Decimal) -> Track:
     """The running segment taken in the other unit, and what follows too."""
     force_setattr(new, "first", track.first * _SCALES[exponent])
+    if track.first == track.origin:
+        force_setattr(new, "origin", new.first)
     force_setattr(new, "last", value * _SCALES[exponent])
     force_setattr(new, "segment", 2)
     force_setattr(new, "scale", exponent)

@@ -72,7 +72,7 @@ def route(
     open_transactions: Sequence[TransactionState],
     known: Sequence[TransactionState] | None,
     now: datetime,
-    newest_start: datetime | None = None,
+    newest_told: datetime | None = None,
 ) -> Route:
     """Which transaction a report belongs to.
 
@@ -80,15 +80,16 @@ def route(
         open_transactions: the station's open ones, oldest first.
         known: what the store answered to an earlier `Lookup`, newest first; None before that.
         now: when the message came in.
-        newest_start: the newest `reported_start` of all transactions of this station, where the caller keeps it. A
-            start with a newer time cannot repeat an earlier one, so it needs no `Lookup`.
+        newest_told: the newest time in any transaction event of this station so far (`newest_effective` over all its
+            transactions), where the caller keeps it. A start with a newer time neither repeats nor completes an earlier
+            transaction, so it needs no `Lookup`.
     """
     if known:
         known = _current(known, open_transactions)
     if report.kind is ReportKind.STARTED:
         if report.csms_assigns_id:
-            return _route_16_start(report, message_id, open_transactions, known, now, newest_start)
-        return _route_2x_start(report, message_id, open_transactions, known, now, newest_start)
+            return _route_16_start(report, message_id, open_transactions, known, now, newest_told)
+        return _route_2x_start(report, message_id, open_transactions, known, now, newest_told)
     ocpp_id = report.ocpp_transaction_id
     if ocpp_id is not None:
         found = _with_id(ocpp_id, open_transactions)
@@ -110,14 +111,14 @@ def _route_16_start(
     open_transactions: Sequence[TransactionState],
     known: Sequence[TransactionState] | None,
     now: datetime,
-    newest_start: datetime | None,
+    newest_told: datetime | None,
 ) -> Route:
     """OCPP 1.6, 4.8: a start has no id of its own; it is told by connector, tag, time and meter."""
     for state in open_transactions:
         if _repeats_16_start(state, report):
             return Belongs(transaction=state)
     if known is None:
-        if not _provably_first(report.at, newest_start, now):
+        if not _provably_first(report.at, newest_told, now):
             return _LOOKUP_BY_MATCH
     else:
         for state in known:
@@ -129,7 +130,7 @@ def _route_16_start(
                 and not state.is_open
                 and _same_token(state, report)
                 and state.evse_id in (None, report.evse_id)
-                and is_placeholder(state.ocpp_transaction_id)
+                and state.id_assigned
                 and _start_fits_loose_stop(state, report)
             ):
                 return Belongs(transaction=state)
@@ -161,7 +162,7 @@ def _route_2x_start(
     open_transactions: Sequence[TransactionState],
     known: Sequence[TransactionState] | None,
     now: datetime,
-    newest_start: datetime | None,
+    newest_told: datetime | None,
 ) -> Route:
     """OCPP 2.0.1 E01: the station names the transaction. Ids come back after a boot, so the time decides with them."""
     ocpp_id = report.ocpp_transaction_id
@@ -172,7 +173,7 @@ def _route_2x_start(
                     return Belongs(transaction=state)
                 return Opens(supersedes=state)
     if known is None:
-        if not _provably_first(report.at, newest_start, now) or _awaits_start(open_transactions):
+        if not _provably_first(report.at, newest_told, now) or _awaits_start(open_transactions):
             return Lookup(ocpp_transaction_id=ocpp_id)
     else:
         for state in known:
@@ -210,8 +211,8 @@ def _continues(state: TransactionState, report: TransactionReport) -> bool:
     return report.seq_no is not None and bool(seen) and report.seq_no > seen[-1]
 
 
-def _provably_first(at: datetime | None, newest_start: datetime | None, now: datetime) -> bool:
-    return newest_start is not None and at is not None and at > newest_start and plausible(at, now)
+def _provably_first(at: datetime | None, newest_told: datetime | None, now: datetime) -> bool:
+    return newest_told is not None and at is not None and at > newest_told and plausible(at, now)
 
 
 def _opens(report: TransactionReport, open_transactions: Sequence[TransactionState], now: datetime) -> Opens:

@@ -51,8 +51,8 @@ class Flag(enum.StrEnum):
 class TransactionState(Struct, frozen=True, kw_only=True):
     """A transaction as its events have made it: what is kept in memory and in `transaction.state`.
 
-    Every field but the register tracks, the sequence intervals and the window of recent hashes can change only in an
-    `Advanced` with `snapshot` set; those three come back from the stored events.
+    What stored events bring back (`refold`) are the register tracks, the energy, the sequence intervals, the window of
+    recent hashes and the newest times; every other field changes only in an `Advanced` with `snapshot` set.
 
     Args:
         opened_at: our time of the first event.
@@ -62,6 +62,7 @@ class TransactionState(Struct, frozen=True, kw_only=True):
         meter_start_wh, meter_stop_wh: Wh, as the register read at start and stop (the first and last known value
             where the station gave none); after a meter reset their difference is not the energy.
         id_token: who started, as far as known.
+        id_assigned: `ocpp_transaction_id` was given by us (1.6).
         stop_id_token: who stopped, where the stop says so.
         reported_start, reported_stop: the station's own time of start and stop as received.
         start_meter: register in the start message, for repeats (1.6 meterStart).
@@ -74,7 +75,6 @@ class TransactionState(Struct, frozen=True, kw_only=True):
         newest_ordinal: ordinal of the first event with that time.
         newest_effective: newest effective time of any event.
         charging_state_at: effective time of the event that gave `charging_state`.
-        ended_at_key: effective time of the stop that counts.
     """
 
     id: TransactionId
@@ -95,6 +95,7 @@ class TransactionState(Struct, frozen=True, kw_only=True):
     offline: bool
     flags: tuple[Flag, ...]
     start_message_id: str | None
+    id_assigned: bool = False
     stop_id_token: IdToken | None = None
     reported_start: datetime | None = None
     reported_stop: datetime | None = None

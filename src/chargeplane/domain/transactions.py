@@ -35,10 +35,11 @@ from chargeplane.domain.register import (
     energy,
     extended,
     folded,
+    is_interval,
     opened,
     points_of,
 )
-from chargeplane.domain.routing import Belongs, Lookup, Loose, Opens, Route, route
+from chargeplane.domain.routing import Belongs, Lookup, Loose, Opens, Route, is_placeholder, match_values, route
 from chargeplane.domain.transaction_state import Flag, StoredEvent, TransactionState
 from chargeplane.kernel.ids import TransactionId
 
@@ -55,6 +56,7 @@ __all__ = [
     "TransactionState",
     "advance",
     "close_by_hand",
+    "match_values",
     "open_transaction",
     "refold",
     "route",
@@ -115,7 +117,8 @@ def open_transaction(
     """A new transaction from its first report (a start; an update or a stop whose start never came).
 
     Args:
-        assigned_id: the 1.6 transactionId we give; None in 2.x.
+        assigned_id: the 1.6 transactionId we give: to a start, and to a session opened by a stop or values that carry no
+            usable id; None in 2.x.
         content_hash: 16 bytes over station-side content of the message.
         flags: marks from `route` and from the authorisation (`REFUSED_TOKEN`).
         now: when the message came in; stored as the event's `received_at`.
@@ -143,18 +146,19 @@ def open_transaction(
     if not trusted and kind is not ReportKind.UPDATED:
         marks.add(Flag.TIME_UNTRUSTED)
     marks |= _meter_flags(tracks)
-    track = chosen(tracks) if tracks else None
     stated = _newest_stated(report)
     token = report.id_token
     stopping = ended or report.trigger_reason == "StopAuthorized"
-    if report.csms_assigns_id and started:
-        ocpp_id = str(assigned_id) if assigned_id is not None else report.ocpp_transaction_id
-    else:
-        ocpp_id = report.ocpp_transaction_id
+    ocpp_id = report.ocpp_transaction_id
+    id_assigned = False
+    if assigned_id is not None and report.csms_assigns_id and (started or is_placeholder(ocpp_id)):
+        ocpp_id = str(assigned_id)
+        id_assigned = True
     seq = report.seq_no
     state = TransactionState(
         id=id,
         ocpp_transaction_id=ocpp_id,
+        id_assigned=id_assigned,
         opened_at=now,
         started_at=event_at,
         evse_id=report.evse_id,
@@ -163,8 +167,8 @@ def open_transaction(
         ordinal=1,
         is_open=not ended,
         energy_wh=energy(tracks) if tracks else _ZERO,
-        meter_start_wh=_meter_start(track),
-        meter_stop_wh=_meter_stop(track) if ended else None,
+        meter_start_wh=_meter_start(tracks),
+        meter_stop_wh=_meter_stop(tracks) if ended else None,
         stopped_at=event_at if ended else None,
         stop_reason=report.stop_reason if ended else None,
         charging_state=report.charging_state,
@@ -174,7 +178,7 @@ def open_transaction(
         stop_id_token=token if stopping else None,
         reported_start=at if started else None,
         reported_stop=at if ended else None,
-        start_meter=report.meter_start if report.meter_start is not None else _meter_start(track),
+        start_meter=report.meter_start if started else None,
         started_seen=started,
         ended_seen=ended,
         id_token_rank=_token_rank(report),
@@ -271,15 +275,20 @@ def advance(
         and (report.charging_state is None or report.charging_state == state.charging_state)
         and (report.evse_id is None or state.evse_id is not None)
         and (report.connector_id is None or state.connector_id is not None)
-        and (report.id_token is None)
+        and (report.id_token is None or 1 < _token_rank(report) <= state.id_token_rank)
         and (not report.offline or state.offline)
         and (tracks is state.tracks or _quiet(state.tracks, tracks))
         and (state.started_seen or event_at >= state.started_at)
-        and (report.ocpp_transaction_id is None or report.ocpp_transaction_id == state.ocpp_transaction_id)
+        and (
+            report.ocpp_transaction_id is None
+            or report.ocpp_transaction_id == state.ocpp_transaction_id
+            or Flag.ID_MISMATCH in state.flags
+        )
     ):
         if report.charging_state is not None and (
             state.charging_state_at is None or event_at > state.charging_state_at
         ):
+            # Not worth a snapshot: after a restart only a late event could tell the difference.
             force_setattr(new, "charging_state_at", event_at)
         return Advanced(state=new, snapshot=ordinal % SNAPSHOT_EVERY == 0)
     return _facts(state, new, report, message_id, event_at, trusted, seq_is_new)
@@ -359,12 +368,11 @@ def _facts(
             force_setattr(new, "stopped_at", event_at)
             force_setattr(new, "reported_stop", report.at)
             force_setattr(new, "stop_reason", report.stop_reason)
-    track = chosen(new.tracks)
-    force_setattr(new, "meter_start_wh", _meter_start(track))
-    if kind is ReportKind.STARTED and report.meter_start is not None:
+    force_setattr(new, "meter_start_wh", _meter_start(new.tracks))
+    if kind is ReportKind.STARTED and not state.started_seen:
         force_setattr(new, "start_meter", report.meter_start)
     if not new.is_open:
-        force_setattr(new, "meter_stop_wh", _meter_stop(track))
+        force_setattr(new, "meter_stop_wh", _meter_stop(new.tracks))
     flags = tuple(sorted(marks))
     if flags != state.flags:
         force_setattr(new, "flags", flags)
@@ -425,7 +433,7 @@ def close_by_hand(state: TransactionState, *, reason: str, flag: Flag, now: date
     force_setattr(new, "is_open", False)
     force_setattr(new, "stopped_at", ended_at)
     force_setattr(new, "stop_reason", reason)
-    force_setattr(new, "meter_stop_wh", _meter_stop(chosen(state.tracks)))
+    force_setattr(new, "meter_stop_wh", _meter_stop(state.tracks))
     force_setattr(new, "flags", tuple(sorted({*state.flags, flag})))
     return Advanced(state=new, closed=True, snapshot=True)
 
@@ -538,18 +546,20 @@ def _meter_flags(tracks: tuple[Track, ...]) -> set[Flag]:
     return flags
 
 
-def _meter_start(track: Track | None) -> Decimal | None:
-    if track is None:
-        return None
-    if track.begin is not None:
-        return track.begin
-    return track.first if not track.resets and not track.base else None
+def _meter_start(tracks: tuple[Track, ...]) -> Decimal | None:
+    for track in tracks:
+        if track.begin is not None:
+            return track.begin
+    track = chosen(tracks)  # type: ignore[assignment]
+    return track.origin if track is not None and not is_interval(track.source) else None
 
 
-def _meter_stop(track: Track | None) -> Decimal | None:
-    if track is None:
-        return None
-    return track.end if track.end is not None else track.last
+def _meter_stop(tracks: tuple[Track, ...]) -> Decimal | None:
+    for track in tracks:
+        if track.end is not None:
+            return track.end
+    track = chosen(tracks)  # type: ignore[assignment]
+    return track.last if track is not None and not is_interval(track.source) else None
 
 
 def _token_rank(report: TransactionReport) -> int:
