@@ -57,6 +57,7 @@ class Actor:
 
     def receive(self, received: Received, answer: AnswerCallback) -> None:
         self.messages.append(received)
+        self.gateway.on_take(self.key)
         self.gateway.notify()
         if isinstance(received.message, Heartbeat):
             answer(HeartbeatAnswer(now=NOW))
@@ -86,6 +87,7 @@ class MemoryGateway:
         self.held = False
         self.registrations: dict[StationKey, Registration] = {}
         self.on_find: Callable[[], None] = lambda: None
+        self.on_take: Callable[[StationKey], None] = lambda key: None
         self._changed = asyncio.Condition()
 
     def add(

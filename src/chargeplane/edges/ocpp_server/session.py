@@ -32,8 +32,10 @@ from chargeplane.app.ports import (
     StationGateway,
 )
 from chargeplane.bridge import INCOMING, OUTGOING, Write, commands, mend_frame, repair, undecodable
+from chargeplane.bridge.quirks import Correct, correction, quirks_of
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome
 from chargeplane.domain.messages import (
+    Boot,
     BootAnswer,
     MeterReport,
     Notice,
@@ -46,6 +48,7 @@ from chargeplane.domain.messages import (
 from chargeplane.edges.ocpp_server.metrics import CallBuckets, OcppMeasures
 from chargeplane.edges.ocpp_server.websocket import Pause, StationSocket, Surroundings
 from chargeplane.kernel.errors import InvalidInputError
+from chargeplane.kernel.ids import StationKey
 from chargeplane.ocpp import (
     CATALOGUE,
     ActionSpec,
@@ -150,6 +153,8 @@ class Server(Surroundings, Protocol):
 
     gateway: StationGateway
     message_log: MessageLog
+    corrections: dict[StationKey, tuple[Correct, tuple[str, ...]]]
+    """What is undone of known stations' faults, from what they said at their last boot on this node."""
 
     def opened(self, session: Session) -> None:
         """The session can send and receive."""
@@ -228,6 +233,7 @@ class Session(StationSocket):
         "_actor",
         "_calls",
         "_complaints",
+        "_correct",
         "_credentials",
         "_draining",
         "_in_hand",
@@ -253,6 +259,7 @@ class Session(StationSocket):
         self._draining = False
         self._in_hand = 0
         self._complaints = 0
+        self._correct = server.corrections.get(credentials.key)
 
     # The app's view: StationLink
 
@@ -448,6 +455,10 @@ class Session(StationSocket):
         actor = self._actor
         if actor is None or self._draining:
             return
+        if self._correct is not None:
+            message = self._corrected(message)
+        if route.is_boot:
+            self._recognise(message)
         at = datetime.now(UTC)
         pending = Pending(self, route, message_id, request, payload, type(message) in _STORED, now, at)
         self._in_hand += 1
@@ -465,6 +476,30 @@ class Session(StationSocket):
         if actor.backlog > self.around.config.max_backlog:
             self._voice.measures.slowed[0] += 1
             self.pause(_BACKLOG)
+
+    def _recognise(self, message: StationMessage) -> None:
+        """Picks what this station is known for, from its boot; it holds over reconnects without one."""
+        if not isinstance(message, Boot):
+            return
+        quirks = quirks_of(message.vendor, message.model, message.firmware_version)
+        correct = correction(quirks)
+        if correct is None:
+            self._correct = None
+            self._server.corrections.pop(self._credentials.key, None)
+            return
+        self._correct = (correct, tuple(quirk.name for quirk in quirks if quirk.scales))
+        self._server.corrections[self._credentials.key] = self._correct
+
+    def _corrected(self, message: StationMessage) -> StationMessage:
+        if self._correct is None:
+            return message
+        correct, names = self._correct
+        corrected = correct(message)
+        if corrected is not message and self._actor is not None:
+            for name in names:
+                self._voice.measures.repaired(name)
+            self._actor.repaired(names)
+        return corrected
 
     def _may_send(self, route: Route) -> bool:
         if route.is_boot:

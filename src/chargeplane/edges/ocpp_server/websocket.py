@@ -388,10 +388,10 @@ class StationSocket(WSListener):
                     self.cut()
                     return now + config.close_timeout_s
                 deadline = now + 1.0
-            return min(due, deadline)
+            return min(due, deadline, now + config.ping_interval_s)
         idle_due = self.heard_at + config.ping_interval_s
         if now >= idle_due:
             self._pinged_at = now
             transport.send_ping()
-            idle_due = now + config.ping_timeout_s
+            idle_due = now + min(config.ping_timeout_s, config.ping_interval_s)
         return min(due, idle_due)
