@@ -42,6 +42,7 @@ from tests.bridge.wire import (
     request_name,
     schema,
     take,
+    taken,
     validate,
 )
 
@@ -114,11 +115,14 @@ def test_no_json_raises(version: OcppVersion, action: str) -> None:
     @settings(max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(payload=JSON | st.dictionaries(st.sampled_from(fields), JSON, max_size=8))
     def check(payload: Any) -> None:
-        message = take(version, action, json.dumps(payload).encode())
+        repaired, message = taken(version, action, json.dumps(payload).encode())
         if message is None:
             assert action not in {"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"}
-        elif not isinstance(message, Unusable):
-            assert b"\\u0000" not in msgspec.json.encode(message)
+            return
+        assert b"\\u0000" not in msgspec.json.encode(message)
+        if action in OUTGOING[version]:
+            written = OUTGOING[version][action](repaired, answer_to(message, None, 7))
+            validate(version, f"{action}Response", json.loads(written))
 
     check()
 

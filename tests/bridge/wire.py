@@ -47,16 +47,22 @@ def validate(version: OcppVersion, name: str, payload: Any) -> None:
     _validator(version, name).validate(payload)
 
 
-def take(version: OcppVersion, action: str, payload: bytes) -> StationMessage | None:
-    """What an edge does with a payload. None: a CALLERROR."""
+def taken(version: OcppVersion, action: str, payload: bytes) -> tuple[Any, StationMessage | None]:
+    """What an edge does with a payload: the request, and what it means (None: a CALLERROR)."""
+    request: Any
     try:
-        request: Any = decode_request(version, action, payload)
+        request = decode_request(version, action, payload)
     except PayloadError as error:
         repaired = repair(version, action, payload)
         if repaired is None:
-            return undecodable(version, action, error)
+            return None, undecodable(version, action, error)
         request = repaired.request
-    return INCOMING[version][action](request)
+    return request, INCOMING[version][action](request)
+
+
+def take(version: OcppVersion, action: str, payload: bytes) -> StationMessage | None:
+    """What a payload means; None: a CALLERROR."""
+    return taken(version, action, payload)[1]
 
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=60) | st.sampled_from(

@@ -323,7 +323,7 @@ def _chain_status(request: v21.GetCertificateChainStatusRequest, answer: Any) ->
                     status=v21.CertificateStatusEnumType.FAILED,
                     next_update=rfc3339(EPOCH),
                 )
-                for asked in request.certificate_status_requests
+                for asked in request.certificate_status_requests[:4]
             )
         )
     )
@@ -333,7 +333,7 @@ def _vat_number(request: v21.VatNumberValidationRequest, answer: Any) -> bytes:
     """OCPP 2.1 C25: no register of VAT numbers is asked here, so none is confirmed."""
     return encode(
         v21.VatNumberValidationResponse(
-            vat_number=request.vat_number, evse_id=request.evse_id, status=v21.GenericStatusEnumType.REJECTED
+            vat_number=request.vat_number[:20], evse_id=request.evse_id, status=v21.GenericStatusEnumType.REJECTED
         )
     )
 

@@ -62,8 +62,11 @@ MAIN_FIELD: Final[Mapping[str, str]] = {"IdTokenType": "idToken", "EVSEType": "i
 KEEPS_UNUSABLE: Final = frozenset({("SampledValueType", "value")})
 """Numbers that, where unusable, leave None and keep their object: a sample may still carry a signed value."""
 
-EXACT_WORDS: Final = frozenset({"TransactionEventEnumType"})
-"""Enumerations whose words decide what a message is: an unknown word makes it unusable."""
+EXACT_WORDS: Final = frozenset({"TransactionEventEnumType", "HashAlgorithmEnumType", "CertificateStatusSourceEnumType"})
+"""Enumerations whose words decide what a message is, or that we send back: an unknown word makes it unusable."""
+
+EXACT_TEXTS: Final = frozenset({"CertificateHashDataType"})
+"""Types whose texts name something by every character, and that we send back: a text that is too long is refused."""
 
 
 class _Absent(enum.Enum):
@@ -101,8 +104,9 @@ class _Anything(_Plan):
 
 
 class _Text(_Plan):
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, exact: bool) -> None:
         self.limit = limit
+        self.exact = exact
 
     def fit(self, value: Any, work: _Work) -> Any:
         if type(value) is list and len(value) == 1:
@@ -120,6 +124,8 @@ class _Text(_Plan):
         if not isinstance(value, str):
             return _ABSENT
         if self.limit is not None and len(value) > self.limit:
+            if self.exact:
+                return _ABSENT
             work.names[Rule.TEXT_TOO_LONG] = None
             return value[: max(self.limit, KEPT_TEXT)] if self.limit <= KEPT_TEXT else value
         return value
@@ -344,14 +350,14 @@ def _number(value: Any, work: _Work) -> Decimal | None:
     return number
 
 
-def _plan(kind: types.Type, made: dict[type[Struct], _Object]) -> _Plan:
+def _plan(kind: types.Type, made: dict[type[Struct], _Object], owner: str) -> _Plan:
     if isinstance(kind, types.Metadata):
-        return _plan(kind.type, made)
+        return _plan(kind.type, made, owner)
     if isinstance(kind, types.UnionType):
         some = [one for one in kind.types if not isinstance(one, types.NoneType)]
-        return _plan(some[0], made) if len(some) == 1 else _Anything()
+        return _plan(some[0], made, owner) if len(some) == 1 else _Anything()
     if isinstance(kind, types.StrType):
-        return _Text(kind.max_length)
+        return _Text(kind.max_length, owner in EXACT_TEXTS)
     if isinstance(kind, types.EnumType):
         return _Word(kind.cls)
     if isinstance(kind, types.IntType):
@@ -361,7 +367,7 @@ def _plan(kind: types.Type, made: dict[type[Struct], _Object]) -> _Plan:
     if isinstance(kind, types.BoolType):
         return _Flag()
     if isinstance(kind, types.CollectionType):
-        return _Items(_plan(kind.item_type, made), kind.min_length, kind.max_length)
+        return _Items(_plan(kind.item_type, made, owner), kind.min_length, kind.max_length)
     if isinstance(kind, types.StructType):
         return _object(kind, made)
     return _Anything()
@@ -373,7 +379,7 @@ def _object(kind: types.StructType, made: dict[type[Struct], _Object]) -> _Objec
         return known
     plan = made[kind.cls] = _Object(kind.cls)
     for field in kind.fields:
-        plan.add(_Field(kind.cls.__name__, field, _plan(field.type, made)))
+        plan.add(_Field(kind.cls.__name__, field, _plan(field.type, made, kind.cls.__name__)))
     return plan
 
 
