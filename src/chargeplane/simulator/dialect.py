@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from msgspec import Struct
 
 from chargeplane.ocpp.versions import OcppVersion
-from chargeplane.simulator.evse import Evse, Session, StopReason
+from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.meter import Measured
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class Dialect(Protocol):
     def heartbeat(self) -> Draft:
         """Heartbeat."""
         ...
+
+    def word(self, status: EvseStatus) -> str:
+        """The version's word for an EVSE's status; equal words are told once."""
 
     def status(self, station: VirtualStation, evse: Evse | None) -> Draft:
         """StatusNotification of an EVSE; None for the station itself."""

@@ -14,7 +14,7 @@ from chargeplane.ocpp.timestamps import parse_timestamp
 from chargeplane.ocpp.versions import OcppVersion
 from chargeplane.simulator import acts
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
-from chargeplane.simulator.evse import Evse, Session, StopReason
+from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.meter import Measured, Quantity
 from chargeplane.simulator.profiles import Anchor, Profile, Purpose
@@ -126,6 +126,9 @@ class Dialect16:
 
     def heartbeat(self) -> Draft:
         return Draft("Heartbeat", v16.HeartbeatRequest)
+
+    def word(self, status: EvseStatus) -> str:
+        return status.value
 
     def status(self, station: VirtualStation, evse: Evse | None) -> Draft:
         if evse is None:

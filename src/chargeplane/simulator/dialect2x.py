@@ -196,6 +196,9 @@ class Dialect2x:
     def heartbeat(self) -> Draft:
         return Draft("Heartbeat", v201.HeartbeatRequest)
 
+    def word(self, status: EvseStatus) -> str:
+        return _STATUSES[status].value
+
     def status(self, station: VirtualStation, evse: Evse | None) -> Draft:
         word = v201.ConnectorStatusEnumType.AVAILABLE
         if evse is not None:

@@ -234,7 +234,7 @@ class Evse:
         self.reservation_id: int | None = None
         self.reservation_token: str | None = None
         self.reservation_until: datetime | None = None
-        self.told: EvseStatus | None = None
+        self.told: str | None = None
 
     @property
     def status(self) -> EvseStatus:

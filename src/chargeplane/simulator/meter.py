@@ -113,6 +113,11 @@ class Meter:
         """The import register in whole Wh."""
         return self._register // WATT_MS_PER_WH
 
+    @property
+    def delivered_wh(self) -> int:
+        """Everything that ever flowed, in whole Wh, whatever the register shows."""
+        return self.delivered // WATT_MS_PER_WH
+
     def restart(self, register_wh: int = 0) -> None:
         """Sets the register, as some meters do on a power loss. What was delivered stays delivered."""
         self._register = register_wh * WATT_MS_PER_WH

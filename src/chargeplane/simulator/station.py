@@ -375,10 +375,14 @@ class VirtualStation:
                 self._online_waiters.append(waiter)
                 await waiter
 
-    async def drain(self, timeout_s: float = 30.0) -> None:
-        """Waits until every message about a transaction was answered."""
+    async def drain(self, timeout_s: float = 30.0, *, everything: bool = False) -> None:
+        """Waits until every message about a transaction was answered.
+
+        Args:
+            everything: waits for all other messages as well.
+        """
         async with asyncio.timeout(timeout_s):
-            while self._outbox.kept:
+            while len(self._outbox) if everything else self._outbox.kept:
                 waiter: asyncio.Future[None] = self.loop.create_future()
                 if self._drained is None:
                     self._drained = []
@@ -556,8 +560,7 @@ class VirtualStation:
     def _after_acceptance(self, *, only_changes: bool) -> None:
         self._schedule_heartbeat()
         for evse in self.evses:
-            if not only_changes or evse.told is not evse.status:
-                self.tell_status(evse, force=True)
+            self.tell_status(evse, force=not only_changes)
         waiters, self._online_waiters = self._online_waiters, None
         for waiter in waiters or ():
             if not waiter.done():
@@ -584,11 +587,11 @@ class VirtualStation:
 
     def tell_status(self, evse: Evse, *, force: bool = False) -> None:
         """StatusNotification, where there is something new to tell and somebody to hear it."""
-        status = evse.status
+        word = self.dialect.word(evse.status)
         if not self.online or not self._accepted:
             return  # told after the reconnect, where it still differs
-        if force or evse.told is not status:
-            evse.told = status
+        if force or evse.told != word:
+            evse.told = word
             self._send(self.dialect.status(self, evse), None)
 
     # ---------------------------------------------------------------- sending
@@ -683,7 +686,7 @@ class VirtualStation:
             self._note(Entry.REFUSED, letter, (answer.error_code or "").encode())
         if letter.settle is not None:
             letter.settle(answer)
-        if letter.kept and self._drained is not None and not self._outbox.kept:
+        if self._drained is not None:
             drained, self._drained = self._drained, None
             for waiter in drained:
                 if not waiter.done():
@@ -827,6 +830,10 @@ class VirtualStation:
             plan = Plan(energy_wh=energy_wh, duration_s=duration_s, meter_interval_s=meter_interval_s, reason=reason)
         session: Session = await self.run(self._charging.visit(self.evse(evse_id), id_token, plan, car))
         return session
+
+    def visit(self, evse_id: int, id_token: str, plan: Plan, car: Car | None = None) -> Steps[Session]:
+        """The script of a whole visit, for other scripts to run."""
+        return self._charging.visit(self.evse(evse_id), id_token, plan, car)
 
     def plug_in(self, evse_id: int = 1, car: Car | None = None) -> Car:
         """A car arrives and is plugged in."""

@@ -81,7 +81,7 @@ class Timers:
                         self._loop.call_exception_handler(
                             {"message": "A simulator timer's call-back failed.", "exception": error}
                         )
-        if self._due and self._wake is None:
+        if self._due and (self._wake is None or self._due[0] < self._wake_tick):
             self._arm(self._due[0])
 
     def close(self) -> None:
