@@ -130,6 +130,11 @@ class GroupCommitter:
         self.on_replaced: Callable[[NodeReplacedError], None] | None = None
 
     @property
+    def running(self) -> bool:
+        """Whether works are taken at all."""
+        return self._task is not None and not self._task.done()
+
+    @property
     def queued(self) -> int:
         """Messages waiting for a batch."""
         return len(self._queue)

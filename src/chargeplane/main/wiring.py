@@ -1,0 +1,303 @@
+"""Makes the objects of a server from its configuration, starts them in order and stops them in the reverse.
+
+The only reader of the configuration. `Server` is one process; `serve` runs one until it is told to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+
+from chargeplane.app.directory import Directory
+from chargeplane.app.directory_sync import SharedDirectory
+from chargeplane.app.events import EventFeed, MessageFeed
+from chargeplane.app.house import StationSettings
+from chargeplane.app.ports import StationCredentials
+from chargeplane.app.stations import Stations
+from chargeplane.app.unknown import UnknownStations
+from chargeplane.edges.metrics import CommitMeasures
+from chargeplane.kernel.measures import Measures
+from chargeplane.main.config import Config
+from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
+from chargeplane.store.database import Database
+from chargeplane.store.embedded import EmbeddedPostgres
+from chargeplane.store.message_log import MessageLogWriter
+from chargeplane.store.tokens import TokenReader
+
+log = structlog.get_logger(__name__)
+
+Ready = Callable[["Server"], None]
+
+
+class Readiness:
+    """Whether stations can be taken and their messages committed; asks the database, not a flag."""
+
+    def __init__(self, database: Database, committer: GroupCommitter) -> None:
+        self._database = database
+        self._committer = committer
+
+    async def failing(self) -> Sequence[str]:
+        """One sentence per reason why not; empty when ready."""
+        if not self._committer.running:
+            return ["The group commit has stopped."]
+        try:
+            async with asyncio.timeout(1.0):
+                async with self._database.read() as db:
+                    await db.fetchval("SELECT 1")
+        except Exception as error:
+            return [f"The database does not answer: {str(error) or type(error).__name__}"]
+        if not self._committer.available:
+            return ["The last commit did not succeed; it is being tried again."]
+        return []
+
+
+class _Hasher:
+    """What the use cases need of the installation keys."""
+
+    def __init__(self, keys: InstallationKeys) -> None:
+        self._keys = keys
+
+    def hash_password(self, password: str) -> tuple[bytes, bytes, str]:
+        """(salt, hash, key id) to be stored."""
+        made = self._keys.hash_password(password)
+        return made.salt, made.hash, made.key_id
+
+
+class Server:
+    """One server process.
+
+    Args:
+        config: of the installation.
+        worker: number of this process among `config.workers`, from 0.
+    """
+
+    def __init__(self, config: Config, *, worker: int = 0) -> None:
+        self.config = config
+        self.worker = worker
+        self.measures = Measures()
+        self.postgres: EmbeddedPostgres | None = None
+        self.first_key: str | None = None
+        """The first API key where it was made at this start."""
+        self._stops: list[Callable[[], Any]] = []
+        self.failed: asyncio.Future[Exception] | None = None
+
+    async def start(self, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Starts everything; returns when stations can be taken.
+
+        Args:
+            progress: hears what is being waited for, in sentences.
+        Raises:
+            ChargeplaneError, OSError: the sentence says what is wrong.
+        """
+        self.failed = asyncio.get_running_loop().create_future()
+        try:
+            await self._start(progress)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, progress: Callable[[str], None]) -> None:
+        config = self.config
+        url = await self._database_url(progress)
+        self.database = database = Database(url)
+        self._stops.append(database.close)
+        database.monitor()
+        secrets = InstallationKeys.load(config.data_path, config.secret_key)
+
+        self.node = node = Node(f"{socket.gethostname()}:{config.data_path}:{self.worker}")
+        first = await database.connect_writer("register")
+        try:
+            await node.register(first)
+        finally:
+            await first.close()
+        self.committer = GroupCommitter(
+            node,
+            self._connect_writer,
+            limits=CommitLimits(max_works=config.commit.max_rows, max_bytes=config.commit.max_bytes),
+            observer=CommitMeasures(self.measures),
+        )
+        self.committer.on_replaced = self._fail
+        await self.committer.start()
+        self._stops.append(self.committer.stop)
+
+        self.message_log = MessageLogWriter(database.connect_log, queue_limit=config.message_log.queue_limit)
+        await self.message_log.start()
+        self._stops.append(self.message_log.stop)
+        self.messages = MessageFeed(self.message_log)
+        self.events = EventFeed()
+
+        self.directory = Directory(self._fetch)
+        await self.directory.load()
+        unknown = UnknownStations(self.directory, self._execute)
+        self._stops.append(unknown.stop)
+        tokens = TokenReader(lambda: self._connect_writer("tokens"))
+        self._stops.append(tokens.stop)
+
+        def check_password(credentials: StationCredentials, password: bytes) -> bool:
+            salt, hashed = credentials.password_salt, credentials.password_hash
+            if salt is None or hashed is None:
+                return False
+            return secrets.verify_password(password, salt, hashed, credentials.password_key_id)
+
+        self.stations = Stations(
+            directory=self.directory,
+            node=node,
+            committer=self.committer,
+            connect=lambda: self._connect_writer("stations"),
+            tokens=tokens,
+            settings=StationSettings(
+                heartbeat_interval_s=config.ocpp.heartbeat_interval_s,
+                retry_interval_s=config.ocpp.boot_retry_interval_s,
+            ),
+            check_password=check_password,
+            unknown=unknown.note,
+            feed=self.events,
+        )
+        await self.stations.start()
+        self._stops.append(self.stations.stop)
+        self._measure()
+        await self._start_rest(secrets)
+        await self._start_ocpp()
+
+    async def _database_url(self, progress: Callable[[str], None]) -> str:
+        """The database's URL, migrated; the embedded one is started where none is configured."""
+        config = self.config
+        url = config.database_url
+        if url is None:
+            self.postgres = EmbeddedPostgres(config.data_path, progress=progress)
+            url = await self.postgres.start()
+            self._stops.append(self.postgres.stop)
+        await upgrade_database(url, progress)
+        return url
+
+    async def _start_rest(self, secrets: InstallationKeys) -> None:
+        config = self.config
+        bus = InProcessBus()
+        self._stops.append(bus.close)
+        reach = NodeReach(self.stations, bus, alone=True)
+        self._stops.append(reach.stop)
+        shared = SharedDirectory(self.directory, self.stations, bus, self.node, self._fetch, self._execute, alone=True)
+        await shared.start()
+        self._stops.append(shared.stop)
+        self.first_key = await ensure_admin_key(self.database, config.admin_key)
+        commands = Commands(self.database, reach, self.events)
+        await commands.start()
+        self._stops.append(commands.stop)
+        services = Services(
+            database=self.database,
+            api_keys=ApiKeys(self.database),
+            tenants=Tenants(self.database),
+            charging_stations=ChargingStations(self.database, shared, reach, _Hasher(secrets), self.events),
+            commands=commands,
+            messages=Messages(self.database, self.messages),
+            transactions=Transactions(self.database, reach),
+            id_tokens=IdTokens(self.database, self.events),
+            quarantine=Quarantine(self.database, self.events),
+            events=self.events,
+            readiness=Readiness(self.database, self.committer),
+            metrics=Exposition(self.measures),
+        )
+        if config.role in (Role.ALL, Role.API):
+            self.http = HttpServer(HttpConfig(host=config.bind, port=config.http_port, shared=config.workers > 1), services)
+            await self.http.start()
+            self._stops.append(self.http.stop)
+
+    async def _start_ocpp(self) -> None:
+        config = self.config
+        if config.role not in (Role.ALL, Role.STATIONS):
+            return
+        ocpp = config.ocpp
+        self.ocpp = OcppServer(
+            self.stations,
+            OcppServerConfig(
+                listeners=(Listener(host=config.bind, port=config.ocpp_port),),
+                reuse_port=config.workers > 1,
+            ),
+            self.measures,
+            self.messages,
+        )
+        await self.ocpp.start()
+
+        async def stop() -> None:
+            await self.ocpp.stop(ocpp.shutdown_grace_s)
+
+        self._stops.append(stop)
+
+    async def stop(self) -> None:
+        """Stops in the reverse order of starting; what was begun is finished, nothing committed goes unanswered."""
+        while self._stops:
+            step = self._stops.pop()
+            try:
+                await step()
+            except Exception as error:
+                log.error("stop_failed", step=getattr(step, "__qualname__", str(step)), error=str(error))
+
+    def _fail(self, error: Exception) -> None:
+        if self.failed is not None and not self.failed.done():
+            self.failed.set_result(error)
+
+    def _measure(self) -> None:
+        measures = self.measures
+        measures.gauge("chargeplane_commit_queue_messages", "Messages waiting for a commit.", lambda: self.committer.queued)
+        measures.gauge("chargeplane_database_up", "Whether the last commit succeeded.", lambda: float(self.committer.available))
+        measures.gauge(
+            "chargeplane_message_log_queue", "Entries of the message log that wait.", lambda: self.message_log.queued
+        )
+        measures.gauge(
+            "chargeplane_message_log_dropped", "Entries of the message log that were dropped.", lambda: self.message_log.dropped
+        )
+        measures.gauge("chargeplane_stations_known", "Registered charging stations.", lambda: len(self.directory))
+
+    async def _connect_writer(self, purpose: str = "commit") -> Any:
+        db = await self.database.connect_writer(purpose)
+        await db.execute("SET plan_cache_mode = force_generic_plan")
+        return db
+
+    async def _fetch(self, query: str, *arguments: object) -> list[Any]:
+        async with self.database.read() as db:
+            return list(await db.fetch(query, *arguments))
+
+    async def _execute(self, statement: str, *arguments: object) -> None:
+        async with self.database.change() as db:
+            await db.execute(statement, *arguments)
+
+
+async def serve(config: Config, *, worker: int = 0, ready: Ready | None = None) -> int:
+    """Runs one server process until SIGTERM or SIGINT; the exit code.
+
+    Args:
+        ready: told when stations can be taken.
+    """
+    configure_logging(config.log)
+    server = Server(config, worker=worker)
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    starting = asyncio.ensure_future(server.start(lambda sentence: log.info("starting", doing=sentence)))
+    stopping = asyncio.ensure_future(told.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        return 0
+    await starting
+    try:
+        if ready is not None:
+            ready(server)
+        assert server.failed is not None
+        await asyncio.wait({stopping, server.failed}, return_when=asyncio.FIRST_COMPLETED)
+        if server.failed.done():
+            log.critical("server_failed", error=str(server.failed.result()))
+            return 1
+        log.info("stopping")
+        return 0
+    finally:
+        stopping.cancel()
+        await server.stop()
+        log.info("stopped")
