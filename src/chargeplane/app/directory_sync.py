@@ -93,7 +93,9 @@ class SharedDirectory:
         except NoResponderError:
             return  # gone since it was last seen
         except RequestTimeoutError:
-            raise UnavailableError(f"Node {node} did not confirm the change in time; it is stored, try again.") from None
+            raise UnavailableError(
+                f"Node {node} did not confirm the change in time; it is stored, try again."
+            ) from None
 
     async def _refresh_for_other(self, message: bytes) -> bytes:
         await self._apply(StationKey(int(message)))

@@ -6,26 +6,44 @@ The only reader of the configuration. `Server` is one process; `serve` runs one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
+from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
+from chargeplane.app.charging_stations import ChargingStations
+from chargeplane.app.commands import Commands
 from chargeplane.app.directory import Directory
 from chargeplane.app.directory_sync import SharedDirectory
 from chargeplane.app.events import EventFeed, MessageFeed
 from chargeplane.app.house import StationSettings
+from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.messages import Messages
 from chargeplane.app.ports import StationCredentials
+from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.reaching import NodeReach
 from chargeplane.app.stations import Stations
+from chargeplane.app.tenants import Tenants
+from chargeplane.app.transactions import Transactions
 from chargeplane.app.unknown import UnknownStations
-from chargeplane.edges.metrics import CommitMeasures
+from chargeplane.edges.bus import InProcessBus
+from chargeplane.edges.http.server import HttpConfig, HttpServer
+from chargeplane.edges.http.services import Services
+from chargeplane.edges.metrics import CommitMeasures, Exposition
+from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.measures import Measures
-from chargeplane.main.config import Config
+from chargeplane.main.config import Config, Role
+from chargeplane.main.logging import configure_logging
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
 from chargeplane.store.database import Database
 from chargeplane.store.embedded import EmbeddedPostgres
 from chargeplane.store.message_log import MessageLogWriter
+from chargeplane.store.migrations import upgrade_database
+from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
 
 log = structlog.get_logger(__name__)
@@ -202,7 +220,9 @@ class Server:
             metrics=Exposition(self.measures),
         )
         if config.role in (Role.ALL, Role.API):
-            self.http = HttpServer(HttpConfig(host=config.bind, port=config.http_port, shared=config.workers > 1), services)
+            self.http = HttpServer(
+                HttpConfig(host=config.bind, port=config.http_port, shared=config.workers > 1), services
+            )
             await self.http.start()
             self._stops.append(self.http.stop)
 
@@ -216,6 +236,24 @@ class Server:
             OcppServerConfig(
                 listeners=(Listener(host=config.bind, port=config.ocpp_port),),
                 reuse_port=config.workers > 1,
+                ping_interval_s=ocpp.ping_interval_s,
+                ping_timeout_s=ocpp.ping_timeout_s,
+                handshake_timeout_s=ocpp.handshake_timeout_s,
+                close_timeout_s=ocpp.close_timeout_s,
+                call_timeout_s=ocpp.call_timeout_s,
+                max_message_bytes=ocpp.max_message_bytes,
+                write_buffer_bytes=ocpp.write_buffer_bytes,
+                max_connections=ocpp.max_connections,
+                max_connections_per_address=ocpp.max_connections_per_address,
+                failed_attempts_burst=ocpp.failed_attempts_burst,
+                failed_attempts_per_s=ocpp.failed_attempts_per_s,
+                failed_passwords_burst=ocpp.failed_passwords_burst,
+                failed_passwords_per_s=ocpp.failed_passwords_per_s,
+                max_backlog=ocpp.max_backlog,
+                rate_limit_per_s=ocpp.rate_limit_per_s,
+                rate_limit_burst=ocpp.rate_limit_burst,
+                compression=ocpp.compression,
+                compression_threshold_bytes=ocpp.compression_threshold_bytes,
             ),
             self.measures,
             self.messages,
@@ -242,13 +280,19 @@ class Server:
 
     def _measure(self) -> None:
         measures = self.measures
-        measures.gauge("chargeplane_commit_queue_messages", "Messages waiting for a commit.", lambda: self.committer.queued)
-        measures.gauge("chargeplane_database_up", "Whether the last commit succeeded.", lambda: float(self.committer.available))
+        measures.gauge(
+            "chargeplane_commit_queue_messages", "Messages waiting for a commit.", lambda: self.committer.queued
+        )
+        measures.gauge(
+            "chargeplane_database_up", "Whether the last commit succeeded.", lambda: float(self.committer.available)
+        )
         measures.gauge(
             "chargeplane_message_log_queue", "Entries of the message log that wait.", lambda: self.message_log.queued
         )
         measures.gauge(
-            "chargeplane_message_log_dropped", "Entries of the message log that were dropped.", lambda: self.message_log.dropped
+            "chargeplane_message_log_dropped",
+            "Entries of the message log that were dropped.",
+            lambda: self.message_log.dropped,
         )
         measures.gauge("chargeplane_stations_known", "Registered charging stations.", lambda: len(self.directory))
 
@@ -272,7 +316,7 @@ async def serve(config: Config, *, worker: int = 0, ready: Ready | None = None) 
     Args:
         ready: told when stations can be taken.
     """
-    configure_logging(config.log)
+    configure_logging(config.log.level, config.log.format)
     server = Server(config, worker=worker)
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
@@ -280,7 +324,8 @@ async def serve(config: Config, *, worker: int = 0, ready: Ready | None = None) 
         loop.add_signal_handler(number, told.set)
     starting = asyncio.ensure_future(server.start(lambda sentence: log.info("starting", doing=sentence)))
     stopping = asyncio.ensure_future(told.wait())
-    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    firsts: set[asyncio.Future[Any]] = {starting, stopping}
+    await asyncio.wait(firsts, return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -291,7 +336,8 @@ async def serve(config: Config, *, worker: int = 0, ready: Ready | None = None) 
         if ready is not None:
             ready(server)
         assert server.failed is not None
-        await asyncio.wait({stopping, server.failed}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {stopping, server.failed}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if server.failed.done():
             log.critical("server_failed", error=str(server.failed.result()))
             return 1
