@@ -80,6 +80,9 @@ _NEVER: Final = float("inf")
 _LOGGED_COMPLAINTS: Final = 20
 """Refused frames of one socket that get a line each in the server's log; all are counted and in the message log."""
 
+_ORDINARY_CLOSES: Final = frozenset({1000, 1001, 1005, 1006})
+"""Ends of a socket that come by the thousand when a network or a server restarts; they are counted, not logged."""
+
 _STORED: Final = frozenset({TransactionReport, MeterReport, Notice, Unusable})
 """Messages whose payload stands in an event row: the message log does not keep it twice."""
 
@@ -163,27 +166,28 @@ class Server(Surroundings, Protocol):
         """The session is disconnected."""
 
 
+_StationCall = CallReceived | CallUndecodable | SendReceived
+
+
 class Pending:
     """A CALL of a station that is not yet answered; called with the answer after the commit."""
 
-    __slots__ = ("at", "began", "message_id", "payload", "request", "route", "session", "stored")
+    __slots__ = ("at", "began", "event", "request", "route", "session", "stored")
 
     def __init__(
         self,
         session: Session,
         route: Route,
-        message_id: str,
+        event: _StationCall,
         request: Struct | None,
-        payload: bytes,
         stored: bool,
         began: float,
         at: datetime,
     ) -> None:
         self.session = session
         self.route = route
-        self.message_id = message_id
+        self.event = event
         self.request = request
-        self.payload = payload
         self.stored = stored
         self.began = began
         self.at = at
@@ -202,7 +206,7 @@ class Pending:
             return
         try:
             payload = write(self.request, answer)
-            frame = session.connection.reply_raw(self.message_id, payload)
+            frame = session.connection.reply_raw(self.event.message_id, payload)
         except Exception:
             _log.exception("ocpp_answer_failed", station=session.station_id, action=route.action)
             session.refuse(self, ErrorCode.INTERNAL_ERROR, "The answer cannot be given")
@@ -237,6 +241,8 @@ class Session(StationSocket):
         "_credentials",
         "_draining",
         "_in_hand",
+        "_max_backlog",
+        "_routes",
         "_server",
         "_triggered",
         "_voice",
@@ -251,6 +257,8 @@ class Session(StationSocket):
         self._server = server
         self._credentials = credentials
         self._voice = voice
+        self._routes = voice.routes
+        self._max_backlog = server.config.max_backlog
         self.connection = Connection(voice.version)
         self.accepted = credentials.registration is Registration.ACCEPTED
         self._actor: StationActor | None = None
@@ -390,7 +398,7 @@ class Session(StationSocket):
             if info is not None:
                 code, reason = int(info.code) or 1005, info.reason or ""  # type: ignore[call-overload]
         self._voice.measures.closed(code)
-        line = _log.debug if code in (1000, 1001) else _log.info
+        line = _log.debug if code in _ORDINARY_CLOSES else _log.info
         line("ocpp_disconnected", station=self.station_id, address=self.address, code=code, reason=reason[:123])
         if self._actor is not None:
             self._actor = None
@@ -427,30 +435,16 @@ class Session(StationSocket):
         """One OCPP-J frame."""
         event = self.connection.receive(data, now)
         if type(event) is CallReceived:
-            route = self._voice.routes[event.spec.action]
-            self._take_call(
-                route,
-                event.message_id,
-                event.request,
-                event.payload,
-                event.content_hash,
-                now,
-                route.translate(event.request),
-            )
+            route = self._routes[event.spec.action]
+            request = event.request
+            self._take_call(route, event, request, route.translate(request), now)
         else:
             self._other(event, data, now)
 
     # Calls of the station
 
     def _take_call(
-        self,
-        route: Route,
-        message_id: str,
-        request: Struct | None,
-        payload: bytes,
-        content_hash: bytes,
-        now: float,
-        message: StationMessage,
+        self, route: Route, event: _StationCall, request: Struct | None, message: StationMessage, now: float
     ) -> None:
         actor = self._actor
         if actor is None or self._draining:
@@ -460,20 +454,22 @@ class Session(StationSocket):
         if route.is_boot:
             self._recognise(message)
         at = datetime.now(UTC)
-        pending = Pending(self, route, message_id, request, payload, type(message) in _STORED, now, at)
+        pending = Pending(self, route, event, request, type(message) in _STORED, now, at)
         self._in_hand += 1
         if not self.accepted and not self._may_send(route):
             # OCPP 2.0.1 B01.FR.10, B02.FR.09, B03.FR.07
             self.refuse(pending, ErrorCode.SECURITY_ERROR, "The boot of this charging station has not been accepted")
             return
         try:
-            actor.receive(Received(message, message_id, route.action, payload, content_hash, at), pending)
+            actor.receive(
+                Received(message, event.message_id, route.action, event.payload, event.content_hash, at), pending
+            )
         except Exception:
             # Whether it was taken is not known, so it is not answered: the station keeps it and asks again.
             _log.exception("ocpp_message_failed", station=self.station_id, action=route.action)
             self.shut(1011, "internal error")
             return
-        if actor.backlog > self.around.config.max_backlog:
+        if actor.backlog > self._max_backlog:
             self._voice.measures.slowed[0] += 1
             self.pause(_BACKLOG)
 
@@ -513,8 +509,9 @@ class Session(StationSocket):
 
     def refuse(self, pending: Pending, code: ErrorCode, description: str) -> None:
         """Answers a CALL with a CALLERROR."""
-        if self.connection.waits(pending.message_id):
-            self.send_text(self.connection.refuse(pending.message_id, code, description))
+        message_id = pending.event.message_id
+        if self.connection.waits(message_id):
+            self.send_text(self.connection.refuse(message_id, code, description))
         self.note(pending, _told(description), "callerror", code.spelled(self._voice.version))
         self.answered()
 
@@ -532,8 +529,8 @@ class Session(StationSocket):
                 pending.at,
                 True,
                 route.action,
-                pending.message_id,
-                None if pending.stored else pending.payload,
+                pending.event.message_id,
+                None if pending.stored else pending.event.payload,
                 response,
                 outcome,
                 error_code,
@@ -574,34 +571,32 @@ class Session(StationSocket):
 
     def _undecodable(self, event: CallUndecodable, now: float) -> None:
         action = event.spec.action
-        route = self._voice.routes[action]
+        route = self._routes[action]
         repaired = repair(self._voice.version, action, event.payload)
         if repaired is not None:
             for name in repaired.names:
                 self._voice.measures.repaired(name)
             if self._actor is not None:
                 self._actor.repaired(repaired.names)
-            request, message = repaired.request, route.translate(repaired.request)
-            self._take_call(route, event.message_id, request, event.payload, event.content_hash, now, message)
+            self._take_call(route, event, repaired.request, route.translate(repaired.request), now)
             return
         problem = event.problem
         self._complain(problem.description, event.message_id, action)
         unusable = undecodable(self._voice.version, action, problem.description)
         if unusable is not None:
-            self._take_call(route, event.message_id, None, event.payload, event.content_hash, now, unusable)
+            self._take_call(route, event, None, unusable, now)
             return
-        pending = Pending(self, route, event.message_id, None, event.payload, False, now, datetime.now(UTC))
+        pending = Pending(self, route, event, None, False, now, datetime.now(UTC))
         self._in_hand += 1
         self.refuse(pending, problem.code, problem.description)
 
     def _take_send(self, event: SendReceived, now: float) -> None:
-        route = self._voice.routes.get(event.spec.action)
+        route = self._routes.get(event.spec.action)
         if event.request is None or route is None:
             problem = event.problem
             self._complain(problem.description if problem else "not understood", event.message_id, event.spec.action)
             return
-        message = route.translate(event.request)
-        self._take_call(route, event.message_id, event.request, event.payload, event.content_hash, now, message)
+        self._take_call(route, event, event.request, route.translate(event.request), now)
 
     def _refused(self, event: FrameRefused, data: bytes, now: float) -> None:
         if event.severity is Severity.FRAME:
@@ -614,16 +609,8 @@ class Session(StationSocket):
                     if self._actor is not None:
                         self._actor.repaired(mended.names)
                     if isinstance(again, CallReceived):
-                        route = self._voice.routes[again.spec.action]
-                        self._take_call(
-                            route,
-                            again.message_id,
-                            again.request,
-                            again.payload,
-                            again.content_hash,
-                            now,
-                            route.translate(again.request),
-                        )
+                        route = self._routes[again.spec.action]
+                        self._take_call(route, again, again.request, route.translate(again.request), now)
                     else:
                         self._other(again, mended.text, now)
                     return

@@ -78,6 +78,7 @@ class StationSocket(WSListener):
         "_tokens",
         "_tokens_at",
         "_turn",
+        "_wheel",
         "address",
         "around",
         "deflated",
@@ -98,7 +99,8 @@ class StationSocket(WSListener):
         self._assembly: _Assembly | None = None
         self._held: deque[bytes] | None = None
         self._paused = 0
-        self._turn = 0
+        self._turn = around.config.frames_per_turn
+        self._wheel = around.wheel
         self._tokens = float(around.config.rate_limit_burst)
         self._tokens_at = 0.0
 
@@ -231,13 +233,12 @@ class StationSocket(WSListener):
     # Messages
 
     def _take(self, data: bytes, now: float) -> None:
-        self._turn += 1
-        around = self.around
-        if self._turn >= around.config.frames_per_turn:
-            self._turn = 0
+        self._turn -= 1
+        if self._turn <= 0:
+            self._turn = self.around.config.frames_per_turn
             self.pause(_TURN)
-            around.give_way(self)
-        if around.wheel.loaded and not self._has_token(now):
+            self.around.give_way(self)
+        if self._wheel.loaded and not self._has_token(now):
             self.pause(_RATE)
         if not data.isascii():
             # RFC 6455, 8.1: text that is no UTF-8 fails the connection.
