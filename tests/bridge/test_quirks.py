@@ -7,7 +7,9 @@ from decimal import Decimal
 
 import pytest
 
+from chargeplane.bridge import Rule, describe
 from chargeplane.bridge.quirks import QUIRKS, Limit, correction, limits_of, quirks_of
+from chargeplane.domain import metering
 from chargeplane.domain.messages import Heartbeat, MeterReport, Sample, TransactionReport
 from tests.bridge.wire import V16, take
 
@@ -45,6 +47,17 @@ def test_every_quirk_has_a_name_a_sentence_and_a_source() -> None:
 )
 def test_a_station_is_known_by_its_boot(vendor: str, model: str, firmware: str, expected: list[str]) -> None:
     assert names(vendor, model, firmware) == expected
+
+
+def test_every_repair_that_is_counted_or_marked_can_be_described() -> None:
+    marks = {value for name, value in vars(metering).items() if name.startswith("REPAIR_")}
+    known = [*Rule, *marks, *(quirk.name for quirk in QUIRKS)]
+    assert len(set(known)) == len(known)
+    for name in known:
+        sentence = describe(name)
+        assert sentence is not None
+        assert sentence.endswith(".")
+    assert describe("no_such_rule") is None
 
 
 def test_limits() -> None:

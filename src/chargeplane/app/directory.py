@@ -6,6 +6,7 @@ word; a node that was cut off reads everything again when it is back.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "SELECT s.key, s.tenant_id, s.station_id, s.security_profile, s.registration, s.password_salt, s.password_hash, "
-    "s.password_key_id, s.settings::text AS settings, s.deleted_at FROM charging_station s"
+    "s.password_key_id, s.settings::text AS settings, s.deleted_at, s.vendor, s.model, s.firmware_version "
+    "FROM charging_station s"
 )
 
 
@@ -28,6 +30,11 @@ class _Own(msgspec.Struct):
     """The part of a station's settings that the node acts on."""
 
     heartbeat_interval_s: int | None = None
+
+
+def _shared(text: str | None) -> str | None:
+    """The text once in memory: thousands of stations have the same few vendors, models and firmwares."""
+    return None if text is None else sys.intern(text)
 
 
 _decode_own = msgspec.json.Decoder(_Own).decode
@@ -102,6 +109,9 @@ class Directory:
             password_salt=row["password_salt"],
             password_hash=row["password_hash"],
             password_key_id=row["password_key_id"],
+            vendor=_shared(row["vendor"]),
+            model=_shared(row["model"]),
+            firmware_version=_shared(row["firmware_version"]),
         )
         self._by_key[made.key] = made
         self._by_id[made.tenant_id, made.station_id] = made

@@ -59,6 +59,7 @@ class StationCredentials(Struct, frozen=True):
     Args:
         security_profile: 0 no password, 1 Basic over ws, 2 TLS with Basic, 3 mutual TLS.
         password_salt, password_hash: HMAC-SHA-256 with the installation key; None for profiles 0 and 3.
+        vendor, model, firmware_version: of its last boot as of when this was read; many stations reconnect without one.
     """
 
     key: StationKey
@@ -69,6 +70,9 @@ class StationCredentials(Struct, frozen=True):
     password_salt: bytes | None = None
     password_hash: bytes | None = None
     password_key_id: str | None = None
+    vendor: str | None = None
+    model: str | None = None
+    firmware_version: str | None = None
 
 
 class StationLink(Protocol):

@@ -8,6 +8,8 @@ What an edge uses, by version (`1.6`, `2.0.1`, `2.1`):
     repair(version, action, payload)            -> the request after repairs, with their names, or None
     undecodable(version, action, error)         -> Unusable for what must be answered by a CALLRESULT, or None
     commands.to_call / commands.outcome         -> version-free commands and how they ended
+    quirks.quirks_of / quirks.correction        -> what a vendor's stations are known for, and its undoing
+    describe(rule)                              -> a sentence for the operator about any repair that was counted
 
 All tables hold exactly the actions that a station may send in that version.
 """
@@ -17,6 +19,7 @@ from __future__ import annotations
 from chargeplane.bridge.incoming import INCOMING, OUTGOING, Translate, Write, undecodable
 from chargeplane.bridge.repairs import Mended, Repaired, mend_frame, repair
 from chargeplane.bridge.repairs.rules import SENTENCES, Rule
+from chargeplane.bridge.sentences import describe
 
 __all__ = [
     "INCOMING",
@@ -27,6 +30,7 @@ __all__ = [
     "Rule",
     "Translate",
     "Write",
+    "describe",
     "mend_frame",
     "repair",
     "undecodable",

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Callable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
@@ -108,6 +108,7 @@ _COMPILED: Final = tuple(
 )
 
 
+@lru_cache(maxsize=1024)
 def quirks_of(vendor: str | None, model: str | None, firmware: str | None) -> tuple[Quirk, ...]:
     """The quirks of a station, from what it said at boot."""
     told = (vendor or "", model or "", firmware or "")
@@ -123,21 +124,25 @@ def limits_of(quirks: tuple[Quirk, ...]) -> frozenset[Limit]:
     return frozenset[Limit]().union(*(quirk.limits for quirk in quirks))
 
 
-Correct = Callable[[StationMessage], StationMessage]
-"""A message as the station meant it; the same object where nothing was to correct."""
+class Correction:
+    """A station's messages as it meant them; made once, called for each message.
 
+    Args:
+        quirks: that change values.
+    """
 
-def correction(quirks: tuple[Quirk, ...]) -> Correct | None:
-    """What to do to each of a station's messages before the rules see it; None for nearly all stations."""
-    scales = tuple((quirk.name, scale) for quirk in quirks for scale in quirk.scales)
-    if not scales:
-        return None
+    __slots__ = ("_scales", "names")
 
-    def correct(message: StationMessage) -> StationMessage:
+    def __init__(self, quirks: tuple[Quirk, ...]) -> None:
+        self._scales = tuple((quirk.name, scale) for quirk in quirks for scale in quirk.scales)
+        self.names = tuple(quirk.name for quirk in quirks)
+
+    def __call__(self, message: StationMessage) -> StationMessage:
+        """The corrected message; the same object where nothing was to correct."""
         if isinstance(message, TransactionReport):
-            readings = _scaled(message.readings, scales)
+            readings = _scaled(message.readings, self._scales)
             start, stop = message.meter_start, message.meter_stop
-            for _, scale in scales:
+            for _, scale in self._scales:
                 if scale.registers:
                     start = None if start is None else bounded(start * scale.factor)
                     stop = None if stop is None else bounded(stop * scale.factor)
@@ -145,11 +150,15 @@ def correction(quirks: tuple[Quirk, ...]) -> Correct | None:
                 return message
             return replace(message, readings=readings, meter_start=start, meter_stop=stop)
         if isinstance(message, MeterReport):
-            readings = _scaled(message.readings, scales)
+            readings = _scaled(message.readings, self._scales)
             return message if readings is message.readings else replace(message, readings=readings)
         return message
 
-    return correct
+
+def correction(quirks: tuple[Quirk, ...]) -> Correction | None:
+    """What to do to each of a station's messages before the rules see it; None for nearly all stations."""
+    changing = tuple(quirk for quirk in quirks if quirk.scales)
+    return Correction(changing) if changing else None
 
 
 def _scaled(readings: tuple[Reading, ...], scales: tuple[tuple[str, Scale], ...]) -> tuple[Reading, ...]:

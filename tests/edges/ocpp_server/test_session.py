@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import pytest
-from msgspec import json
+from msgspec import json, structs
 
 from chargeplane.app.ports import CloseReason, StationLink
 from chargeplane.domain.commands import CallOutcomeKind, CommandState, Reset, Start, Trigger
@@ -514,6 +514,27 @@ async def test_station_with_a_known_quirk_is_corrected_after_its_boot_and_over_r
     assert isinstance(message, TransactionReport)
     assert message.meter_start == 5000
     assert gateway.actors[cs.key].repairs == ["openevse_kwh_as_wh"]
+
+
+async def test_station_with_a_known_quirk_is_corrected_by_its_stored_boot(plug: Plug, gateway: MemoryGateway) -> None:
+    cs = await plug()
+    ident, credentials = next((i, c) for i, c in gateway.stations.items() if c.key == cs.key)
+    stored = structs.replace(credentials, vendor="OpenEVSE", model="x", firmware_version="4.2.2")
+    gateway.stations[ident] = stored
+    again = await plug(server=cs.server)
+    await again.station.call("2", "StartTransaction", {**START, "meterStart": 5})
+    message = gateway.actors[cs.key].messages[-1].message
+    assert isinstance(message, TransactionReport)
+    assert message.meter_start == 5000
+    # a boot with a firmware that has the fault no more is believed over what was stored
+    boot = {"chargePointVendor": "OpenEVSE", "chargePointModel": "x", "firmwareVersion": "5.1.5"}
+    await again.station.call("3", "BootNotification", boot)
+    for server in (cs.server, cs.server):
+        third = await plug(server=server)
+        await third.station.call("4", "StartTransaction", {**START, "meterStart": 6})
+        message = gateway.actors[cs.key].messages[-1].message
+        assert isinstance(message, TransactionReport)
+        assert message.meter_start == 6
 
 
 async def test_pings_of_the_station_are_answered(plug: Plug) -> None:

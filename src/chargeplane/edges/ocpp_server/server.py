@@ -23,7 +23,7 @@ from picows import (
 )
 
 from chargeplane.app.ports import MessageLog, StationCredentials, StationGateway
-from chargeplane.bridge.quirks import Correct
+from chargeplane.bridge.quirks import Correction
 from chargeplane.edges.ocpp_server.admission import Occupancy, Throttle
 from chargeplane.edges.ocpp_server.config import OcppServerConfig
 from chargeplane.edges.ocpp_server.handshake import Door, Judgement, Opening, Verdict, refusal
@@ -81,7 +81,7 @@ class OcppServer:
         self.voices = {version: Voice(version, self.measures) for version in config.versions}
         if config.assumed_version is not None and config.assumed_version not in self.voices:
             self.voices[config.assumed_version] = Voice(config.assumed_version, self.measures)
-        self.corrections: dict[StationKey, tuple[Correct, tuple[str, ...]]] = {}
+        self.corrections: dict[StationKey, Correction | None] = {}
         self.ports: tuple[int, ...] = ()
         self.read_buffer_bytes = _READ_BUFFER_BYTES
         self.max_message_bytes = config.max_message_bytes

@@ -32,7 +32,7 @@ from chargeplane.app.ports import (
     StationGateway,
 )
 from chargeplane.bridge import INCOMING, OUTGOING, Write, commands, mend_frame, repair, undecodable
-from chargeplane.bridge.quirks import Correct, correction, quirks_of
+from chargeplane.bridge.quirks import Correction, correction, quirks_of
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome
 from chargeplane.domain.messages import (
     Boot,
@@ -151,13 +151,19 @@ class Voice:
         }
 
 
+def _known(credentials: StationCredentials) -> Correction | None:
+    """What to undo, from the last boot that was stored: after a restart of ours many stations send none."""
+    return correction(quirks_of(credentials.vendor, credentials.model, credentials.firmware_version))
+
+
 class Server(Surroundings, Protocol):
     """What a session needs of the server around it."""
 
     gateway: StationGateway
     message_log: MessageLog
-    corrections: dict[StationKey, tuple[Correct, tuple[str, ...]]]
-    """What is undone of known stations' faults, from what they said at their last boot on this node."""
+    corrections: dict[StationKey, Correction | None]
+    """What is undone of known stations' faults, from what they said at their last boot on this node. None stands for
+    a station that needs nothing any more, where its credentials still tell of an older firmware that did."""
 
     def opened(self, session: Session) -> None:
         """The session can send and receive."""
@@ -267,7 +273,9 @@ class Session(StationSocket):
         self._draining = False
         self._in_hand = 0
         self._complaints = 0
-        self._correct = server.corrections.get(credentials.key)
+        self._correct = (
+            server.corrections[credentials.key] if credentials.key in server.corrections else _known(credentials)
+        )
 
     # The app's view: StationLink
 
@@ -477,24 +485,20 @@ class Session(StationSocket):
         """Picks what this station is known for, from its boot; it holds over reconnects without one."""
         if not isinstance(message, Boot):
             return
-        quirks = quirks_of(message.vendor, message.model, message.firmware_version)
-        correct = correction(quirks)
-        if correct is None:
-            self._correct = None
+        self._correct = correction(quirks_of(message.vendor, message.model, message.firmware_version))
+        if self._correct is None and _known(self._credentials) is None:
             self._server.corrections.pop(self._credentials.key, None)
-            return
-        self._correct = (correct, tuple(quirk.name for quirk in quirks if quirk.scales))
-        self._server.corrections[self._credentials.key] = self._correct
+        else:
+            self._server.corrections[self._credentials.key] = self._correct
 
     def _corrected(self, message: StationMessage) -> StationMessage:
         if self._correct is None:
             return message
-        correct, names = self._correct
-        corrected = correct(message)
+        corrected = self._correct(message)
         if corrected is not message and self._actor is not None:
-            for name in names:
+            for name in self._correct.names:
                 self._voice.measures.repaired(name)
-            self._actor.repaired(names)
+            self._actor.repaired(self._correct.names)
         return corrected
 
     def _may_send(self, route: Route) -> bool:
