@@ -18,9 +18,10 @@ from typing import Any
 
 import uvloop
 from aiohttp import web
-from ocpp import v16, v21, v201
 from ocpp.routing import on
 from websockets.asyncio.server import serve
+
+from ocpp import v16, v21, v201
 
 logging.getLogger("ocpp").setLevel(logging.WARNING)
 logging.getLogger("websockets").setLevel(logging.WARNING)

@@ -42,7 +42,18 @@ class Told(Work):
 
 
 def attempt(station: int, message_id: str) -> tuple[int, tuple[object, ...]]:
-    return AUTHORIZATION_ATTEMPT.index, (NOW.date(), NOW, 1, station, None, "AABB", None, "Accepted", message_id, b"h" * 16)
+    return AUTHORIZATION_ATTEMPT.index, (
+        NOW.date(),
+        NOW,
+        1,
+        station,
+        None,
+        "AABB",
+        None,
+        "Accepted",
+        message_id,
+        b"h" * 16,
+    )
 
 
 def status(station: int, word: str) -> tuple[int, tuple[object, ...]]:
@@ -124,7 +135,10 @@ async def test_batches_are_capped(connect: Connect, db: Any) -> None:
 async def test_one_bad_row_never_stops_the_batch_it_is_in(connect: Connect, db: Any, culprit: object) -> None:
     _, writer = await committer(connect)
     works = [Told(1, [attempt(1, f"{number:02}")]) for number in range(30)]
-    bad = Told(2, [attempt(2, culprit) if isinstance(culprit, str) else (CONNECTOR.index, (2, culprit, *status(2, "x")[1][2:]))])
+    bad = Told(
+        2,
+        [attempt(2, culprit) if isinstance(culprit, str) else (CONNECTOR.index, (2, culprit, *status(2, "x")[1][2:]))],
+    )
     for work in [*works[:17], bad, *works[17:]]:
         writer.submit(work)
     await asyncio.gather(*(work.event.wait() for work in [*works, bad]))

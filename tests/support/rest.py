@@ -76,9 +76,7 @@ class StationsDouble:
                 error_details=b"{}",
                 latency_ms=1.5,
             )
-        return CallOutcome(
-            outcome=CallOutcomeKind.CALLRESULT, message_id="m1", payload=station.answer, latency_ms=1.5
-        )
+        return CallOutcome(outcome=CallOutcomeKind.CALLRESULT, message_id="m1", payload=station.answer, latency_ms=1.5)
 
     async def command(self, key: StationKey, command: Command, timeout_s: float) -> CommandOutcome:
         station = self.connected.get(key)
@@ -204,7 +202,9 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
     await database.close()
 
 
-def assert_problem(response: httpx.Response, status: int, *, pointer: str | None = None, parameter: str | None = None) -> Any:
+def assert_problem(
+    response: httpx.Response, status: int, *, pointer: str | None = None, parameter: str | None = None
+) -> Any:
     """The response is a problem with this status, and names this field."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"

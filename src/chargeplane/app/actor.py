@@ -315,14 +315,16 @@ class Actor:
         message = received.message
         assert isinstance(message, Boot)
         self.booted = True
-        after = None
+        after: Job | None = None
         if self._house.feed.active:
 
-            def after() -> None:
+            def tell() -> None:
                 self._emit(
                     "station.booted",
                     {"vendor": message.vendor, "model": message.model, "firmware_version": message.firmware_version},
                 )
+
+            after = tell
 
         self._submit(received, answer, None, [rows.boot(message, self.key, received.received_at)], after)
 
@@ -346,7 +348,7 @@ class Actor:
         place = (message.evse_id, message.connector_id)
         known = self._connectors.get(place) if self._connectors is not None else None
         written: list[rows.Write] = []
-        after = None
+        after: Job | None = None
         if known is None or may_replace(known, message, received.received_at):
             if self._connectors is None:
                 self._connectors = {}
@@ -354,7 +356,7 @@ class Actor:
             written.append(rows.connector(message, self.key, received.received_at))
             if self._house.feed.active:
 
-                def after() -> None:
+                def tell() -> None:
                     self._emit(
                         "connector.status",
                         {
@@ -365,6 +367,8 @@ class Actor:
                             "error_code": message.error_code,
                         },
                     )
+
+                after = tell
 
         self._submit(received, answer, _ACKNOWLEDGED, written, after)
 
@@ -442,11 +446,13 @@ class Actor:
                     received.received_at,
                 )
             )
-        after = None
+        after: Job | None = None
         if self._house.feed.active:
 
-            def after() -> None:
+            def tell() -> None:
                 self._emit("station.notice", {"action": message.action, "tells": message.tells})
+
+            after = tell
 
         self._submit(received, answer, _ACKNOWLEDGED, written, after)
 
@@ -470,11 +476,13 @@ class Actor:
                 received.received_at,
             )
         ]
-        after = None
+        after: Job | None = None
         if self._house.feed.active:
 
-            def after() -> None:
+            def tell() -> None:
                 self._emit("quarantine.added", {"action": received.action, "reason": reason})
+
+            after = tell
 
         self._submit(received, answer, value or self._answer_unmatched(received), written, after)
 
@@ -679,11 +687,13 @@ class Actor:
                 if assigned is None and info is None
                 else TransactionAnswer(assigned_id=assigned, id_token_info=info)
             )
-        after = None
+        after: Job | None = None
         if self._house.feed.active and not outcome.repeat:
 
-            def after() -> None:
+            def tell() -> None:
                 self._emit(_event_kind(outcome), _shown(state))
+
+            after = tell
 
         self._submit(received, answer, value, written, after)
 

@@ -52,10 +52,12 @@ class Bus(Protocol):
     @property
     def connected(self) -> bool:
         """Whether messages travel now."""
+        ...
 
     @property
     def dropped(self) -> int:
         """Publications lost since the start because the bus was away or too slow."""
+        ...
 
     def publish(self, subject: str, payload: bytes) -> None:
         """Sends to all subscribers, in order; never waits, never raises for a bus that is away.
@@ -71,6 +73,7 @@ class Bus(Protocol):
         Raises:
             UnavailableError: the bus is closed.
         """
+        ...
 
     async def respond(self, subject: str, handler: RequestHandler) -> Subscription:
         """Answers requests on a subject. With several responders the first answer counts.
@@ -78,6 +81,7 @@ class Bus(Protocol):
         Raises:
             UnavailableError: the bus is closed.
         """
+        ...
 
     async def request(self, subject: str, payload: bytes, timeout_s: float) -> bytes:
         """Asks the responder of a subject.
@@ -88,6 +92,7 @@ class Bus(Protocol):
             ResponderError: the responder failed.
             UnavailableError: the bus is away.
         """
+        ...
 
     def on_gap(self, callback: Callable[[], None]) -> None:
         """Calls back when messages may have been missed (after the bus was away), once all subscriptions stand again."""

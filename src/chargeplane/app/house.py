@@ -40,6 +40,7 @@ class LiveFeed(Protocol):
     @property
     def active(self) -> bool:
         """Whether anybody listens; False spares the making of events."""
+        ...
 
     def emit(self, kind: str, tenant_id: TenantId, station_id: StationId, data: dict[str, object]) -> None:
         """Shows an event to whoever listens."""

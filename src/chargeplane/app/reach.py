@@ -23,6 +23,7 @@ class StationReach(Protocol):
             ConflictError: the station is not connected.
             InvalidInputError: the payload does not fit the schema of the station's version.
         """
+        ...
 
     async def command(self, key: StationKey, command: Command, timeout_s: float) -> CommandOutcome:
         """A version-free command.
@@ -31,12 +32,15 @@ class StationReach(Protocol):
             ConflictError: the station is not connected.
             InvalidInputError: the station's version cannot express the command.
         """
+        ...
 
     async def ready(self, key: StationKey) -> bool:
         """Whether commands may go to the station now: connected, and its registration accepted."""
+        ...
 
     async def version(self, key: StationKey) -> str | None:
         """OCPP version of the open socket; None where the station is not connected."""
+        ...
 
     async def close(self, key: StationKey, reason: CloseReason) -> None:
         """Closes the station's socket if it has one."""
@@ -62,3 +66,4 @@ class PasswordHasher(Protocol):
 
     def hash_password(self, password: str) -> tuple[bytes, bytes, str]:
         """(salt, hash, key id) to be stored."""
+        ...

@@ -433,9 +433,11 @@ class Charging:
         if late is not None:
             station_wait = wait
 
-            def wait(resume: Resume, late: Draft = late) -> None:
+            def wait_and_send_late(resume: Resume, late: Draft = late) -> None:
                 station_wait(resume)
                 station.send(late, None, kept=True)
+
+            wait = wait_and_send_late
 
         station.session_over(session)
         yield wait

@@ -75,6 +75,7 @@ class Dialect(Protocol):
 
     def word(self, status: EvseStatus) -> str:
         """The version's word for an EVSE's status; equal words are told once."""
+        ...
 
     def status(self, station: VirtualStation, evse: Evse | None) -> Draft:
         """StatusNotification of an EVSE; None for the station itself."""

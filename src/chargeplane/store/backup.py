@@ -221,6 +221,7 @@ async def database_status(url: str, keys: InstallationKeys | None = None) -> Dat
             "pg_postmaster_start_time() AS started_at, "
             "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()) AS connections"
         )
+        assert row is not None  # it reads no table
         tables = await connection.fetch(_TABLE_SIZES)
         made = migrations.current is not None
         return DatabaseStatus(

@@ -105,15 +105,14 @@ async def load(db: Connection, keys: Sequence[StationKey], now: datetime, *, rep
         if row["ordinal"] is not None:
             entry[1].append(_stored_event(row))
     if states:
-        owners = dict(
-            await db.fetch(
-                "SELECT transaction_id, station_key FROM open_transaction WHERE transaction_id = ANY($1::int8[])",
-                list(states),
-            )
+        owners = await db.fetch(
+            "SELECT transaction_id, station_key FROM open_transaction WHERE transaction_id = ANY($1::int8[])",
+            list(states),
         )
+        owner_of = {row["transaction_id"]: row["station_key"] for row in owners}
         for transaction_id, (state, tail) in states.items():
-            owner = owners.get(transaction_id)
-            if owner in found:
+            owner = owner_of.get(transaction_id)
+            if owner is not None and owner in found:
                 found[owner].open.append(refold(state, tail) if tail else state)
     for row in await db.fetch(
         "SELECT station_key, evse_id, connector_id, status, at, received_at FROM connector WHERE station_key = ANY($1::int8[])",

@@ -37,13 +37,9 @@ async def test_id_with_slash_and_umlaut_travels_percent_encoded(rest: Rest) -> N
 
 async def test_passwords_are_16_to_40_characters(rest: Rest) -> None:
     for password in ("short", "x" * 41, "a" * 15 + "\n"):
-        response = await rest.client.post(
-            "/v1/charging-stations", json={"station_id": "CP1", "password": password}
-        )
+        response = await rest.client.post("/v1/charging-stations", json={"station_id": "CP1", "password": password})
         assert_problem(response, 422, pointer="#/password")
-    given = await rest.client.post(
-        "/v1/charging-stations", json={"station_id": "CP1", "password": "x" * 16}
-    )
+    given = await rest.client.post("/v1/charging-stations", json={"station_id": "CP1", "password": "x" * 16})
     assert given.status_code == 201
     assert "password" not in given.json()
 
@@ -105,14 +101,10 @@ async def test_refusing_a_registration_closes_the_socket(rest: Rest) -> None:
 
 async def test_if_match_refuses_what_was_changed_meanwhile(rest: Rest) -> None:
     await rest.station("CP1")
-    first = await rest.client.patch(
-        "/v1/charging-stations/CP1", json={"name": "A"}, headers={"If-Match": '"1"'}
-    )
+    first = await rest.client.patch("/v1/charging-stations/CP1", json={"name": "A"}, headers={"If-Match": '"1"'})
     assert first.status_code == 200
     assert first.headers["etag"] == '"2"'
-    second = await rest.client.patch(
-        "/v1/charging-stations/CP1", json={"name": "B"}, headers={"If-Match": '"1"'}
-    )
+    second = await rest.client.patch("/v1/charging-stations/CP1", json={"name": "B"}, headers={"If-Match": '"1"'})
     assert_problem(second, 412)
     assert_problem(
         await rest.client.patch("/v1/charging-stations/CP1", json={"name": "B"}, headers={"If-Match": "one"}),
@@ -156,13 +148,17 @@ async def test_filters_find_connected_status_location_model_and_text(rest: Rest)
     await rest.execute("INSERT INTO node (name, instance) VALUES ('n', gen_random_uuid())")
     await rest.execute(
         "INSERT INTO station_connection (station_key, node_id, connected, ocpp_version, remote_address)"
-        " SELECT $1, id, true, '1.6', '10.0.0.1' FROM node", a
+        " SELECT $1, id, true, '1.6', '10.0.0.1' FROM node",
+        a,
     )
     await rest.execute("UPDATE charging_station SET model = 'M500', vendor = 'V' WHERE key = $1", b)
     for evse, status in ((1, "Occupied"), (2, "Available")):
         await rest.execute(
             "INSERT INTO connector (station_key, evse_id, connector_id, status, reported, received_at)"
-            " VALUES ($1, $2, 1, $3, $3, now())", a, evse, status
+            " VALUES ($1, $2, 1, $3, $3, now())",
+            a,
+            evse,
+            status,
         )
 
     async def found(**params: str) -> list[str]:
@@ -203,13 +199,17 @@ async def test_variables_of_a_station(rest: Rest) -> None:
     for variable in ("HeartbeatInterval", "AuthorizeRemoteTxRequests"):
         await rest.execute(
             "INSERT INTO station_variable (station_key, variable, value, mutability, reported_at)"
-            " VALUES ($1, $2, '300', 'ReadWrite', now())", key, variable
+            " VALUES ($1, $2, '300', 'ReadWrite', now())",
+            key,
+            variable,
         )
     first = (await rest.client.get("/v1/charging-stations/CP1/variables?limit=1")).json()
     assert first["items"][0]["variable"] == "AuthorizeRemoteTxRequests"
     assert first["items"][0]["component"] is None
     second = (
-        await rest.client.get("/v1/charging-stations/CP1/variables", params={"limit": 1, "cursor": first["next_cursor"]})
+        await rest.client.get(
+            "/v1/charging-stations/CP1/variables", params={"limit": 1, "cursor": first["next_cursor"]}
+        )
     ).json()
     assert [v["variable"] for v in second["items"]] == ["HeartbeatInterval"]
     assert second["next_cursor"] is None

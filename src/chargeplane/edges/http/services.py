@@ -23,6 +23,7 @@ class Readiness(Protocol):
 
     async def failing(self) -> Sequence[str]:
         """One sentence per reason why not; empty when ready. Answers within a second or so."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import functools
 import socket
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -200,15 +201,17 @@ class OcppServer:
         if self._stopping:
             return refusal(Verdict.STOPPING, 503, "The server is stopping.\n", ("Retry-After", "5"))
         listener = protocol.door
-        certified = None
+        certified: Callable[[StationCredentials], bool] | None = None
         if listener.certificate_check is not None:
             check, tls_object = (
                 listener.certificate_check,
                 protocol.transport.underlying_transport.get_extra_info("ssl_object"),
             )
 
-            def certified(credentials: StationCredentials) -> bool:
+            def is_theirs(credentials: StationCredentials) -> bool:
                 return check(credentials, tls_object)
+
+            certified = is_theirs
 
         opening = Opening(
             request.path, request.headers, protocol.address, time.monotonic(), tls=listener.tls, certified=certified

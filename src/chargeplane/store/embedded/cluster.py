@@ -364,7 +364,7 @@ class Cluster:
         # "x": the account owns the folder, and root must not write through a link that somebody left there.
         with early.open("xb") as output:
             account.own(early)
-            self._child = subprocess.Popen(  # noqa: S603
+            child: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603
                 [programs.path("postgres"), "-D", str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -372,9 +372,11 @@ class Cluster:
                 env=programs.environment(),
                 start_new_session=True,  # a Ctrl-C at the terminal is for us; we stop it in order
                 cwd="/",
+                text=False,
                 **account.popen_arguments(),
             )
-        return self._child.pid
+        self._child = child
+        return child.pid
 
     def _wait_ready(self, pid: int, progress: Progress) -> None:
         begun = told = time.monotonic()

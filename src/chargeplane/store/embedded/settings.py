@@ -32,7 +32,7 @@ def server_settings(
         extra: overrides, last word.
         memory: bytes of the machine; default as measured.
     """
-    memory = memory or psutil.virtual_memory().total
+    memory = memory or int(psutil.virtual_memory().total)
     # PostgreSQL shares the machine with the server: a share of memory, not the quarter that a dedicated host gives.
     buffers = min(max(memory // 16 // _MIB, 128), 256)
     return {

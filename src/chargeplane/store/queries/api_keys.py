@@ -93,6 +93,7 @@ async def insert(
         created_by,
         expires_at,
     )
+    assert row is not None  # RETURNING gives the row
     return ApiKeyView(**row)
 
 

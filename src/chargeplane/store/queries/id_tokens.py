@@ -109,6 +109,7 @@ async def insert(db: Db, tenant_id: TenantId, columns: dict[str, Any]) -> IdToke
         f"INSERT INTO id_token ({', '.join(names)}) VALUES ({places}) RETURNING {_COLUMNS}",
         *values,
     )
+    assert row is not None  # RETURNING gives the row
     return IdTokenView(**row)
 
 
@@ -127,6 +128,7 @@ async def update(db: Db, ident: int, columns: dict[str, Any]) -> IdTokenView:
         ident,
         *columns.values(),
     )
+    assert row is not None  # an id that is not there was refused before
     return IdTokenView(**row)
 
 
