@@ -364,7 +364,7 @@ class Cluster:
         # "x": the account owns the folder, and root must not write through a link that somebody left there.
         with early.open("xb") as output:
             account.own(early)
-            child: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603
+            child = subprocess.Popen[bytes](  # noqa: S603
                 [programs.path("postgres"), "-D", str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -372,7 +372,6 @@ class Cluster:
                 env=programs.environment(),
                 start_new_session=True,  # a Ctrl-C at the terminal is for us; we stop it in order
                 cwd="/",
-                text=False,
                 **account.popen_arguments(),
             )
         self._child = child
