@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from chargeplane.bridge import INCOMING, SENTENCES, Rule, mend_frame, repair
 from chargeplane.bridge.repairs.shape import BUDGET
-from chargeplane.bridge.repairs.syntax import MAX_BYTES
+from chargeplane.bridge.repairs.syntax import MAX_BYTES, MAX_TOKENS
 from chargeplane.domain.messages import (
     Boot,
     ConnectorState,
@@ -157,6 +157,12 @@ def test_the_scan_is_linear_in_hostile_text(unit: bytes) -> None:
 
     # four times the text may not take ten times as long (quadratic work would take sixteen times)
     assert cost(MAX_BYTES - 10) < 10 * cost(MAX_BYTES // 4) + 0.005
+
+
+@pytest.mark.parametrize("text", [b'"' + b"\x01" * MAX_TOKENS * 2 + b'"', b'{"a":NaN}' + b'""' * MAX_TOKENS])
+def test_text_with_more_tokens_than_any_frame_is_given_up(text: bytes) -> None:
+    assert len(text) < MAX_BYTES
+    assert mend_frame(text) is None
 
 
 def test_text_beyond_the_limit_is_not_scanned() -> None:
