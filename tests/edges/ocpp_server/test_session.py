@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
+import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+import structlog
 from msgspec import json, structs
 
 from chargeplane.app.ports import CloseReason, StationLink
@@ -541,3 +546,31 @@ async def test_pings_of_the_station_are_answered(plug: Plug) -> None:
     cs = await plug()
     cs.station.send(b"hello", PING)
     assert (await cs.station.read())[1] == b"hello"
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("frames", [3_000, pytest.param(100_000, marks=pytest.mark.soak)])
+async def test_hostile_frames_leave_no_memory_behind(plug: Plug, gateway: MemoryGateway, frames: int) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    hostile = await plug("2.0.1")
+    small = [data for data in HOSTILE if len(data) < 5_000]
+
+    async def send(count: int) -> None:
+        for number in range(0, count, len(small)):
+            for data in small if number % 100 else HOSTILE:
+                hostile.station.send(data)
+            hostile.station.send(json.encode([2, f"last{number}", "Heartbeat", {}]))
+            while (await hostile.station.message())[1] != f"last{number}":
+                pass
+            gateway.actors[hostile.key].messages.clear()
+
+    await send(2_000)
+    gc.collect()
+    before = resident_bytes()
+    await send(frames)
+    gc.collect()
+    assert resident_bytes() - before < 5 * 2**20
+    structlog.reset_defaults()
