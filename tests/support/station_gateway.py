@@ -98,6 +98,7 @@ class MemoryGateway:
         password: bytes | None = None,
         tenant: str | None = None,
         registration: Registration = Registration.ACCEPTED,
+        assumed_version: str | None = None,
     ) -> StationKey:
         key = StationKey(len(self.stations) + 1)
         self.stations[(tenant, station_id)] = StationCredentials(
@@ -106,6 +107,7 @@ class MemoryGateway:
             station_id=StationId(station_id),
             security_profile=profile,
             registration=registration,
+            assumed_version=assumed_version,
         )
         if password is not None:
             self.passwords[key] = password

@@ -30,6 +30,7 @@ class _Own(msgspec.Struct):
     """The part of a station's settings that the node acts on."""
 
     heartbeat_interval_s: int | None = None
+    assumed_version: str | None = None
 
 
 def _shared(text: str | None) -> str | None:
@@ -37,6 +38,7 @@ def _shared(text: str | None) -> str | None:
     return None if text is None else sys.intern(text)
 
 
+_NONE_OWN = _Own()
 _decode_own = msgspec.json.Decoder(_Own).decode
 
 Fetch = Callable[..., Awaitable[list[Any]]]
@@ -100,6 +102,8 @@ class Directory:
         return len(self._by_key)
 
     def _put(self, row: Record) -> None:
+        settings = row["settings"]
+        own = _decode_own(settings) if settings != "{}" else _NONE_OWN
         made = StationCredentials(
             key=StationKey(row["key"]),
             tenant_id=TenantId(row["tenant_id"]),
@@ -112,15 +116,13 @@ class Directory:
             vendor=_shared(row["vendor"]),
             model=_shared(row["model"]),
             firmware_version=_shared(row["firmware_version"]),
+            assumed_version=own.assumed_version,
         )
         self._by_key[made.key] = made
         self._by_id[made.tenant_id, made.station_id] = made
         self._by_folded[made.tenant_id, made.station_id.lower()] = made
-        settings = row["settings"]
-        if settings != "{}":
-            own = _decode_own(settings)
-            if own.heartbeat_interval_s is not None:
-                self._heartbeats[made.key] = own.heartbeat_interval_s
+        if own.heartbeat_interval_s is not None:
+            self._heartbeats[made.key] = own.heartbeat_interval_s
 
     def _remove(self, key: StationKey) -> None:
         old = self._by_key.pop(key, None)

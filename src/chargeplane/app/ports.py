@@ -60,6 +60,7 @@ class StationCredentials(Struct, frozen=True):
         security_profile: 0 no password, 1 Basic over ws, 2 TLS with Basic, 3 mutual TLS.
         password_salt, password_hash: HMAC-SHA-256 with the installation key; None for profiles 0 and 3.
         vendor, model, firmware_version: of its last boot as of when this was read; many stations reconnect without one.
+        assumed_version: OCPP version of a station that offers no subprotocol in its handshake; None closes it.
     """
 
     key: StationKey
@@ -73,6 +74,7 @@ class StationCredentials(Struct, frozen=True):
     vendor: str | None = None
     model: str | None = None
     firmware_version: str | None = None
+    assumed_version: str | None = None
 
 
 class StationLink(Protocol):

@@ -240,7 +240,6 @@ class Server:
                 ping_timeout_s=ocpp.ping_timeout_s,
                 handshake_timeout_s=ocpp.handshake_timeout_s,
                 close_timeout_s=ocpp.close_timeout_s,
-                call_timeout_s=ocpp.call_timeout_s,
                 max_message_bytes=ocpp.max_message_bytes,
                 write_buffer_bytes=ocpp.write_buffer_bytes,
                 max_connections=ocpp.max_connections,

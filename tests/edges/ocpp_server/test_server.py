@@ -146,6 +146,20 @@ async def test_station_without_subprotocol_is_taken_in_the_version_it_is_assumed
     assert gateway.link(key).ocpp_version == "1.6"
 
 
+async def test_station_registered_without_subprotocols_is_let_in_and_its_neighbour_is_not(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    quirky = gateway.add("OLD", assumed_version="1.6")
+    gateway.add("NEW")
+    server = await door()
+    assert (await (await dial(server)).upgrade("/ocpp/OLD", protocols=None)).status == 101
+    await gateway.until(lambda: quirky in gateway.actors)
+    assert gateway.link(quirky).ocpp_version == "1.6"
+    station = await dial(server)
+    await station.upgrade("/ocpp/NEW", protocols=None)
+    assert await station.close_code() == 1002
+
+
 @pytest.mark.parametrize(
     ("headers", "drop"),
     [

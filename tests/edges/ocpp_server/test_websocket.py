@@ -314,7 +314,7 @@ async def test_socket_is_not_read_above_its_backlog_and_read_again_below(
 
 async def test_station_is_slowed_only_while_the_loop_is_full(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
     gateway.add("CS1")
-    server = await door(rate_limit_per_s=0.001, rate_limit_burst=3, frames_per_turn=1000)
+    server = await door(rate_limit_per_s=0.001, rate_limit_burst=3, frames_per_turn=1000, loaded_lag_s=1e9)
     station = await dial(server)
     await station.upgrade("/ocpp/CS1")
     for number in range(10):

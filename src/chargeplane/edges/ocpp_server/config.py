@@ -41,7 +41,8 @@ class OcppServerConfig(Struct, frozen=True, kw_only=True):
         listeners: where to listen; `port` of the others follows from it.
         reuse_port: several worker processes share the port (SO_REUSEPORT).
         versions: OCPP versions in the server's order of preference.
-        assumed_version: version of a station that offers no subprotocol at all; None closes it, as OCPP-J asks.
+        assumed_version: version, one of `versions`, of a station that offers no subprotocol at all and is not
+            registered with one; None closes it, as OCPP-J asks.
         max_connections: sockets in all, also those still in the handshake; the next one gets a 503.
         max_connections_per_address: the same for one peer address. Generous: whole sites stand behind one address.
         failed_attempts_burst: failed handshakes an address may make at once before they are answered with 429.
@@ -61,7 +62,6 @@ class OcppServerConfig(Struct, frozen=True, kw_only=True):
         rate_limit_per_s, rate_limit_burst: messages a station may send while the event loop is behind by more than
             `loaded_lag_s`; what is above waits. A loop that keeps up never slows anyone.
         loaded_lag_s: how late the loop must be to count as full.
-        call_timeout_s: for calls of ours whose caller gave no other.
         tick_s: resolution of all deadlines here.
         backlog: connections the kernel holds for us to accept.
     """
@@ -90,6 +90,5 @@ class OcppServerConfig(Struct, frozen=True, kw_only=True):
     rate_limit_per_s: float = 50.0
     rate_limit_burst: int = 500
     loaded_lag_s: float = 0.1
-    call_timeout_s: float = 30.0
     tick_s: float = 0.25
     backlog: int = 4096

@@ -212,7 +212,7 @@ class Door:
     Args:
         gateway: knows the stations.
         versions: OCPP versions in our order of preference.
-        assumed_version: for stations that offer no subprotocol; None closes them.
+        assumed_version: for stations that offer no subprotocol and have none of their own; None closes them.
         compression: whether permessage-deflate is negotiated.
         attempts: failed handshakes per address.
         passwords: wrong passwords per address and station.
@@ -321,8 +321,8 @@ class Door:
         if chosen is not None:
             version = chosen[0]
             answer.append(("Sec-WebSocket-Protocol", chosen[1]))
-        elif not offered and self._assumed_version is not None:
-            version = self._assumed_version
+        elif not offered and (assumed := credentials.assumed_version or self._assumed_version) in self._versions:
+            version = assumed
         else:
             # OCPP 2.0.1 part 4, 3.2: finish the handshake without a subprotocol, then close at once.
             return Judgement(Verdict.NO_SUBPROTOCOL, 101, credentials)

@@ -80,8 +80,6 @@ class OcppServer:
         self.wheel = Wheel(config.tick_s, config.loaded_lag_s)
         self.measures = OcppMeasures(measures, self._sockets_by_version, lambda: self.wheel.lag_s)
         self.voices = {version: Voice(version, self.measures) for version in config.versions}
-        if config.assumed_version is not None and config.assumed_version not in self.voices:
-            self.voices[config.assumed_version] = Voice(config.assumed_version, self.measures)
         self.corrections: dict[StationKey, Correction | None] = {}
         self.ports: tuple[int, ...] = ()
         self.read_buffer_bytes = _READ_BUFFER_BYTES
