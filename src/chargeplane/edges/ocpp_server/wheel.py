@@ -53,9 +53,10 @@ class Wheel:
         self.stalled = False
 
     def start(self) -> None:
-        """Starts ticking in the running loop."""
+        """Starts ticking in the running loop; what fell due while it stood still is visited at the first tick."""
         self._loop = asyncio.get_running_loop()
-        self._at = self._number(time.monotonic())
+        if self._at == 0:
+            self._at = self._number(time.monotonic())
         self._handle = self._loop.call_later(self._tick_s, self._tick)
 
     def stop(self) -> None:
