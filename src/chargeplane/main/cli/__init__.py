@@ -1,0 +1,5 @@
+"""The `chargeplane` command."""
+
+from chargeplane.main.cli.root import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,137 @@
+"""A small client of the REST doors, for the command line: the standard library's HTTP, one connection a thread."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from chargeplane.kernel.errors import (
+    ChargeplaneError,
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    RuleError,
+    UnavailableError,
+)
+
+_BY_STATUS: Final[dict[int, type[ChargeplaneError]]] = {
+    403: ForbiddenError,
+    409: ConflictError,
+    422: InvalidInputError,
+    429: UnavailableError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: UnavailableError,
+}
+_HOW_TO_START: Final = "Start it with `chargeplane serve`, or name another address with --url or CHARGEPLANE_URL."
+
+
+class MissingError(RuleError):
+    """The server knows no such resource."""
+
+
+class RestClient:
+    """Speaks to one server.
+
+    Args:
+        url: `http://HOST:8080`.
+        api_key: sent as bearer; None sends none.
+        timeout_s: for connecting and for each answer.
+    """
+
+    def __init__(self, url: str, api_key: str | None, *, timeout_s: float = 30.0) -> None:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InvalidInputError(f"'{url}' is no address of a server: write it like http://127.0.0.1:8080.")
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        self._secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port
+        self._base = parts.path.rstrip("/")
+        self._timeout_s = timeout_s
+        self._headers = {"Accept": "application/json", "User-Agent": "chargeplane-cli"}
+        if api_key:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        self._local = threading.local()
+
+    def get(self, path: str, **query: object) -> Any:
+        """The answer to a GET; query values that are None are left out."""
+        wanted = {key: value for key, value in query.items() if value is not None}
+        return self.request("GET", f"{path}?{urlencode(wanted)}" if wanted else path)
+
+    def pages(self, path: str, **query: object) -> Iterator[Any]:
+        """Every item of a list, page after page."""
+        cursor: str | None = None
+        while True:
+            page = self.get(path, cursor=cursor, **{"limit": 200, **query})
+            yield from page["items"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+    def request(self, method: str, path: str, body: object = None) -> Any:
+        """The decoded answer; None where it has no body.
+
+        Raises:
+            UnavailableError: the server cannot be reached or cannot do it now.
+            MissingError, ConflictError, ForbiddenError, InvalidInputError, RuleError: it refused; the sentence is its own.
+        """
+        data = None if body is None else msgspec.json.encode(body)
+        headers: Mapping[str, str] = self._headers
+        if data is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        status, answer = self._exchange(method, self._base + path, data, headers)
+        if status < 400:
+            return msgspec.json.decode(answer) if answer else None
+        raise self._problem(status, answer)
+
+    def _exchange(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        for fresh in (False, True):
+            connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+            if connection is None:
+                kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+                connection = self._local.connection = kind(self._host, self._port, timeout=self._timeout_s)
+                fresh = True
+            try:
+                connection.request(method, path, data, dict(headers))
+                response = connection.getresponse()
+                return response.status, response.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                self._local.connection = None
+                # A kept connection may have been closed by the server meanwhile: once more with a new one.
+                if fresh:
+                    reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
+                    raise UnavailableError(
+                        f"The server at {self.url} does not answer ({reason}). {_HOW_TO_START}"
+                    ) from error
+        raise AssertionError("unreachable")
+
+    def _problem(self, status: int, answer: bytes) -> ChargeplaneError:
+        try:
+            problem = msgspec.json.decode(answer)
+            sentence = problem.get("detail") or problem.get("title")
+            fields = problem.get("errors") or []
+        except (msgspec.DecodeError, AttributeError):
+            sentence, fields = None, []
+        if status == 401:
+            return ForbiddenError(
+                f"The server at {self.url} does not take this API key. Give a valid one with --api-key or "
+                f"CHARGEPLANE_API_KEY; a first one is printed when the server starts for the first time."
+            )
+        sentence = str(sentence or f"The server at {self.url} answered {status}.")
+        wrong = [f"{field.get('pointer') or field.get('parameter') or ''}: {field.get('detail', '')}" for field in fields]
+        if wrong:
+            sentence += " (" + "; ".join(wrong) + ")"
+        if status == 404:
+            return MissingError(sentence)
+        return _BY_STATUS.get(status, RuleError)(sentence)
+
+
+def segment(text: str) -> str:
+    """A path segment: everything that has a meaning in URLs is percent-encoded."""
+    return quote(text, safe="")
