@@ -124,7 +124,9 @@ class RestClient:
                 f"CHARGEPLANE_API_KEY; a first one is printed when the server starts for the first time."
             )
         sentence = str(sentence or f"The server at {self.url} answered {status}.")
-        wrong = [f"{field.get('pointer') or field.get('parameter') or ''}: {field.get('detail', '')}" for field in fields]
+        wrong = [
+            f"{field.get('pointer') or field.get('parameter') or ''}: {field.get('detail', '')}" for field in fields
+        ]
         if wrong:
             sentence += " (" + "; ".join(wrong) + ")"
         if status == 404:

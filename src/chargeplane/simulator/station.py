@@ -177,6 +177,7 @@ class VirtualStation:
         "counters",
         "dialect",
         "evses",
+        "last_refusal",
         "local_list",
         "local_list_version",
         "loop",
@@ -236,6 +237,7 @@ class VirtualStation:
         self.local_list_version = 0
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.after_boot: Draft | None = None
+        self.last_refusal: HandshakeError | None = None
         self.on_session: Callable[[Session], None] | None = None
         self._url = url.rstrip("/")
         self._charging = Charging(self)
@@ -413,7 +415,8 @@ class VirtualStation:
     async def _connect(self) -> None:
         try:
             await self._open()
-        except HandshakeError:
+        except HandshakeError as error:
+            self.last_refusal = error
             self.counters.refused += 1
             self._connect_task = None
             self._come_back()

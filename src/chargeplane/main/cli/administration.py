@@ -61,7 +61,9 @@ def tenant_add(slug: str, name: str | None, rest: RestClient, as_json: bool) -> 
     if as_json:
         print_json(made)
         return
-    out.print(f"Tenant '{made['slug']}' is there. Make it an API key with `chargeplane apikey add --tenant {slug} NAME`.")
+    out.print(
+        f"Tenant '{made['slug']}' is there. Make it an API key with `chargeplane apikey add --tenant {slug} NAME`."
+    )
 
 
 # -------------------------------------------------------------------- API keys
@@ -211,7 +213,7 @@ def idtoken_remove(id_token: str, rest: RestClient) -> None:
     """Forget an id token; its sessions stay."""
     from chargeplane.kernel.errors import NotFoundError
 
-    found = [row for row in rest.pages("/v1/id-tokens", id_token=id_token)]
+    found = list(rest.pages("/v1/id-tokens", id_token=id_token))
     if not found:
         raise NotFoundError("id token", id_token)
     for row in found:

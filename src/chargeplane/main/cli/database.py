@@ -46,7 +46,10 @@ def open_database(config_file: Path | None) -> Iterator[tuple[str, Config]]:
     if config.database_url is not None:
         yield config.database_url, config
         return
-    with err.status("Starting PostgreSQL") as status, embedded_postgres(config.data_path, progress=status.update) as url:
+    with (
+        err.status("Starting PostgreSQL") as status,
+        embedded_postgres(config.data_path, progress=status.update) as url,
+    ):
         status.stop()
         yield url, config
 
@@ -78,7 +81,7 @@ def upgrade(config_file: Path | None) -> None:
 
     with open_database(config_file) as (url, _):
         with err.status("Migrating") as status:
-            after = asyncio.run(upgrade_database(url, lambda sentence: status.update(sentence)))
+            after = asyncio.run(upgrade_database(url, status.update))
         out.print(f"The database is at revision {after.current}, the newest.")
 
 

@@ -89,7 +89,14 @@ def announce(server: Server) -> None:
     """Prints where the server is to be found, and the first API key where one was just made."""
     if server.first_key is not None:
         click.echo(f"First API key (shown only now): {server.first_key}")
-    click.echo(server.announcement())
+    host = server.config.bind
+    shown = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104
+    places = []
+    if server.ocpp is not None:
+        places.append(f"OCPP at ws://{shown}:{server.ocpp.ports[0]}/ocpp/STATION_ID")
+    if server.http is not None:
+        places.append(f"REST at http://{shown}:{server.http.port}/v1 (pages at /docs)")
+    click.echo(f"Chargeplane is ready: {', '.join(places)}")
     sys.stdout.flush()
 
 
@@ -124,7 +131,7 @@ def run_command(arguments: list[str]) -> int:
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; keep the interpreter's last flush from complaining.
         with contextlib.suppress(OSError):
-            sys.stdout = open("/dev/null", "w")  # noqa: PTH123, SIM115
+            sys.stdout = open("/dev/null", "w")  # noqa: SIM115
         return 0
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else EXIT_REFUSED
