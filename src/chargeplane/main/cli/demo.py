@@ -280,7 +280,7 @@ class Board(View):
         table.add_column("DRIVER", no_wrap=True)
         bar_width = max(width // 6, 6)
         if len(evses) > rows:  # what is alive first
-            evses = sorted(evses, key=lambda pair: not pair[1].busy)[: rows - 1]
+            evses = sorted(evses, key=lambda pair: not pair[1].busy)[:rows]
         for station, evse in evses:
             model = evse.meter.model
             session = evse.session if evse.busy else None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import click
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
@@ -226,7 +226,7 @@ class View:
         counters = self.fleet.counters[version]
         return int(counters.refused + counters.errors + counters.unanswered + counters.garbage)
 
-    def __rich__(self) -> Group:
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         table.add_column("OCPP")
         for name in (
@@ -253,7 +253,7 @@ class View:
         parts: list[Any] = [head, "", table, "", foot]
         if not self.ever_connected and self.fleet.total().refused:
             parts.insert(3, Text(f"\n{self.reason()}", style="yellow"))
-        return Group(*parts)
+        yield Group(*parts)
 
     def _row(self, version: str | None) -> list[str | Text]:
         state = self.fleet.state(version)
