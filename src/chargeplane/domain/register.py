@@ -60,6 +60,8 @@ _IMPOSSIBLE_WH: Final = Decimal(10_000_000)
 """A rise of 10 MWh within the hour is wrong in any case (megawatt chargers end at 3.75 MW)."""
 
 _SCALES: Final = {3: _THOUSAND, -3: Decimal("0.001")}
+_REPAIRED_WH: Final = Decimal(5_000)
+"""A repaired value must continue the register closely: 5 kWh, and a megawatt for the time between."""
 _FIRST_YEAR: Final = EARLIEST_PLAUSIBLE.year
 
 
@@ -326,13 +328,14 @@ def extended(track: Track, point: Point) -> Track | None:
         force_setattr(new, "base", track.base + max(value, _ZERO))
         return new
     if place == 0:
-        if track.begin is not None and value == track.begin:
-            return track  # the stop repeats the start's value
+        # The stop repeats the start's value; of several Begins the earliest counts.
+        if track.begin is not None and _stands(track.begin, track.begin_at, point):
+            return track
         return None
     if track.end is not None:
         if place == 2:
-            # One End a transaction: a second, later stop changes nothing.
-            return track if point.trusted and track.end_at is not None and at >= track.end_at else None
+            # One End a transaction: of several the earliest counts.
+            return track if _stands(track.end, track.end_at, point) else None
         if track.end_at is not None and track.begin_at is not None and track.end_at < track.begin_at:
             return None  # the clock was set between them: their times bound nothing
         if point.trusted and track.end_at is not None and at > track.end_at:
@@ -356,6 +359,13 @@ def extended(track: Track, point: Point) -> Track | None:
         if at < track.last_at or track.points > 1:
             return None
     return _step(track, at, value, 1, point.power)
+
+
+def _stands(value: Decimal, at: datetime | None, point: Point) -> bool:
+    """Whether a Begin or End that is known stands against another: it is the earlier by a time to believe."""
+    if at is None:
+        return not point.trusted and point.value == value
+    return not point.trusted or point.at > at or (point.at == at and point.value >= value)
 
 
 def folded(points: Iterable[Point]) -> tuple[Track, ...]:
@@ -383,7 +393,7 @@ def _fold_source(points: list[Point]) -> Track:
     begins = [p for p in points if p.place == 0]
     ends = [p for p in points if p.place == 2]
     begin = min(begins, key=lambda p: (not p.trusted, p.at, p.value)) if begins else None
-    end = min(ends, key=lambda p: (not p.trusted, p.event_at, p.at, p.value)) if ends else None
+    end = min(ends, key=lambda p: (not p.trusted, p.at, p.value)) if ends else None
     since = begin.at if begin is not None and begin.trusted else None
     until = end.at if end is not None and end.trusted else None
     if since is not None and until is not None and until < since:
@@ -485,7 +495,7 @@ def _careful_step(track: Track, new: Track, at: datetime, value: Decimal, place:
         return new
     if rise > _ABSURD_WH and rise > hours * _ABSURD_WH:
         as_wh = value / _THOUSAND
-        if last >= _ONE and last - _ONE < as_wh <= last + _SESSION_WH:
+        if last >= _ONE and last - _ONE < as_wh <= last + _REPAIRED_WH + hours * _ABSURD_WH:
             force_setattr(new, "last", max(as_wh, last))
             force_setattr(new, "segment", 2)
             force_setattr(new, "marks", marks | Mark.UNIT)
@@ -526,11 +536,11 @@ def _as_kwh(value: Decimal, last: Decimal, hours: Decimal) -> Decimal | None:
     where the register had none, or a register so high that chance is out of the question.
     """
     wh = value * _THOUSAND
-    allowed = max(_SESSION_WH, hours * _ABSURD_WH)
+    allowed = _REPAIRED_WH + hours * _ABSURD_WH
     if value != value.to_integral_value():
         if last == last.to_integral_value() and last >= _THOUSAND and last - _ONE <= wh <= last + allowed:
             return max(wh, last)
-    elif last >= _ABSURD_WH and last - _THOUSAND < wh <= last + _SESSION_WH:
+    elif last >= _ABSURD_WH and last - _THOUSAND < wh <= last + allowed:
         return max(wh, last)  # whole kWh may be rounded down
     return None
 
