@@ -12,7 +12,9 @@ from msgspec import json
 
 from chargeplane.edges.ocpp_server import OcppServer
 from chargeplane.edges.ocpp_server.deflate import deflate, inflate
-from tests.support.raw_station import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawStation
+from chargeplane.edges.ocpp_server.protocol import StationProtocol
+from chargeplane.edges.ocpp_server.session import Session
+from tests.support.raw_station import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawStation, frame
 from tests.support.station_gateway import MemoryGateway
 
 Door = Callable[..., Awaitable[OcppServer]]
@@ -330,3 +332,62 @@ async def test_station_is_slowed_only_while_the_loop_is_full(door: Door, dial: D
     server.wheel.loaded = False
     server.wheel.start()
     assert [(await station.message())[1] for _ in range(6)] == [f"l{number}" for number in range(4, 10)]
+
+
+def free_bytes(session: Session) -> int:
+    """Room in the read buffer below a session."""
+    assert session.transport is not None
+    protocol = session.transport.underlying_transport.get_protocol()
+    assert isinstance(protocol, StationProtocol)
+    return len(protocol.get_buffer(-1))
+
+
+async def test_buffer_that_a_long_message_needed_is_given_back(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
+    key = gateway.add("CS1")
+    server = await door(ping_interval_s=0)
+    station = await dial(server)
+    await station.upgrade("/ocpp/CS1")
+    await gateway.until(lambda: key in gateway.actors)
+    (session,) = server._sessions
+    small = free_bytes(session)
+    for round_ in range(3):
+        station.send(status(f"long{round_}", "x" * 200_000))
+        assert (await station.message())[1] == f"long{round_}"
+        assert free_bytes(session) > 200_000
+        session.visit(time.monotonic())
+        assert free_bytes(session) == small
+        # The socket goes on as if nothing had happened: messages, fragments, pings, calls of ours.
+        assert (await station.call(f"h{round_}", "Heartbeat", {}))[:2] == [3, f"h{round_}"]
+        station.send(HEARTBEAT[:7], fin=False)
+        station.send(b"!", PING)
+        station.send(HEARTBEAT[7:], CONTINUATION)
+        assert (await station.read())[:2] == (PONG, b"!")
+        assert (await station.message())[:2] == [3, "1"]
+        ours = asyncio.ensure_future(gateway.link(key).call("ClearCache", b"{}", 5))
+        call = await station.message()
+        station.send(json.encode([3, call[1], {"status": "Accepted"}]))
+        assert (await ours).payload == b'{"status":"Accepted"}'
+    assert not gateway.gone
+    station.hang_up()
+    await gateway.until(lambda: len(gateway.gone) == 1)
+    assert not server._sessions
+    assert server._occupancy.total == 0
+
+
+async def test_buffer_is_kept_while_part_of_a_message_is_in_it(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
+    gateway.add("CS1")
+    server = await door(ping_interval_s=0)
+    station = await dial(server)
+    await station.upgrade("/ocpp/CS1")
+    station.send(status("1", "x" * 50_000))
+    assert (await station.message())[1] == "1"
+    (session,) = server._sessions
+    grown = free_bytes(session)
+    whole = frame(HEARTBEAT)
+    station.writer.write(frame(b"", PING) + whole[:9])
+    assert (await station.read())[0] == PONG
+    assert free_bytes(session) == grown - 9
+    session.visit(time.monotonic())
+    assert free_bytes(session) == grown - 9
+    station.writer.write(whole[9:])
+    assert (await station.message())[:2] == [3, "1"]

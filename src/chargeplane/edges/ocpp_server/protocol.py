@@ -4,6 +4,10 @@ picows' own server function gives the handshake no view of the socket, and so no
 timer per connection; and leaves a future with an exception behind for every silent one. This subclass keeps the parser
 and brings the rest: each socket is counted from the moment it is accepted, and its deadline is the wheel's.
 
+Its read buffer doubles with every long message or burst and never shrinks: a station that reported its device model
+once would hold 64 KiB for ever. So a socket whose buffer has grown changes to a new protocol object between two
+messages (`slim`); the new one gets the opening request told again, and its answer goes nowhere.
+
 The names come from picows 2.3.1; `WSProtocol` is what `picows.ws_create_server` itself builds on, but is not in its
 list of public names, so a new version is to be looked at here.
 """
@@ -11,10 +15,10 @@ list of public names, so a new version is to be looked at here.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
-from picows import WSUpgradeRequest, WSUpgradeResponseWithListener
+from picows import WSListener, WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSAutoPingStrategy, WSProtocol  # type: ignore[attr-defined]
 
 from chargeplane.edges.ocpp_server.config import Listener
@@ -45,6 +49,27 @@ class _PicowsLog:
 
 _PICOWS_LOG = _PicowsLog()
 
+_REQUEST_AGAIN: Final = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+class _Silent(WSUpgradeResponse):
+    """A response that is not sent."""
+
+    __slots__ = ()
+
+    def to_bytes(self) -> bytearray:
+        return bytearray()
+
+
+def _silent_101() -> WSUpgradeResponse:
+    spoken: WSUpgradeResponse = WSUpgradeResponse.create_101_response()
+    silent = _Silent()
+    silent.version, silent.status, silent.headers, silent.body = spoken.version, spoken.status, spoken.headers, None
+    return silent
+
 
 class Host(Protocol):
     """The server, as its sockets see it."""
@@ -72,7 +97,7 @@ class StationProtocol(WSProtocol):  # type: ignore[misc]
         listener: where it came in.
     """
 
-    __slots__ = ("address", "door", "host", "overflow", "slot", "until")
+    __slots__ = ("_initial_free", "_successor_of", "address", "door", "host", "overflow", "slot", "until")
 
     def __init__(self, host: Host, door: Listener) -> None:
         self.host = host
@@ -81,6 +106,7 @@ class StationProtocol(WSProtocol):  # type: ignore[misc]
         self.overflow = False
         self.slot = -1
         self.until = 0.0
+        self._successor_of: WSListener | None = None
         super().__init__(
             None,  # host and path: of clients
             None,
@@ -98,6 +124,7 @@ class StationProtocol(WSProtocol):  # type: ignore[misc]
             None,
             host.read_buffer_bytes,
         )
+        self._initial_free = len(self.get_buffer(-1))
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """asyncio's protocol call."""
@@ -115,7 +142,33 @@ class StationProtocol(WSProtocol):  # type: ignore[misc]
             self.host.lost(self)
 
     def _opening(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        if self._successor_of is not None:
+            return WSUpgradeResponseWithListener(_silent_101(), self._successor_of)
         return self.host.opening(self, request)
+
+    def slim(self) -> bool:
+        """Gives a grown read buffer back, unless part of a message waits in it. Never call it from a picows call-back.
+
+        Returns:
+            Whether a new protocol object took over; its listener gets `on_ws_connected` once more, with the new transport.
+        """
+        free = len(self.get_buffer(-1))
+        # picows doubles the buffer, so an empty one has a power of two times its first size free.
+        times, rest = divmod(free, self._initial_free)
+        if rest or times < 2 or times & (times - 1):
+            return False
+        transport = self.transport.underlying_transport
+        if transport.is_closing():
+            return False
+        successor = StationProtocol(self.host, self.door)
+        successor.address = self.address
+        successor._successor_of = self.listener
+        WSProtocol.connection_made(successor, transport)
+        successor.get_buffer(-1)[: len(_REQUEST_AGAIN)] = _REQUEST_AGAIN
+        successor.buffer_updated(len(_REQUEST_AGAIN))
+        successor._successor_of = None
+        transport.set_protocol(successor)
+        return True
 
     def visit(self, now: float) -> float:
         """The handshake deadline passed (called by the wheel)."""

@@ -20,6 +20,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from chargeplane.edges.ocpp_server.config import OcppServerConfig
 from chargeplane.edges.ocpp_server.deflate import DeflateError, TooLargeError, deflate, inflate
+from chargeplane.edges.ocpp_server.protocol import StationProtocol
 from chargeplane.edges.ocpp_server.wheel import Wheel
 
 _TEXT: Final = WSMsgType.TEXT
@@ -179,10 +180,14 @@ class StationSocket(WSListener):
     # What picows calls
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        again = self.transport is not None
         self.transport = transport
         # picows keeps both for the life of the socket; their headers are the larger part of a kilobyte.
         transport.request.headers = _NO_HEADERS
         transport.response.headers = _NO_HEADERS
+        if again:
+            # The protocol object below was changed for one with a small buffer.
+            return
         self.heard_at = self._tokens_at = monotonic()
         config = self.around.config
         if config.ping_interval_s > 0:
@@ -368,6 +373,9 @@ class StationSocket(WSListener):
                 transport.disconnect(graceful=False)
                 return now + config.close_timeout_s
             return self._close_due
+        protocol = transport.underlying_transport.get_protocol()
+        if isinstance(protocol, StationProtocol) and protocol.slim():
+            transport = self.transport or transport
         due = self.on_visit(now)
         if self._paused:
             if self._paused & _RATE and (
