@@ -32,6 +32,7 @@ from chargeplane.edges.http import HttpConfig, HttpServer, Services
 from chargeplane.kernel.errors import ConflictError, InvalidInputError
 from chargeplane.kernel.ids import StationKey, TransactionId
 from chargeplane.store.database import Database
+from chargeplane.store.secrets import InstallationKeys
 
 ADMIN_KEY = "admin-key-of-the-tests"
 
@@ -50,7 +51,7 @@ class StationDouble:
 
 
 class StationsDouble:
-    """StationReach, Directory and hasher in one: the stations' side of the application."""
+    """StationReach and Directory in one: the stations' side of the application."""
 
     def __init__(self) -> None:
         self.connected: dict[StationKey, StationDouble] = {}
@@ -58,6 +59,7 @@ class StationsDouble:
         self.closed: list[tuple[StationKey, CloseReason]] = []
         self.closed_transactions: list[tuple[StationKey, TransactionId, str, str]] = []
         self.refresh_delay_s = 0.0
+        self.tenants_refreshed = 0
 
     async def call(self, key: StationKey, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
         station = self.connected.get(key)
@@ -111,8 +113,8 @@ class StationsDouble:
         await asyncio.sleep(self.refresh_delay_s)
         self.refreshed.append(key)
 
-    def hash_password(self, password: str) -> tuple[bytes, bytes, str]:
-        return b"salt", password.encode()[::-1], "test"
+    async def refresh_tenants(self) -> None:
+        self.tenants_refreshed += 1
 
 
 class KeptLog:
@@ -174,13 +176,15 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
     await ensure_admin_key(database, ADMIN_KEY)
     stations, events, readiness = StationsDouble(), EventFeed(), ReadyDouble()
     messages = MessageFeed(KeptLog())
+    keys = InstallationKeys("k" * 32)
     commands = Commands(database, stations, events)
     await commands.start()
     services = Services(
         database=database,
+        keys=keys,
         api_keys=ApiKeys(database),
-        tenants=Tenants(database),
-        charging_stations=ChargingStations(database, stations, stations, stations, events),
+        tenants=Tenants(database, stations),
+        charging_stations=ChargingStations(database, stations, stations, keys, events),
         commands=commands,
         messages=Messages(database, messages),
         transactions=Transactions(database, stations),

@@ -1,15 +1,12 @@
 """API keys: who calls, for which tenant, and what the key allows.
 
-A key is machine-made with 192 random bits, so what is stored is its plain SHA-256: a slow hash would protect nothing.
-The one exception is the first key, which an operator may choose (`CHARGEPLANE_ADMIN_KEY`); it has at least 16 characters.
+A key is machine-made of random bits, so what is stored is its plain SHA-256: a slow hash would protect nothing. The one exception is the first key, which an operator may choose (`CHARGEPLANE_ADMIN_KEY`); it has at least 16 characters.
 """
 
 from __future__ import annotations
 
 import enum
-import hashlib
 import re
-import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -24,6 +21,7 @@ from chargeplane.store.queries import api_keys as queries
 from chargeplane.store.queries.api_keys import ApiKeyView
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Position
+from chargeplane.store.secrets import api_key_prefix, hash_api_key, make_api_key
 
 SYSTEM_TENANT: Final = TenantId(1)
 """The default tenant; its administrators administer tenants."""
@@ -70,16 +68,6 @@ class Caller(Struct, frozen=True, kw_only=True):
         return f"api-key:{self.key_id} {self.name}"
 
 
-def key_hash(key: str) -> bytes:
-    """What is stored of a key."""
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
-
-
-def make_key() -> str:
-    """A new key: `cp_` and 32 URL-safe characters (192 bits)."""
-    return "cp_" + secrets.token_urlsafe(24)
-
-
 _CHOSEN_KEY = re.compile(r"[A-Za-z0-9_.~-]{16,200}")
 _TOUCH_EVERY = timedelta(minutes=1)
 
@@ -93,7 +81,7 @@ class ApiKeys:
     async def authenticate(self, key: str) -> Caller | None:
         """The caller a key stands for; None where it is unknown, expired or revoked."""
         async with self._database.read() as db:
-            found = await queries.by_hash(db, key_hash(key))
+            found = await queries.by_hash(db, hash_api_key(key))
         if found is None:
             return None
         now = datetime.now(UTC)
@@ -135,14 +123,14 @@ class ApiKeys:
                 raise InvalidInputError(
                     "The key would have expired already.", (("/expires_at", "Must be in the future"),)
                 )
-        key = make_key()
+        key = make_api_key()
         async with self._database.change() as db:
             view = await queries.insert(
                 db,
                 owner or caller.tenant_id,
                 name=name,
-                hashed=key_hash(key),
-                prefix=key[:8],
+                hashed=hash_api_key(key),
+                prefix=api_key_prefix(key),
                 scopes=sorted({str(s) for s in scopes}),
                 created_by=caller.actor,
                 expires_at=expires_at,
@@ -186,9 +174,9 @@ async def ensure_admin_key(database: Database, chosen: str | None) -> str | None
                 "CHARGEPLANE_ADMIN_KEY must be 16 to 200 URL-safe characters (A-Z a-z 0-9 - _ . ~)."
             )
         async with database.change() as db:
-            await queries.ensure(db, SYSTEM_TENANT, "admin", key_hash(chosen), chosen[:4], [str(Scope.ADMIN)])
+            await queries.ensure(db, SYSTEM_TENANT, "admin", hash_api_key(chosen), api_key_prefix(chosen), [str(Scope.ADMIN)])
         return None
-    made = make_key()
+    made = make_api_key()
     async with database.change() as db:
-        was_first = await queries.insert_first(db, SYSTEM_TENANT, "admin", key_hash(made), made[:8], [str(Scope.ADMIN)])
+        was_first = await queries.insert_first(db, SYSTEM_TENANT, "admin", hash_api_key(made), api_key_prefix(made), [str(Scope.ADMIN)])
     return made if was_first else None

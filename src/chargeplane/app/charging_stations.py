@@ -6,8 +6,6 @@ caller gets the answer, so that nobody connects with what was just taken away.
 
 from __future__ import annotations
 
-import secrets
-import string
 import unicodedata
 from typing import Any, Final
 
@@ -17,7 +15,7 @@ from msgspec import UNSET, Struct, UnsetType
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
 from chargeplane.app.ports import CloseReason
-from chargeplane.app.reach import Directory, PasswordHasher, StationReach
+from chargeplane.app.reach import Directory, StationReach
 from chargeplane.domain.messages import Registration
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import StationKey
@@ -28,12 +26,11 @@ from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter
 from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.variables import VariableFilter, VariableView
+from chargeplane.store.secrets import InstallationKeys, make_station_password
 
-PASSWORD_LENGTH: Final = 20
 PASSWORD_GIVEN: Final = (16, 40)
 """Shortest and longest password that may be given (OCPP 2.0.1 A00.FR.205)."""
 
-_ALPHABET = string.ascii_letters + string.digits
 _WITH_PASSWORD = (1, 2)
 
 
@@ -51,11 +48,6 @@ class StationChanges(Struct, kw_only=True):
     registration: Registration | UnsetType = UNSET
     settings: dict[str, Any] | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
-
-
-def make_password() -> str:
-    """A station's password: 20 random letters and digits (119 bits)."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
 
 
 def check_station_id(station_id: str) -> None:
@@ -88,7 +80,7 @@ class ChargingStations:
         database: where they are kept.
         directory: brings credentials to every worker.
         reach: closes sockets.
-        hasher: hashes passwords.
+        keys: hash passwords.
         events: told of every change.
     """
 
@@ -97,13 +89,13 @@ class ChargingStations:
         database: Database,
         directory: Directory,
         reach: StationReach,
-        hasher: PasswordHasher,
+        keys: InstallationKeys,
         events: EventFeed,
     ) -> None:
         self._database = database
         self._directory = directory
         self._reach = reach
-        self._hasher = hasher
+        self._keys = keys
         self._events = events
 
     async def page(
@@ -272,11 +264,15 @@ class ChargingStations:
         if isinstance(password, str):
             _check_password(password)
         elif password is None or needs_one:
-            password = made = make_password()
+            password = made = make_station_password()
         else:
             return None
-        salt, hashed, key_id = self._hasher.hash_password(password)
-        columns |= {"password_salt": salt, "password_hash": hashed, "password_key_id": key_id}
+        hashed = self._keys.hash_password(password)
+        columns |= {
+            "password_salt": hashed.salt,
+            "password_hash": hashed.hash,
+            "password_key_id": hashed.key_id,
+        }
         return made
 
 

@@ -55,15 +55,10 @@ class StationReach(Protocol):
 
 
 class Directory(Protocol):
-    """The stations' credentials in every worker's memory. Implemented by app/directory.py."""
+    """The stations' credentials in every worker's memory."""
 
     async def refresh(self, key: StationKey) -> None:
         """Returns when every worker has what the database says of the station."""
 
-
-class PasswordHasher(Protocol):
-    """Hashes stations' passwords with the installation key."""
-
-    def hash_password(self, password: str) -> tuple[bytes, bytes, str]:
-        """(salt, hash, key id) to be stored."""
-        ...
+    async def refresh_tenants(self) -> None:
+        """Returns when every worker knows the tenants the database has."""

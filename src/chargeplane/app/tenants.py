@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from chargeplane.app.api_keys import SYSTEM_TENANT, Caller
+from chargeplane.app.reach import Directory
 from chargeplane.kernel.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
@@ -22,8 +23,9 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 class Tenants:
     """Use cases about tenants."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, directory: Directory) -> None:
         self._database = database
+        self._directory = directory
 
     async def page(self, caller: Caller, limit: int, after: Position | None) -> list[TenantView]:
         """Tenants, newest first.
@@ -69,6 +71,7 @@ class Tenants:
                 )
         except asyncpg.UniqueViolationError:
             raise ConflictError(f"There is a tenant '{slug}' already.") from None
+        await self._directory.refresh_tenants()
         return view
 
     async def change(self, caller: Caller, slug: str, name: str | None, settings: dict[str, Any] | None) -> TenantView:

@@ -19,7 +19,7 @@ from litestar.types import HTTPScope
 
 from chargeplane.edges.http.auth import Authenticator
 from chargeplane.edges.http.idempotency import Idempotency
-from chargeplane.edges.http.openapi import openapi_config
+from chargeplane.edges.http.openapi import RawSchema, openapi_config
 from chargeplane.edges.http.problems import (
     FieldProblem,
     ProblemError,
@@ -45,7 +45,7 @@ _Send = Callable[[Any], Awaitable[None]]
 
 def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]:
     """The ASGI application."""
-    idempotency = Idempotency(services.database)
+    idempotency = Idempotency(services.database, services.keys)
 
     async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | None:
         _decode_path(request)
@@ -61,6 +61,7 @@ def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive
         return_dto=Wire,
         request_max_body_size=MAX_BODY,
         openapi_config=openapi_config(),
+        plugins=[RawSchema()],
         logging_config=None,
         exception_handlers={
             ProblemError: handle_problem,

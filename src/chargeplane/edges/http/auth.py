@@ -10,8 +10,9 @@ from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
-from chargeplane.app.api_keys import ApiKeys, Caller, Scope, key_hash
+from chargeplane.app.api_keys import ApiKeys, Caller, Scope
 from chargeplane.edges.http.problems import ProblemError
+from chargeplane.store.secrets import hash_api_key
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="chargeplane"'}
 
@@ -105,7 +106,7 @@ class Authenticator:
 
     async def _caller(self, key: str, address: str) -> Caller:
         now = time.monotonic()
-        hashed = key_hash(key)
+        hashed = hash_api_key(key)
         wait_s = self._failures.wait_s(address, now)
         if wait_s > 0 and not self._failures.was_good(hashed):
             raise ProblemError(

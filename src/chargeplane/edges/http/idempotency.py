@@ -2,7 +2,7 @@
 
 The key is taken (a row without answer) before the route runs and holds the answer afterwards. Where the server dies in
 between, the row is free again after `STALE`. Answers of 5xx are not kept: the request may be tried again. An answer
-that holds a secret shown once (a station's password, an API key) is kept without its body: the repeat is told so.
+that holds a secret shown once (a station's password, an API key) is kept encrypted with the installation key.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import idempotency as queries
+from chargeplane.store.secrets import InstallationKeys
 
 STALE: Final = timedelta(minutes=5)
 KEPT: Final = timedelta(hours=24)
@@ -49,8 +50,9 @@ class _Open(Struct):
 class Idempotency:
     """Looks up and keeps answers by Idempotency-Key."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, keys: InstallationKeys) -> None:
         self._database = database
+        self._keys = keys
 
     async def begin(self, request: Request[Any, Any, Any]) -> Response[bytes] | None:
         """The answer of the same request made before, or None where it is to be carried out.
@@ -95,14 +97,10 @@ class Idempotency:
                 f"The first request with the Idempotency-Key '{key}' is still running.",
                 headers={"Retry-After": "1"},
             )
-        kept = msgspec.msgpack.decode(found.response, type=KeptAnswer)
-        if not kept.body and request.scope["route_handler"].opt.get("secret") and found.status < 300:
-            raise ProblemError(
-                409,
-                "conflict",
-                "This request was carried out before; what it made is shown only once and is not kept.",
-                headers={name.decode(): value.decode() for name, value in kept.headers if name == b"location"},
-            )
+        response = found.response
+        if request.scope["route_handler"].opt.get("secret"):
+            response = self._keys.decrypt(response, _purpose(tenant_id, route, key))
+        kept = msgspec.msgpack.decode(response, type=KeptAnswer)
         headers = {name.decode(): value.decode() for name, value in kept.headers}
         media_type = headers.pop("content-type", "application/json")
         return Response(
@@ -129,7 +127,12 @@ class Idempotency:
                 async with self._database.change() as db:
                     await queries.release(db, state.tenant_id, state.route, state.key)
                 return
-            body = b"" if state.secret and state.status < 300 else state.body
-            kept = msgspec.msgpack.encode(KeptAnswer(state.headers, body))
+            kept = msgspec.msgpack.encode(KeptAnswer(state.headers, state.body))
+            if state.secret:
+                kept = self._keys.encrypt(kept, _purpose(state.tenant_id, state.route, state.key))
             async with self._database.change() as db:
                 await queries.keep(db, state.tenant_id, state.route, state.key, state.status, kept)
+
+
+def _purpose(tenant_id: int, route: str, key: str) -> str:
+    return f"idempotency {tenant_id} {route} {key}"

@@ -10,8 +10,10 @@ from litestar import Litestar, Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import OpenAPIRenderPlugin
-from litestar.openapi.spec import Components, License, SecurityScheme, Server, Tag
+from litestar.openapi.spec import Components, License, OpenAPIType, Schema, SecurityScheme, Server, Tag
+from litestar.plugins import OpenAPISchemaPlugin
 from litestar.router import Router
+from litestar.typing import FieldDefinition
 
 from chargeplane import __version__
 from chargeplane.edges.http.problems import MEDIA_TYPE, TITLES
@@ -73,6 +75,19 @@ def openapi_config() -> OpenAPIConfig:
         openapi_router=Router("/_openapi", route_handlers=[], include_in_schema=False, opt={"public": True}),
         render_plugins=[_Nothing(path="/openapi.json")],
     )
+
+
+class RawSchema(OpenAPISchemaPlugin):
+    """Says of `msgspec.Raw` that it is a JSON object."""
+
+    @staticmethod
+    def is_plugin_supported_type(value: Any) -> bool:
+        """Whether the type is ours to describe."""
+        return value is msgspec.Raw
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
+        """The schema."""
+        return Schema(type=OpenAPIType.OBJECT)
 
 
 _PROBLEM_SCHEMA: Final = {

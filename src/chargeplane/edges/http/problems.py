@@ -249,7 +249,10 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
             return to_response(
                 400, "malformed-request", "This request needs a JSON object as its body.", path=request.url.path
             )
-        errors = tuple(FieldProblem(detail=_readable(e["message"]), parameter=e.get("key")) for e in entries)
+        errors = tuple(
+            FieldProblem(detail=_readable(e["message"]), parameter=_parameter_name(request, e.get("key")))
+            for e in entries
+        )
         detail = "; ".join(f"'{e.parameter}': {e.detail}" for e in errors) or detail
     elif status == 404:
         detail = f"There is nothing at '{request.url.path}'."
@@ -268,6 +271,12 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
         errors=errors,
         headers=error.headers,
     )
+
+
+def _parameter_name(request: Request[Any, Any, Any], argument: str | None) -> str | None:
+    """The caller's name of a handler's argument."""
+    field = request.scope["route_handler"].parsed_fn_signature.parameters.get(argument)
+    return getattr(field.kwarg_definition, "name", None) or argument if field is not None else argument
 
 
 def _readable(message: str) -> str:

@@ -16,6 +16,7 @@ from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.store.database import Database
+from chargeplane.store.secrets import InstallationKeys
 
 
 class Readiness(Protocol):
@@ -31,11 +32,12 @@ class Services:
     """What the routes call.
 
     Args:
-        database: for idempotency keys, which are the edge's own.
+        database, keys: for idempotency keys, which are the edge's own.
         metrics: the Prometheus exposition and its content type.
     """
 
     database: Database
+    keys: InstallationKeys
     api_keys: ApiKeys
     tenants: Tenants
     charging_stations: ChargingStations

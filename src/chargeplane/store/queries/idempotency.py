@@ -34,7 +34,7 @@ async def take(
         "INSERT INTO idempotency_key AS k (tenant_id, route, key, body_hash) VALUES ($1, $2, $3, $4)"
         " ON CONFLICT (tenant_id, route, key) DO UPDATE"
         " SET body_hash = excluded.body_hash, status = NULL, response = NULL, created_at = now()"
-        " WHERE k.created_at < now() - (CASE WHEN k.status IS NULL THEN $5 ELSE $6 END)::interval"
+        " WHERE k.created_at < now() - (CASE WHEN k.status IS NULL THEN $5::interval ELSE $6::interval END)"
         " RETURNING true",
         tenant_id,
         route,

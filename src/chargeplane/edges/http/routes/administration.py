@@ -79,10 +79,10 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
         found = await keys.page(caller_of(request).tenant_id, limit + 1, after)
         return as_page("api-keys", found, limit, lambda view: (int(view.id),))
 
-    @delete("/v1/api-keys/{ident:str}", tags=["administration"], opt=_ADMIN)
-    async def revoke_api_key(request: Request[Any, Any, Any], ident: FromPath[str]) -> None:
+    @delete("/v1/api-keys/{id:str}", tags=["administration"], opt=_ADMIN)
+    async def revoke_api_key(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
         """Makes an API key worthless at once."""
-        await keys.revoke(caller_of(request), ident_of("API key", ident))
+        await keys.revoke(caller_of(request), ident_of("API key", id))
 
     @post("/v1/tenants", tags=["administration"], opt=_ADMIN)
     async def create_tenant(request: Request[Any, Any, Any], data: JSONBody[NewTenant]) -> Response[TenantView]:

@@ -34,7 +34,7 @@ class RawCall(Struct, kw_only=True, forbid_unknown_fields=True):
     """A call of the station's own OCPP version, sent as given: keys in their order, compact JSON."""
 
     action: Annotated[str, Meta(pattern=r"^[A-Za-z0-9]{1,50}$", description="OCPP action, such as GetConfiguration.")]
-    payload: msgspec.Raw = msgspec.Raw(b"{}")
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S
 
 
@@ -178,7 +178,7 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
     ) -> CallResult:
         """Sends a raw call and waits for its outcome. 409 where the station is not connected, 422 where the payload
         does not fit the schema of its version."""
-        payload = compact(data.payload)
+        payload = b"{}" if isinstance(data.payload, msgspec.UnsetType) else compact(data.payload)
         if not payload.startswith(b"{"):
             sentence = "Must be a JSON object"
             raise InvalidInputError(f"'payload': {sentence}.", (("/payload", sentence),))

@@ -85,26 +85,24 @@ def id_token_routes(services: Services) -> list[HTTPRouteHandler]:
         found = await tokens.page(caller_of(request), wanted, limit + 1, after)
         return as_page("id-tokens", found, limit, lambda view: (int(view.id),))
 
-    @get("/v1/id-tokens/{ident:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_READ})
-    async def get_id_token(request: Request[Any, Any, Any], ident: FromPath[str]) -> Response[IdTokenView]:
+    @get("/v1/id-tokens/{id:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_READ})
+    async def get_id_token(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[IdTokenView]:
         """An id token, by our id."""
-        view = await tokens.one(caller_of(request), ident_of("id token", ident))
+        view = await tokens.one(caller_of(request), ident_of("id token", id))
         return Response(view, headers=etag(view.revision))
 
-    @patch("/v1/id-tokens/{ident:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_WRITE})
+    @patch("/v1/id-tokens/{id:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_WRITE})
     async def update_id_token(
-        request: Request[Any, Any, Any], ident: FromPath[str], data: JSONBody[IdTokenPatch], if_match: IfMatch = None
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[IdTokenPatch], if_match: IfMatch = None
     ) -> Response[IdTokenView]:
         """Changes an id token; it holds from the next authorisation on."""
-        view = await tokens.change(
-            caller_of(request), ident_of("id token", ident), _changes(data), revision_of(if_match)
-        )
+        view = await tokens.change(caller_of(request), ident_of("id token", id), _changes(data), revision_of(if_match))
         return Response(view, headers=etag(view.revision))
 
-    @delete("/v1/id-tokens/{ident:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_WRITE})
-    async def delete_id_token(request: Request[Any, Any, Any], ident: FromPath[str]) -> None:
+    @delete("/v1/id-tokens/{id:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_WRITE})
+    async def delete_id_token(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
         """Removes an id token; its transactions stay."""
-        await tokens.remove(caller_of(request), ident_of("id token", ident))
+        await tokens.remove(caller_of(request), ident_of("id token", id))
 
     return [create_id_token, list_id_tokens, get_id_token, update_id_token, delete_id_token]
 

@@ -44,21 +44,21 @@ def quarantine_routes(services: Services) -> list[HTTPRouteHandler]:
         found = await quarantine.page(caller_of(request), wanted, limit + 1, after)
         return as_page("quarantine", found, limit, lambda view: (int(view.id),))
 
-    @get("/v1/quarantine/{ident:str}", tags=["quarantine"], opt={"scope": Scope.QUARANTINE_READ})
-    async def get_quarantine_entry(request: Request[Any, Any, Any], ident: FromPath[str]) -> QuarantineView:
+    @get("/v1/quarantine/{id:str}", tags=["quarantine"], opt={"scope": Scope.QUARANTINE_READ})
+    async def get_quarantine_entry(request: Request[Any, Any, Any], id: FromPath[str]) -> QuarantineView:
         """A quarantined message."""
-        return await quarantine.one(caller_of(request), ident_of(_KIND, ident))
+        return await quarantine.one(caller_of(request), ident_of(_KIND, id))
 
     @post(
-        "/v1/quarantine/{ident:str}/resolve",
+        "/v1/quarantine/{id:str}/resolve",
         tags=["quarantine"],
         opt={"scope": Scope.QUARANTINE_WRITE},
         status_code=200,
     )
     async def resolve_quarantine_entry(
-        request: Request[Any, Any, Any], ident: FromPath[str], data: JSONBody[Resolution]
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[Resolution]
     ) -> QuarantineView:
         """Marks a message as settled, with a note how."""
-        return await quarantine.resolve(caller_of(request), ident_of(_KIND, ident), data.note)
+        return await quarantine.resolve(caller_of(request), ident_of(_KIND, id), data.note)
 
     return [list_quarantine, get_quarantine_entry, resolve_quarantine_entry]
