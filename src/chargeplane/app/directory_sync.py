@@ -23,6 +23,7 @@ ALIVE_S = 15.0
 
 _SEEN_EVERY_S = 5.0
 _ANSWER_S = 3.0
+_TENANTS = b"tenants"
 
 Fetch = Callable[..., Awaitable[list[Any]]]
 Execute = Callable[..., Awaitable[None]]
@@ -80,16 +81,28 @@ class SharedDirectory:
                 until it has read it.
         """
         await self._apply(key)
+        await self._tell_all(str(key).encode())
+
+    async def refresh_tenants(self) -> None:
+        """Returns when every living node knows the tenants the database has.
+
+        Raises:
+            UnavailableError: a living node did not answer.
+        """
+        await self._directory.refresh_tenants()
+        await self._tell_all(_TENANTS)
+
+    async def _tell_all(self, message: bytes) -> None:
         if self._alone:
             return
         nodes = await self._fetch(
             "SELECT id FROM node WHERE id <> $1 AND seen_at > now() - make_interval(secs => $2)", self._node.id, ALIVE_S
         )
-        await asyncio.gather(*(self._tell(row["id"], key) for row in nodes))
+        await asyncio.gather(*(self._tell(row["id"], message) for row in nodes))
 
-    async def _tell(self, node: int, key: StationKey) -> None:
+    async def _tell(self, node: int, message: bytes) -> None:
         try:
-            await self._bus.request(_subject(node), str(key).encode(), _ANSWER_S)
+            await self._bus.request(_subject(node), message, _ANSWER_S)
         except NoResponderError:
             return  # gone since it was last seen
         except RequestTimeoutError:
@@ -98,7 +111,10 @@ class SharedDirectory:
             ) from None
 
     async def _refresh_for_other(self, message: bytes) -> bytes:
-        await self._apply(StationKey(int(message)))
+        if message == _TENANTS:
+            await self._directory.refresh_tenants()
+        else:
+            await self._apply(StationKey(int(message)))
         return b""
 
     async def _apply(self, key: StationKey) -> None:

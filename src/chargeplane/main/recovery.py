@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from chargeplane.app.api_keys import SYSTEM_TENANT, Scope, key_hash, make_key
+from chargeplane.app.api_keys import SYSTEM_TENANT, Scope
 from chargeplane.store.database import Database
 from chargeplane.store.queries import api_keys as queries
+from chargeplane.store.secrets import api_key_prefix, hash_api_key, make_api_key
 
 
 async def make_admin_key(url: str) -> str:
@@ -15,7 +16,7 @@ async def make_admin_key(url: str) -> str:
     Raises:
         UnavailableError: the database is away.
     """
-    key = make_key()
+    key = make_api_key()
     database = Database(url, application="chargeplane recovery")
     try:
         async with database.change() as db:
@@ -23,8 +24,8 @@ async def make_admin_key(url: str) -> str:
                 db,
                 SYSTEM_TENANT,
                 name="recovered",
-                hashed=key_hash(key),
-                prefix=key[:8],
+                hashed=hash_api_key(key),
+                prefix=api_key_prefix(key),
                 scopes=[str(Scope.ADMIN)],
                 created_by="command line",
                 expires_at=None,

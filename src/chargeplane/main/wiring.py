@@ -73,18 +73,6 @@ class Readiness:
         return []
 
 
-class _Hasher:
-    """What the use cases need of the installation keys."""
-
-    def __init__(self, keys: InstallationKeys) -> None:
-        self._keys = keys
-
-    def hash_password(self, password: str) -> tuple[bytes, bytes, str]:
-        """(salt, hash, key id) to be stored."""
-        made = self._keys.hash_password(password)
-        return made.salt, made.hash, made.key_id
-
-
 class Server:
     """One server process.
 
@@ -207,9 +195,10 @@ class Server:
         self._stops.append(commands.stop)
         services = Services(
             database=self.database,
+            keys=secrets,
             api_keys=ApiKeys(self.database),
-            tenants=Tenants(self.database),
-            charging_stations=ChargingStations(self.database, shared, reach, _Hasher(secrets), self.events),
+            tenants=Tenants(self.database, shared),
+            charging_stations=ChargingStations(self.database, shared, reach, secrets, self.events),
             commands=commands,
             messages=Messages(self.database, self.messages),
             transactions=Transactions(self.database, reach),

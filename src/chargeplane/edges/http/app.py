@@ -19,7 +19,7 @@ from litestar.types import HTTPScope
 
 from chargeplane.edges.http.auth import Authenticator
 from chargeplane.edges.http.idempotency import Idempotency
-from chargeplane.edges.http.openapi import RawSchema, openapi_config
+from chargeplane.edges.http.openapi import WireSchema, openapi_config
 from chargeplane.edges.http.problems import (
     FieldProblem,
     ProblemError,
@@ -61,7 +61,7 @@ def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive
         return_dto=Wire,
         request_max_body_size=MAX_BODY,
         openapi_config=openapi_config(),
-        plugins=[RawSchema()],
+        plugins=[WireSchema()],
         logging_config=None,
         exception_handlers={
             ProblemError: handle_problem,

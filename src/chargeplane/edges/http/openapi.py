@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Iterator
+from decimal import Decimal
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_args, get_type_hints
 
 import msgspec
 from litestar import Litestar, Request, Response, get
@@ -77,17 +81,18 @@ def openapi_config() -> OpenAPIConfig:
     )
 
 
-class RawSchema(OpenAPISchemaPlugin):
-    """Says of `msgspec.Raw` that it is a JSON object."""
+class WireSchema(OpenAPISchemaPlugin):
+    """Says that a `msgspec.Raw` is a JSON object, and that Decimals travel as JSON numbers."""
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
         """Whether the type is ours to describe."""
-        return value is msgspec.Raw
+        return value is msgspec.Raw or value is Decimal
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
         """The schema."""
-        return Schema(type=OpenAPIType.OBJECT)
+        is_number = field_definition.annotation is Decimal
+        return Schema(type=OpenAPIType.NUMBER if is_number else OpenAPIType.OBJECT)
 
 
 _PROBLEM_SCHEMA: Final = {
@@ -121,7 +126,9 @@ _PROBLEM_SCHEMA: Final = {
 def document(app: Litestar) -> dict[str, Any]:
     """The OpenAPI document as JSON-able values: Litestar's, with our problems, scopes and headers."""
     made: dict[str, Any] = msgspec.json.decode(ENCODER.encode(app.openapi_schema.to_schema()))
-    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    made = _named(made)
+    schemas = made["components"]["schemas"]
+    _describe(app, schemas)
     schemas["Problem"] = _PROBLEM_SCHEMA
     problem = {
         "description": "A problem",
@@ -133,6 +140,7 @@ def document(app: Litestar) -> dict[str, Any]:
             if not isinstance(operation, dict) or "responses" not in operation:
                 continue
             opt = opts.get((path, method.upper()), {})
+            operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
             operation["responses"].pop("400", None)
             operation["responses"]["default"] = problem
             if opt.get("public"):
@@ -153,6 +161,53 @@ def document(app: Litestar) -> dict[str, Any]:
                     }
                 )
     return made
+
+
+_PAGE = re.compile(r"Page_(?:\w+\.)*(\w+?)_(?=[\"'])")
+
+
+def _named(made: dict[str, Any]) -> dict[str, Any]:
+    """The document with `Page_some.module.Thing_` called `PageOfThing`."""
+    renamed: dict[str, Any] = msgspec.json.decode(_PAGE.sub(r"PageOf\1", msgspec.json.encode(made).decode()))
+    return renamed
+
+
+def _describe(app: Litestar, schemas: dict[str, Any]) -> None:
+    """Takes the descriptions of structs and their fields from their docstrings."""
+    for kind in _structs(app):
+        schema = schemas.get(kind.__name__)
+        text = inspect.getdoc(kind)
+        if schema is None or not text:
+            continue
+        first, _, arguments = text.partition("\n\nArgs:\n")
+        schema["description"] = " ".join(first.split())
+        for names, sentence in _ARGUMENT.findall(arguments):
+            for name in names.split(", "):
+                field = schema.get("properties", {}).get(name)
+                if field is not None and "$ref" not in field:
+                    field["description"] = sentence[:1].upper() + " ".join(sentence.split())[1:]
+
+
+_ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*): (.*(?:\n        .*)*)", re.MULTILINE)
+
+
+def _structs(app: Litestar) -> Iterator[type[msgspec.Struct]]:
+    todo: list[Any] = []
+    for route in app.routes:
+        for handler in getattr(route, "route_handlers", ()):
+            todo.append(handler.parsed_fn_signature.return_type.annotation)
+            if handler.parsed_data_field is not None:
+                todo.append(handler.parsed_data_field.annotation)
+    seen: set[Any] = set()
+    while todo:
+        kind = todo.pop()
+        if isinstance(kind, TypeVar) or kind in seen:
+            continue
+        seen.add(kind)
+        todo += get_args(kind)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            yield kind
+            todo += get_type_hints(kind, include_extras=True).values()
 
 
 def _opts(app: Litestar) -> dict[tuple[str, str], dict[str, Any]]:

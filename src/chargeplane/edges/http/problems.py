@@ -275,7 +275,7 @@ def handle_http(request: Request[Any, Any, Any], error: HTTPException) -> Respon
 
 def _parameter_name(request: Request[Any, Any, Any], argument: str | None) -> str | None:
     """The caller's name of a handler's argument."""
-    field = request.scope["route_handler"].parsed_fn_signature.parameters.get(argument)
+    field = request.scope["route_handler"].parsed_fn_signature.parameters.get(argument or "")
     return getattr(field.kwarg_definition, "name", None) or argument if field is not None else argument
 
 

@@ -12,7 +12,7 @@ from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.paging import Db, Position, Where, like
 from chargeplane.store.queries.payloads import json_object
 
-NODE_LIVES: Final = timedelta(seconds=60)
+NODE_LIVES: Final = timedelta(seconds=20)
 """A node that was not seen for this long is gone, and so are its connections."""
 
 
