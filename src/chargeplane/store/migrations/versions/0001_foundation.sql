@@ -347,6 +347,8 @@ CREATE TABLE outbox (
     error      text
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000);
 CREATE INDEX outbox_parked ON outbox (id) WHERE parked_at IS NOT NULL;
+-- The heads of keys that wait for another attempt, or are being worked on; what is new is not in it.
+CREATE INDEX outbox_waiting ON outbox (tenant_id, key, id) WHERE next_at IS NOT NULL;
 
 CREATE TABLE audit_log (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
