@@ -31,6 +31,31 @@ def test_phases_are_added_where_there_is_no_total() -> None:
     assert desk.only.energy_wh == 300
 
 
+def test_phases_of_one_moment_in_readings_of_their_own_are_added() -> None:
+    desk = Desk()
+    for minute in (0, 1):
+        apart = [Reading(at(minute), (wh(100 + 50 * minute, phase=phase),)) for phase in ("L1", "L2", "L3")]
+        desk.tell(updated(minute, *apart, seq=minute))
+    assert desk.only.energy_wh == 150
+
+
+def test_a_missing_phase_is_no_fall_of_the_sum() -> None:
+    desk = Desk()
+    desk.tell(started(0, reading(0, wh(100, phase="L1"), wh(100, phase="L2"), wh(100, phase="L3")), seq=0))
+    desk.tell(updated(1, reading(1, wh(150, phase="L1")), seq=1))
+    desk.tell(updated(2, reading(2, wh(200, phase="L1"), wh(200, phase="L2"), wh(200, phase="L3")), seq=2))
+    assert desk.only.energy_wh == 300
+    assert Flag.METER_RESET not in desk.only.flags
+
+
+def test_an_outlet_named_is_the_outlet_by_default() -> None:
+    desk = Desk()
+    desk.tell(started(0, 1000, seq=0))
+    desk.tell(updated(1, reading(1, wh(1300, location="Outlet")), seq=1))
+    assert desk.only.energy_wh == 300
+    assert len(desk.only.tracks) == 1
+
+
 def test_meter_start_and_stop_count_where_the_values_between_are_phases_only() -> None:
     desk = Desk()
     desk.tell(start16(0, 12_000))

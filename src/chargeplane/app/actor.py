@@ -157,7 +157,7 @@ class Actor:
         "_inbox",
         "_loaded",
         "_loaded_at",
-        "_newest_start",
+        "_newest_told",
         "_notices",
         "_open",
         "_quirks",
@@ -186,7 +186,7 @@ class Actor:
         self._inbox: list[tuple[Received | None, AnswerCallback | Job]] | None = None
         self._open: tuple[TransactionState, ...] = ()
         self._connectors: dict[tuple[int, int], KnownStatus] | None = None
-        self._newest_start: datetime | None = None
+        self._newest_told: datetime | None = None
         self._loaded_at: datetime | None = None
         self._attempts: dict[tuple[str, bytes], AuthorizationStatus] | None = None
         self._notices: set[tuple[str, bytes]] | None = None
@@ -244,7 +244,7 @@ class Actor:
         } or None
         self._attempts = {(a.message_id, a.content_hash): a.status for a in state.attempts} or None
         self._notices = set(state.notices) or None
-        self._newest_start = None
+        self._newest_told = None
         self._loaded_at = now
         self._loaded = True
         self._resume()
@@ -528,7 +528,7 @@ class Actor:
     ) -> None:
         """Routes and applies a report; where it needs the store, pauses and comes back."""
         now = received.received_at
-        routed = route(report, received.message_id, self._open, known, now, self._newest_start)
+        routed = route(report, received.message_id, self._open, known, now, self._newest_told)
         kind = type(routed)
         if kind is Belongs:
             self._advance(received, answer, report, records, known, routed.transaction, history)  # type: ignore[union-attr]
@@ -747,11 +747,11 @@ class Actor:
         )
 
     def _remember(self, state: TransactionState, outcome: Advanced, now: datetime) -> None:
-        """Keeps the open transactions, and the newest start (a start with a later time repeats none)."""
+        """Keeps the open transactions, and the newest time told (a start with a later one neither repeats nor completes any)."""
         number = state.id
-        start = state.reported_start
-        if start is not None and outcome.opened and (self._newest_start is not None and start > self._newest_start):
-            self._newest_start = start
+        told = state.newest_effective
+        if told is not None and self._newest_told is not None and told > self._newest_told:
+            self._newest_told = told
         if state.is_open:
             if outcome.opened:
                 self._open = (*self._open, state)
@@ -796,13 +796,13 @@ class Actor:
         return []
 
     async def _earlier(self, ocpp_transaction_id: str | None) -> list[TransactionState]:
-        """The station's transactions with this id, or its newest; learns its newest start the first time."""
+        """The station's transactions with this id, or its newest; learns the newest time told the first time."""
         newest: list[TransactionState] | None = None
-        if self._newest_start is None:
+        if self._newest_told is None:
             newest = await self._house.earlier(self.key, None)
-            starts = [state.reported_start for state in newest if state.reported_start is not None]
-            starts += [state.reported_start for state in self._open if state.reported_start is not None]
-            self._newest_start = max(starts, default=EPOCH)
+            told = [state.newest_effective for state in newest if state.newest_effective is not None]
+            told += [state.newest_effective for state in self._open if state.newest_effective is not None]
+            self._newest_told = max(told, default=EPOCH)
         if ocpp_transaction_id is None:
             return newest if newest is not None else await self._house.earlier(self.key, None)
         return await self._house.earlier(self.key, ocpp_transaction_id)

@@ -10,7 +10,8 @@ the lower value is first, so the result does not depend on the order of arrival.
 
 Sources. A station may send the total, its phases, the same at other places, or only intervals. Registers of different
 meters are never mixed: each has a track of its own, and the energy is that of the most trusted track that has measured
-a rise (two points), in the order of `Source`.
+a rise (two points). The outlet comes before other places, a total before its phases, the transaction's own values
+before those matched by EVSE, registers before intervals.
 
 Faults that are repaired, each with a mark:
 
@@ -108,7 +109,7 @@ class Track(Struct, frozen=True, array_like=True):
     """What a source has measured so far; the energy is `base + last - first`.
 
     Args:
-        source: rank of the source, see `source_of`.
+        source: rank of the source, the lower the more trusted.
         points: values counted.
         first, last: Wh, of the running segment.
         last_at: effective time of `last`; 1970 where it is a Begin value without a time to believe.
@@ -152,15 +153,16 @@ class Track(Struct, frozen=True, array_like=True):
 _LOCATIONS: Final[dict[str | None, int]] = {
     None: 0,
     "Outlet": 0,
-    "Inlet": 2,
-    "Cable": 4,
-    "Body": 6,
-    "EV": 8,
-    "Upstream": 10,
+    "Inlet": 10,
+    "Cable": 20,
+    "Body": 30,
+    "EV": 40,
+    "Upstream": 50,
 }
-_MATCHED_RANK: Final = 20
-_INTERVAL_RANK: Final = 40
-_PHASES: Final = {"L1": 1, "L2": 2, "L3": 3, "L1-N": 1, "L2-N": 2, "L3-N": 3}
+"""Rank of the total at each place; the ranks up to 7 behind it are sums of its phases. Lower is more trusted."""
+_MATCHED_RANK: Final = 100
+_INTERVAL_RANK: Final = 200
+_PHASES: Final = {"L1": 1, "L2": 2, "L3": 4, "L1-N": 1, "L2-N": 2, "L3-N": 4}
 _PLACES: Final = {"Transaction.Begin": 0, "Transaction.End": 2}
 
 
@@ -175,13 +177,14 @@ def points_of(
         latest: newest time to believe (receipt plus tolerance).
     """
     points: list[Point] = []
+    mixed: dict[tuple[datetime, bool], list[Sample]] | None = None
     for reading in readings:
         at = reading.at
         if at is not None and at.year >= _FIRST_YEAR and at <= latest:
             trusted = True
         else:
+            trusted = event_trusted if at is None else False
             at = event_at
-            trusted = False if reading.at is not None else event_trusted
         power: Decimal | None = None
         total: Sample | None = None
         others = False
@@ -191,10 +194,10 @@ def points_of(
                 if (
                     total is None
                     and sample.phase is None
-                    and sample.location is None
+                    and (sample.location is None or sample.location == "Outlet")
                     and sample.value is not None
                     and sample.unit == "Wh"
-                    and sample.repaired is None
+                    and (sample.repaired is None or not sample.repaired.startswith(MATCHED))
                 ):
                     total = sample
                 else:
@@ -205,26 +208,33 @@ def points_of(
             elif measurand == INTERVAL:
                 others = True
         if others:
-            points += _all_points(reading.samples, at, trusted, power, event_at)
+            # Phases of one moment may come as readings of their own.
+            if mixed is None:
+                mixed = {}
+            mixed.setdefault((at, trusted), []).extend(reading.samples)
         elif total is not None and total.value is not None:
             place = 1 if total.context is None else _PLACES.get(total.context, 1)
             points.append(Point(0, place, at, trusted, total.value, power, event_at))
+    if mixed is not None:
+        for (at, trusted), samples in mixed.items():
+            points += _all_points(samples, at, trusted, event_at)
     if points and kind is not ReportKind.UPDATED:
         _give_ends(points, kind)
     return points
 
 
-def _all_points(
-    samples: Iterable[Sample], at: datetime, trusted: bool, power: Decimal | None, event_at: datetime
-) -> list[Point]:
-    """Every source of a reading that has more than one total."""
+def _all_points(samples: Iterable[Sample], at: datetime, trusted: bool, event_at: datetime) -> list[Point]:
+    """Every source of a moment that has more than one total."""
     totals: dict[tuple[int, int], Decimal] = {}
     phases: dict[tuple[int, int], dict[int, Decimal]] = {}
+    power: Decimal | None = None
     for sample in samples:
         measurand = sample.measurand
+        if measurand == POWER and sample.phase is None and sample.unit == "W":
+            power = sample.value
         if sample.value is None or sample.unit != "Wh" or (measurand != REGISTER and measurand != INTERVAL):
             continue
-        rank = _LOCATIONS.get(sample.location, 12)
+        rank = _LOCATIONS.get(sample.location, 60)
         if measurand == INTERVAL:
             rank += _INTERVAL_RANK
         elif sample.repaired is not None and sample.repaired.startswith(MATCHED):
@@ -235,10 +245,11 @@ def _all_points(
             known = totals.get((rank, place))
             totals[rank, place] = sample.value if known is None or sample.value > known else known
         elif sample.phase in _PHASES:
-            phases.setdefault((rank + 1, place), {})[_PHASES[sample.phase]] = sample.value
+            phases.setdefault((rank, place), {})[_PHASES[sample.phase]] = sample.value
     for (rank, place), by_phase in phases.items():
-        if (rank - 1, place) not in totals:
-            totals[rank, place] = sum(by_phase.values(), _ZERO)
+        if (rank, place) not in totals:
+            # Sums over different phases are different registers: 1 for all three, then those of fewer.
+            totals[rank + 8 - sum(by_phase), place] = sum(by_phase.values(), _ZERO)
     return [Point(rank, place, at, trusted, value, power, event_at) for (rank, place), value in totals.items()]
 
 
