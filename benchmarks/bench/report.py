@@ -19,7 +19,7 @@ def _cores(row: dict[str, Any]) -> str:
 
 def _table(head: str, rows: list[list[str]]) -> str:
     columns = head.split(" | ")
-    lines = [f"| {head} |", "|" + " --- |" * 1 + " ---: |" * (len(columns) - 1)]
+    lines = [f"| {head} |", "|" + " --- |" + " ---: |" * (len(columns) - 1)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
 
@@ -42,7 +42,7 @@ def _throughput(part: dict[str, Any]) -> str:
             ]
         )
     head = "version, scenario | calls/s | peer | times | p50 ms | p99 ms | cores: server / PostgreSQL / generator | all stored"
-    return "### Closed loop, 100 connections\n\n" + _table(head, rows)
+    return "### Closed loop\n\n" + _table(head, rows)
 
 
 def _half_load(part: dict[str, Any]) -> str:
@@ -87,7 +87,7 @@ def tables(result: dict[str, Any]) -> str:
     """All tables of a result, as Markdown."""
     host = result["host"]
     head = f"Measured on {result['started'][:10]}: {host['cpu']}, {host['cores']} cores, Python {host['python']}, "
-    head += f"{result['prefilled']:,} transactions stored before, medians of {result['args']['repeat']} runs of "
+    head += f"{result['prefilled']:,} transactions stored before, {result['args']['connections']} connections, medians of {result['args']['repeat']} runs of "
     head += f"{result['args']['duration']:g} s.\n"
     return "\n".join([head, *(render(result[name]) for name, render in _RENDER.items() if name in result)])
 

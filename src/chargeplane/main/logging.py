@@ -24,7 +24,7 @@ _LEVELS = {
 }
 
 # These tell each request or frame at INFO; the message log and the metrics do that better.
-_CHATTY = ("uvicorn.access", "alembic", "sqlalchemy", "picows", "nats", "httpx")
+_CHATTY = ("uvicorn", "alembic", "sqlalchemy", "picows", "nats", "httpx")
 
 
 def _json_line(_logger: object, _name: str, event: EventDict) -> str:
