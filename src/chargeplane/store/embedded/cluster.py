@@ -364,7 +364,7 @@ class Cluster:
         # "x": the account owns the folder, and root must not write through a link that somebody left there.
         with early.open("xb") as output:
             account.own(early)
-            child = subprocess.Popen[bytes](  # noqa: S603
+            child = subprocess.Popen[bytes](
                 [programs.path("postgres"), "-D", str(self.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
