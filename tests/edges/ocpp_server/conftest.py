@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -59,3 +60,10 @@ async def dial() -> AsyncIterator[Callable[[OcppServer], Awaitable[RawStation]]]
     yield connect
     for station in stations:
         station.hang_up()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The loop of production, for these tests alone; the newer hook for it would have to serve the tests of all folders.
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings('ignore:Overriding the "event_loop_policy" fixture'))

@@ -294,7 +294,7 @@ async def test_socket_is_not_read_above_its_backlog_and_read_again_below(
     door: Door, dial: Dial, gateway: MemoryGateway
 ) -> None:
     key = gateway.add("CS1")
-    server = await door(max_backlog=4, ping_interval_s=0.05, ping_timeout_s=0.05)
+    server = await door(max_backlog=4, ping_interval_s=0.05, ping_timeout_s=0.05, tick_s=60.0)
     station = await dial(server)
     await station.upgrade("/ocpp/CS1")
     gateway.held = True

@@ -385,8 +385,7 @@ class StationSocket(WSListener):
             if self._paused & int(Pause.BACKLOG) and not self.backlogged():
                 self.unpause(int(Pause.BACKLOG))
             if self._paused:
-                # Nobody who is not read can prove to be alive.
-                self.heard_at = now
+                # Nobody who is not read can prove to be alive: no pings, no deadline.
                 return 0.0
         if config.ping_interval_s <= 0:
             return due
