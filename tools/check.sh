@@ -15,7 +15,8 @@ check lint $bin/ruff check .
 check mypy $bin/mypy
 check pyright $bin/basedpyright --warnings
 check rings $bin/lint-imports --no-logo
-check generated $bin/python tools/generate_config_docs.py --check
+check configuration-page $bin/python tools/generate_config_docs.py --check
+check message-types $bin/python tools/generate_ocpp.py --check
 check addresses $bin/python tools/check_addresses.py
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
 echo "all checks passed"

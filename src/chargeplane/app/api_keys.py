@@ -174,9 +174,13 @@ async def ensure_admin_key(database: Database, chosen: str | None) -> str | None
                 "CHARGEPLANE_ADMIN_KEY must be 16 to 200 URL-safe characters (A-Z a-z 0-9 - _ . ~)."
             )
         async with database.change() as db:
-            await queries.ensure(db, SYSTEM_TENANT, "admin", hash_api_key(chosen), api_key_prefix(chosen), [str(Scope.ADMIN)])
+            await queries.ensure(
+                db, SYSTEM_TENANT, "admin", hash_api_key(chosen), api_key_prefix(chosen), [str(Scope.ADMIN)]
+            )
         return None
     made = make_api_key()
     async with database.change() as db:
-        was_first = await queries.insert_first(db, SYSTEM_TENANT, "admin", hash_api_key(made), api_key_prefix(made), [str(Scope.ADMIN)])
+        was_first = await queries.insert_first(
+            db, SYSTEM_TENANT, "admin", hash_api_key(made), api_key_prefix(made), [str(Scope.ADMIN)]
+        )
     return made if was_first else None

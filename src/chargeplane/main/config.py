@@ -235,7 +235,8 @@ class Config(Struct, frozen=True, kw_only=True):
             Meta(
                 min_length=32,
                 description="The installation key that station passwords and stored secrets depend on; by default made at the "
-                "first start and kept in a file in `data_dir`, outside of database and dumps.",
+                "first start and kept in a file in `data_dir`, outside of database and dumps. Several are separated by commas, the "
+                "newest first.",
                 extra={"secret": True},
             ),
         ]
