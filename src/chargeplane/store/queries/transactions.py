@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.messages import Reading, SignedValue
+from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
 from chargeplane.store.queries.paging import Db, Position, Where
 from chargeplane.store.queries.payloads import as_json
@@ -141,18 +142,17 @@ class MeterValueView(Struct, frozen=True, kw_only=True):
 _DAY = "(t.opened_at AT TIME ZONE 'UTC')::date"
 
 _SELECT = f"""
-    SELECT t.id, t.ocpp_transaction_id, s.station_id, t.evse_id, t.connector_id, t.id_token, t.id_token_type,
-        t.authorization_status, t.is_open, t.opened_at, t.started_at, t.stopped_at, t.stop_reason, t.charging_state,
-        t.meter_start_wh, t.meter_stop_wh, t.energy_wh, t.offline, t.flags, t.reservation_id, t.remote_start_id,
-        t.ordinal, t.updated_at, coalesce(o.state, t.state) AS state,
-        e.energy_wh AS newest_energy_wh, e.ordinal AS newest_ordinal, e.received_at AS newest_at
+    SELECT t.id, t.ocpp_transaction_id, s.station_id, t.id_token, t.id_token_type, t.authorization_status, t.is_open,
+        t.opened_at, t.reservation_id, t.remote_start_id, t.ordinal, t.updated_at, coalesce(o.state, t.state) AS state,
+        e.energy_wh AS newest_energy_wh, e.ordinal AS newest_ordinal, e.received_at AS newest_at, e.seq_nos
     FROM transaction t
     JOIN charging_station s ON s.key = t.station_key
     LEFT JOIN open_transaction o ON o.transaction_id = t.id
     LEFT JOIN LATERAL (
-        SELECT energy_wh, ordinal, received_at FROM transaction_event
-        WHERE t.is_open AND transaction_id = t.id AND opened_on = {_DAY}
-        ORDER BY ordinal DESC LIMIT 1
+        SELECT (array_agg(energy_wh ORDER BY ordinal DESC))[1] AS energy_wh, max(ordinal) AS ordinal,
+            max(received_at) AS received_at, array_agg(seq_no) FILTER (WHERE seq_no IS NOT NULL) AS seq_nos
+        FROM transaction_event
+        WHERE transaction_id = o.transaction_id AND opened_on = {_DAY} AND ordinal > o.ordinal
     ) e ON true"""
 
 
@@ -304,47 +304,53 @@ def _signed(value: SignedValue | None) -> dict[str, str | None] | None:
     }
 
 
-class _Snapshot(Struct):
-    """What is shown of `domain.transactions.TransactionState` beside the columns."""
-
-    ordinal: int = 0
-    charging_state: str | None = None
-    flags: list[str] = []
-    offline: bool = False
-    meter_start_wh: Decimal | None = None
-    gaps: list[tuple[int, int]] = []
+_snapshot = msgspec.json.Decoder(TransactionState, strict=False).decode
 
 
-_snapshot = msgspec.json.Decoder(_Snapshot, strict=False)
+def _gaps(seen: tuple[int, ...], later: list[int] | None) -> list[GapView]:
+    """What is missing between the sequence numbers seen.
+
+    Args:
+        seen: intervals as in `TransactionState.seq_seen`.
+        later: those of events after the snapshot.
+    """
+    intervals = sorted([*zip(seen[::2], seen[1::2], strict=True), *((number, number) for number in later or ())])
+    gaps: list[GapView] = []
+    highest: int | None = None
+    for low, high in intervals:
+        if highest is not None and low > highest + 1:
+            gaps.append(GapView(first_seq_no=highest + 1, last_seq_no=low - 1))
+        highest = high if highest is None else max(highest, high)
+    return gaps
 
 
 def _view(row: Any) -> TransactionView:
-    snapshot = _snapshot.decode(row["state"])
-    is_open = row["is_open"]
-    newest = row["newest_energy_wh"] if is_open else None
+    snapshot = _snapshot(row["state"])
+    is_open = row["is_open"] and snapshot.is_open
+    newest_energy = row["newest_energy_wh"]
     return TransactionView(
         id=str(row["id"]),
         ocpp_transaction_id=row["ocpp_transaction_id"],
         station_id=row["station_id"],
-        evse_id=row["evse_id"],
-        connector_id=row["connector_id"],
-        id_token=row["id_token"],
-        id_token_type=row["id_token_type"],
+        evse_id=snapshot.evse_id,
+        connector_id=snapshot.connector_id,
+        id_token=snapshot.id_token.value if snapshot.id_token is not None else row["id_token"],
+        id_token_type=snapshot.id_token.type if snapshot.id_token is not None else row["id_token_type"],
         authorization_status=row["authorization_status"],
         state="open" if is_open else "closed",
-        started_at=row["started_at"],
-        stopped_at=row["stopped_at"],
+        started_at=snapshot.started_at,
+        stopped_at=snapshot.stopped_at,
         opened_at=row["opened_at"],
-        stop_reason=row["stop_reason"],
-        charging_state=snapshot.charging_state if is_open else row["charging_state"],
-        meter_start_wh=row["meter_start_wh"] if row["meter_start_wh"] is not None else snapshot.meter_start_wh,
-        meter_stop_wh=row["meter_stop_wh"],
-        energy_wh=row["energy_wh"] if newest is None else newest,
-        offline=row["offline"] or snapshot.offline,
-        gaps=[GapView(first_seq_no=first, last_seq_no=last) for first, last in snapshot.gaps],
-        flags=sorted({*row["flags"], *snapshot.flags}),
-        events=max(row["ordinal"], row["newest_ordinal"] or 0),
+        stop_reason=snapshot.stop_reason,
+        charging_state=snapshot.charging_state,
+        meter_start_wh=snapshot.meter_start_wh,
+        meter_stop_wh=snapshot.meter_stop_wh,
+        energy_wh=snapshot.energy_wh if newest_energy is None else newest_energy,
+        offline=snapshot.offline,
+        gaps=_gaps(snapshot.seq_seen, row["seq_nos"]),
+        flags=[flag.value for flag in snapshot.flags],
+        events=max(row["ordinal"], snapshot.ordinal, row["newest_ordinal"] or 0),
         reservation_id=row["reservation_id"],
         remote_start_id=row["remote_start_id"],
-        updated_at=row["newest_at"] if is_open and row["newest_at"] is not None else row["updated_at"],
+        updated_at=row["newest_at"] if row["newest_at"] is not None else row["updated_at"],
     )
