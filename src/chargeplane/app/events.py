@@ -196,6 +196,7 @@ class MessageFeed:
     def __init__(self, log: MessageLog) -> None:
         self._log = log
         self._watched: dict[StationKey, set[MessageWatcher]] = {}
+        self._closed = False
 
     def add(self, entry: LoggedCall) -> None:
         """Keeps the entry and shows it to whoever watches its station."""
@@ -209,6 +210,8 @@ class MessageFeed:
     def watch(self, key: StationKey) -> MessageWatcher:
         """A new watcher of a station's messages."""
         watcher = MessageWatcher(self, key)
+        if self._closed:
+            watcher.end()
         self._watched.setdefault(key, set()).add(watcher)
         return watcher
 
@@ -222,6 +225,7 @@ class MessageFeed:
 
     def close(self) -> None:
         """Ends all watchers: the server stops."""
+        self._closed = True
         for watchers in self._watched.values():
             for watcher in watchers:
                 watcher.end()

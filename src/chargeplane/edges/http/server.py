@@ -104,6 +104,7 @@ class HttpServer:
         if server is None:
             return
         self._services.events.close()
+        self._services.messages.close()
         if self._tick is not None:
             self._tick.cancel()
         server.should_exit = True
