@@ -25,6 +25,8 @@ from chargeplane.kernel.errors import InvalidInputError
 
 PREFIX: Final = "CHARGEPLANE_"
 CONFIG_FILE_VARIABLE: Final = "CHARGEPLANE_CONFIG"
+_READ_ELSEWHERE: Final = {CONFIG_FILE_VARIABLE, "CHARGEPLANE_URL", "CHARGEPLANE_API_KEY"}
+"""Variables that are no keys: they are for the commands that talk to a server (main/cli)."""
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
@@ -445,5 +447,5 @@ def _built(values: Mapping[str, Any]) -> Config:
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """`CHARGEPLANE_*` variables that set nothing, sorted: a misspelt one is worth a warning."""
     environ = os.environ if environ is None else environ
-    known = {key.variable for key in known_keys()} | {CONFIG_FILE_VARIABLE}
+    known = {key.variable for key in known_keys()} | _READ_ELSEWHERE
     return sorted(name for name in environ if re.match(PREFIX, name) and name not in known)
