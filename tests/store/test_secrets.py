@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def test_key_file_is_made_once_and_closed_to_others(tmp_path: Path) -> None:
     keys = InstallationKeys.load(tmp_path)
     assert (tmp_path / "secret-key").stat().st_mode & 0o777 == 0o600
     assert InstallationKeys.load(tmp_path).current_id == keys.current_id
+
+
+def test_processes_that_start_at_once_share_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        ids = set(pool.map(lambda _: InstallationKeys.load(tmp_path).current_id, range(64)))
+    assert len(ids) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["secret-key"]
 
 
 def test_key_file_open_to_others_is_refused(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.embedded import EmbeddedPostgres
 from chargeplane.store.message_log import MessageLogWriter
 from chargeplane.store.migrations import upgrade_database
+from chargeplane.store.partitions import Partitions, partitioned_tables
 from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
 
@@ -112,6 +113,14 @@ class Server:
         self.database = database = Database(url)
         self._stops.append(database.close)
         database.monitor()
+        partitions = Partitions(
+            lambda: database.connect_writer("partitions"),
+            partitioned_tables(
+                message_log_days=config.retention.message_log_days, meter_values_days=config.retention.meter_values_days
+            ),
+        )
+        await partitions.start()
+        self._stops.append(partitions.stop)
         secrets = InstallationKeys.load(config.data_path, config.secret_key)
 
         self.node = node = Node(f"{socket.gethostname()}:{config.data_path}:{self.worker}")

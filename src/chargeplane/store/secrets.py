@@ -246,8 +246,18 @@ def _read(path: Path) -> list[str]:
 
 
 def _write_new(path: Path, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Makes a file that is complete from the moment it is there: another process may be about to read it.
+
+    Raises:
+        FileExistsError: there is one.
+    """
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(fd, "w") as file:
         file.write(text + "\n")
         file.flush()
         os.fsync(fd)
+    try:
+        os.link(fresh, path)
+    finally:
+        fresh.unlink()
