@@ -301,3 +301,12 @@ def test_clock_set_back_between_start_and_stop_still_counts() -> None:
     state = desk.tell(stop16(-40, 1900, id=1), now=at(20))
     assert state is not None
     assert state.energy_wh == 900
+
+
+def test_a_transaction_end_value_ahead_of_the_stop_ends_nothing() -> None:
+    desk = Desk()
+    desk.tell(start16(0, 1000))
+    desk.tell(values16(5, wh(1990, context="Transaction.End")))
+    state = desk.tell(stop16(6, 2000))
+    assert state is not None
+    assert state.energy_wh == 1000

@@ -8,7 +8,8 @@ from decimal import Decimal
 import msgspec
 
 from chargeplane.domain.messages import IdToken, MeterReport, ReportKind
-from chargeplane.domain.transactions import Flag, TransactionState
+from chargeplane.domain.transactions import Advanced, Flag, TransactionState, advance, open_transaction
+from chargeplane.kernel.ids import TransactionId
 from tests.domain.desk import NOON, TAG, Desk, at, ended, reading, start16, started, stop16, updated, values16, wh
 
 
@@ -582,3 +583,75 @@ def test_events_a_second_apart_with_times_in_whole_seconds_are_told_apart() -> N
     assert desk.only.ordinal == 199
     assert desk.histories == 0
     assert timedelta(0) < at(1) - NOON
+
+
+def test_a_transaction_closed_by_evidence_that_goes_on_keeps_its_energy() -> None:
+    desk = Desk()
+    desk.tell(started(0, 1000, seq=0))
+    desk.close(Flag.CLOSED_BY_EVIDENCE, "EVSE free", at(1))
+    state = desk.tell(updated(30, 3000, seq=1))
+    assert state is not None
+    assert (state.energy_wh, state.stopped_at, state.is_open) == (2000, at(30), False)
+    assert Flag.LATE_VALUES in state.flags
+    state = desk.tell(ended(40, 3500, seq=2, stop_reason="Local"))
+    assert state is not None
+    assert (state.energy_wh, state.stopped_at, state.stop_reason) == (2500, at(40), "Local")
+
+
+def test_a_repeat_of_an_event_older_than_the_window_is_told_from_the_history() -> None:
+    desk = Desk()
+    desk.tell(start16(0, 0))
+    reports = [values16(minute, 100 * minute) for minute in range(1, 40)]
+    for report in reports:
+        desk.tell(report)
+    before = desk.only
+    desk.tell(reports[3], now=at(50))
+    assert desk.only is before
+    assert desk.histories == 1
+
+
+def test_a_meter_stop_of_zero_keeps_what_the_values_measured() -> None:
+    desk = Desk()
+    desk.tell(start16(0, 12_000))
+    desk.tell(values16(5, 15_000))
+    state = desk.tell(stop16(6, 0))
+    assert state is not None
+    assert state.energy_wh == 3000
+    assert Flag.METER_RESET in state.flags
+
+
+def test_a_boot_with_power_up_in_the_middle_does_not_end_the_transaction() -> None:
+    desk = Desk()
+    desk.tell(started(0, 1000, seq=0))
+    desk.tell(updated(5, 1500, seq=1))
+    # After the boot the station goes on under the same id, its register from 0.
+    desk.tell(updated(10, 0, seq=2))
+    state = desk.tell(ended(20, 800, seq=3))
+    assert state is not None
+    assert state.energy_wh == 1300
+    assert len(desk.states) == 1
+
+
+def test_a_started_told_twice_under_two_message_ids_is_one() -> None:
+    desk = Desk(newest_told=False)
+    first = desk.tell(started(0, 1000, seq=0, token=TAG), message_id="1")
+    assert desk.tell(started(0, 1000, seq=0, token=TAG), now=at(7), message_id="2") is first
+
+
+def test_an_unknown_or_blocked_token_keeps_the_record() -> None:
+    opened = open_transaction(
+        start16(0, 1000),
+        id=TransactionId(1),
+        assigned_id=1,
+        message_id="m",
+        content_hash=bytes(16),
+        flags=(Flag.REFUSED_TOKEN,),
+        now=at(0),
+    )
+    assert opened.opened
+    assert opened.state.is_open
+    assert opened.state.flags == (Flag.REFUSED_TOKEN,)
+    later = advance(opened.state, stop16(5, 3000), message_id="n", content_hash=b"1" * 16, now=at(5))
+    assert isinstance(later, Advanced)
+    assert later.state.energy_wh == 2000
+    assert Flag.REFUSED_TOKEN in later.state.flags

@@ -218,8 +218,14 @@ def points_of(
     if mixed is not None:
         for (at, trusted), samples in mixed.items():
             points += _all_points(samples, at, trusted, event_at)
-    if points and kind is not ReportKind.UPDATED:
-        _give_ends(points, kind)
+    if points:
+        if kind is not ReportKind.ENDED:
+            # Only a stop ends: some stations send their last values as Transaction.End ahead of it.
+            for index, point in enumerate(points):
+                if point.place == 2:
+                    points[index] = point._replace(place=1)
+        if kind is not ReportKind.UPDATED:
+            _give_ends(points, kind)
     return points
 
 
@@ -257,6 +263,8 @@ def _give_ends(points: list[Point], kind: ReportKind) -> None:
     """Makes the earliest value of a start its Begin and the latest of a stop its End, where no context says so; leaves
     one Begin and one End a source."""
     wanted = 0 if kind is ReportKind.STARTED else 2
+    if len(points) == 1 and points[0].place == wanted:
+        return  # the usual case
     for source in {point.source for point in points}:
         if source >= _INTERVAL_RANK:
             continue

@@ -368,6 +368,9 @@ def _facts(
             force_setattr(new, "stopped_at", event_at)
             force_setattr(new, "reported_stop", report.at)
             force_setattr(new, "stop_reason", report.stop_reason)
+    if not new.is_open and not new.ended_seen and state.stopped_at is not None and event_at > state.stopped_at:
+        # Closed by evidence or by hand, and the station goes on: it ended no earlier than this.
+        force_setattr(new, "stopped_at", event_at)
     force_setattr(new, "meter_start_wh", _meter_start(new.tracks))
     if kind is ReportKind.STARTED and not state.started_seen:
         force_setattr(new, "start_meter", report.meter_start)
