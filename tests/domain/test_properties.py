@@ -50,7 +50,7 @@ def brute_energy(reports: list[TransactionReport]) -> Decimal:
 def facts(state: TransactionState) -> dict[str, object]:
     """What must not depend on the order of arrival."""
     told = msgspec.to_builtins(state, builtin_types=(Decimal,))
-    for name in ("opened_at", "recent", "newest_ordinal", "flags", "tracks", "start_message_id"):
+    for name in ("opened_at", "recent", "newest_half", "newest_forgotten", "flags", "tracks", "start_message_id"):
         told.pop(name)
     told["flags"] = sorted(set(state.flags) - MARKS_OF_ARRIVAL)
     return told

@@ -310,3 +310,13 @@ def test_a_transaction_end_value_ahead_of_the_stop_ends_nothing() -> None:
     state = desk.tell(stop16(6, 2000))
     assert state is not None
     assert state.energy_wh == 1000
+
+
+def test_a_clock_aligned_value_sent_after_a_sampled_one_needs_no_history() -> None:
+    desk = Desk()
+    desk.tell(start16(0, 0))
+    for minute in range(1, 30):
+        desk.tell(values16(minute, 100 * minute))
+        desk.tell(values16(minute - 0.1, wh(100 * minute - 10, context="Sample.Clock")), now=at(minute + 0.1))
+    assert desk.histories == 0
+    assert desk.only.energy_wh == 2900

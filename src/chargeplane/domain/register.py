@@ -123,6 +123,7 @@ class Track(Struct, frozen=True, array_like=True):
         begin_at, end_at: their times, None where they cannot be believed.
         broken_at, broken: time and value before the newest break, while its segment has one value only.
         power: W, newest of the station's own.
+        before, before_at: the value before `last` and its time, where nothing but a plain rise lies between them.
     """
 
     source: int
@@ -143,6 +144,8 @@ class Track(Struct, frozen=True, array_like=True):
     broken: Decimal | None = None
     broken_at: datetime | None = None
     power: Decimal | None = None
+    before: Decimal | None = None
+    before_at: datetime | None = None
 
     @property
     def energy_wh(self) -> Decimal:
@@ -375,9 +378,33 @@ def extended(track: Track, point: Point) -> Track | None:
                 return _step(track, at, value, 1, point.power)
         if track.begin_at is not None and at < track.begin_at and point.trusted:
             return track  # before the transaction began
+        if track.before_at is not None and at >= track.before_at:
+            between = _inserted(track, at, value, point.power)
+            if between is not None:
+                return between
         if at < track.last_at or track.points > 1:
             return None
     return _step(track, at, value, 1, point.power)
+
+
+def _inserted(track: Track, at: datetime, value: Decimal, power: Decimal | None) -> Track | None:
+    """The track with a value between the last two, where it only divides their rise; None where it may do more.
+
+    The usual late value: a clock-aligned reading sent a moment after a sampled one.
+    """
+    before = track.before
+    if before is None or track.scale or not before <= value <= track.last:
+        return None
+    if at == track.before_at and value == before:
+        return track
+    for rise, watts in ((value - before, power), (track.last - value, track.power)):
+        if rise and watts is not None and not _TEN < rise < watts:
+            return None  # the comparison with the power might see it otherwise
+    new = copy(track)
+    force_setattr(new, "points", track.points + 1)
+    force_setattr(new, "before", value)
+    force_setattr(new, "before_at", at)
+    return new
 
 
 def _stands(value: Decimal, at: datetime | None, point: Point) -> bool:
@@ -451,11 +478,15 @@ def _step(track: Track, at: datetime, value: Decimal, place: int, power: Decimal
         # Far from a thousand times and from a thousandth of what the power says.
         and (power is None or _TEN < rise < power or not rise)
     ):
+        force_setattr(new, "before", track.last)
+        force_setattr(new, "before_at", track.last_at)
         force_setattr(new, "last", value)
         force_setattr(new, "segment", 2)
         if power is not None:
             force_setattr(new, "power", power)
         return new
+    force_setattr(new, "before", None)
+    force_setattr(new, "before_at", None)
     return _careful_step(track, new, at, value, place, power)
 
 

@@ -72,7 +72,8 @@ class TransactionState(Struct, frozen=True, kw_only=True):
         seq_seen: intervals (low, high, low, high, ...) of sequence numbers seen.
         recent: first 8 bytes of the content hashes of the newest 16 events.
         newest_at: newest time in any event as the station wrote it.
-        newest_ordinal: ordinal of the first event with that time.
+        newest_half, newest_forgotten: what `newest_at` was at the last and the last but one multiple of 8 events: no event
+            that left the window of hashes has a newer time than `newest_forgotten`.
         newest_effective: newest effective time of any event.
         charging_state_at: effective time of the event that gave `charging_state`.
     """
@@ -107,7 +108,8 @@ class TransactionState(Struct, frozen=True, kw_only=True):
     seq_seen: tuple[int, ...] = ()
     recent: bytes = b""
     newest_at: datetime | None = None
-    newest_ordinal: int = 0
+    newest_half: datetime | None = None
+    newest_forgotten: datetime | None = None
     newest_effective: datetime | None = None
     charging_state_at: datetime | None = None
 

@@ -69,6 +69,7 @@ SNAPSHOT_EVERY: Final = 16
 """Events between two snapshots of the state when nothing but numbers changed."""
 
 _HASH: Final = 8
+_HALF: Final = WINDOW // 2
 _FIRST_YEAR: Final = EARLIEST_PLAUSIBLE.year
 _MAX_INTERVALS: Final = 32
 _ZERO: Final = Decimal(0)
@@ -186,7 +187,6 @@ def open_transaction(
         seq_seen=(seq, seq) if seq is not None else (),
         recent=content_hash[:_HASH],
         newest_at=stated,
-        newest_ordinal=1 if stated is not None else 0,
         newest_effective=event_at,
         charging_state_at=event_at if report.charging_state is not None else None,
     )
@@ -251,7 +251,9 @@ def advance(
     force_setattr(new, "recent", recent if len(recent) <= _HASH * WINDOW else recent[-_HASH * WINDOW :])
     if stated is not None and (state.newest_at is None or stated > state.newest_at):
         force_setattr(new, "newest_at", stated)
-        force_setattr(new, "newest_ordinal", ordinal)
+    if not ordinal % _HALF:
+        force_setattr(new, "newest_forgotten", state.newest_half)
+        force_setattr(new, "newest_half", new.newest_at)
     seq_noted = False
     if seq is not None:
         if seq_is_new:
@@ -407,7 +409,9 @@ def refold(state: TransactionState, tail: Sequence[StoredEvent]) -> TransactionS
         stated = _newest_of(event.at, event.readings)
         if stated is not None and (state.newest_at is None or stated > state.newest_at):
             force_setattr(new, "newest_at", stated)
-            force_setattr(new, "newest_ordinal", event.ordinal)
+        if not event.ordinal % _HALF:
+            force_setattr(new, "newest_forgotten", state.newest_half)
+            force_setattr(new, "newest_half", new.newest_at)
         if state.newest_effective is None or event_at > state.newest_effective:
             force_setattr(new, "newest_effective", event_at)
         if event.seq_no is not None and not _contains(state.seq_seen, event.seq_no):
@@ -449,11 +453,9 @@ def _provably_new(state: TransactionState, report: TransactionReport, stated: da
     if state.ordinal <= WINDOW:
         return True  # the window holds every event
     if stated is not None:
-        newest = state.newest_at
-        if newest is None or stated > newest:
-            return True
-        # Every event with the newest time is in the window.
-        return stated == newest and state.ordinal - state.newest_ordinal < WINDOW
+        # Every event with a newer time than this is in the window, and so would be a repeat of it.
+        forgotten = state.newest_forgotten
+        return forgotten is None or stated > forgotten
     # Without any time: newer than all where the register is higher; without a register a repeat would change nothing.
     track = state.tracks[0] if state.tracks else None
     values = [
