@@ -6,6 +6,7 @@ from multidict import CIMultiDict
 from chargeplane.edges.ocpp_server.handshake import (
     basic_password,
     choose_subprotocol,
+    network,
     path_segments,
     repair_upgrade,
     tokens,
@@ -128,3 +129,11 @@ def test_key_is_sixteen_bytes() -> None:
     assert valid_key("dGhlIHNhbXBsZSBub25jZQ==")
     for key in ("", "dGhl", "not base64 at all!!!!!!!", "\udcff"):
         assert not valid_key(key)
+
+
+def test_failures_count_against_an_address_or_a_customers_ipv6_network() -> None:
+    assert network("192.0.2.1") == "192.0.2.1"
+    assert network("2001:db8:0:1::5") == network("2001:db8:0:1:ffff::9%eth0")
+    assert network("2001:db8:0:1::5") != network("2001:db8:0:2::5")
+    assert network("") == ""
+    assert network("not:an:address") == "not:an:address"

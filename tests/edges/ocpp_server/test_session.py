@@ -449,6 +449,21 @@ async def test_hostile_frames_are_answered_or_dropped_and_nobody_else_notices(
     assert not gateway.gone
 
 
+async def test_station_whose_message_was_dear_to_understand_rests_meanwhile(plug: Plug) -> None:
+    neighbour = await plug(station_id="CALM")
+    hostile = await plug(station_id="EVIL", server=neighbour.server)
+    (session,) = (one for one in neighbour.server._sessions if one.station_id == "EVIL")
+    session.took(0.004)
+    assert not session.paused
+    session.took(0.02)
+    assert session.paused
+    hostile.station.send(json.encode([2, "after", "Heartbeat", {}]))
+    assert (await neighbour.station.call("1", "Heartbeat", {}))[:2] == [3, "1"]
+    assert session.paused
+    assert (await hostile.station.message())[:2] == [3, "after"]
+    assert not session.paused
+
+
 # The message log
 
 

@@ -11,6 +11,7 @@ import binascii
 import enum
 from base64 import b64decode
 from collections.abc import Callable
+from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -186,6 +187,16 @@ def valid_key(key: str) -> bool:
         return False
 
 
+def network(address: str) -> str:
+    """What failed attempts are counted against: an IPv4 address, or the /64 that one IPv6 customer has."""
+    if ":" not in address:
+        return address
+    try:
+        return IPv6Address(address.partition("%")[0]).packed[:8].hex()
+    except AddressValueError:
+        return address
+
+
 class Opening(Struct, frozen=True):
     """An opening request and where it came from.
 
@@ -301,7 +312,7 @@ class Door:
         authorization = opening.headers.get("Authorization")
         if authorization is None:
             return self._failed(opening, _unauthorized(Verdict.NO_CREDENTIALS))
-        guessed = (opening.address, credentials.key)
+        guessed = (network(opening.address), credentials.key)
         if not self._passwords.left(guessed, opening.now):
             return _throttled()
         try:
@@ -333,7 +344,7 @@ class Door:
         return Judgement(Verdict.ACCEPTED, 101, credentials, version, deflated is not None, tuple(answer))
 
     def _failed(self, opening: Opening, judgement: Judgement) -> Judgement:
-        return judgement if self._attempts.take(opening.address, opening.now) else _throttled()
+        return judgement if self._attempts.take(network(opening.address), opening.now) else _throttled()
 
 
 def _unauthorized(verdict: Verdict) -> Judgement:

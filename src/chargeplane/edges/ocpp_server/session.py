@@ -577,6 +577,7 @@ class Session(StationSocket):
         action = event.spec.action
         route = self._routes[action]
         repaired = repair(self._voice.version, action, event.payload)
+        self.took(monotonic() - now)
         if repaired is not None:
             for name in repaired.names:
                 self._voice.measures.repaired(name)
@@ -605,6 +606,7 @@ class Session(StationSocket):
     def _refused(self, event: FrameRefused, data: bytes, now: float) -> None:
         if event.severity is Severity.FRAME:
             mended = mend_frame(data)
+            self.took(monotonic() - now)
             if mended is not None:
                 again = self.connection.receive(mended.text, now)
                 if not isinstance(again, FrameRefused):
