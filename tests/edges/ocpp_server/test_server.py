@@ -364,3 +364,24 @@ async def test_stopping_does_not_wait_longer_than_its_grace(door: Door, dial: Di
     await gateway.heard(1)
     await asyncio.wait_for(server.stop(0.05), 5)
     assert await station.ended()
+
+
+async def test_two_workers_share_one_port(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
+    first = await door(reuse_port=True)
+    port = first.ports[0]
+    second = await door(reuse_port=True, listeners=(Listener(host="127.0.0.1", port=port),))
+    assert second.ports == (port,)
+    served = set()
+    for number in range(200):
+        gateway.add(f"CS{number}")
+        assert (await (await dial(first)).upgrade(f"/ocpp/CS{number}")).status == 101
+        served |= {server for server in (first, second) if outcomes(server)}
+        if len(served) == 2:
+            break
+    assert len(served) == 2
+
+
+async def test_port_that_is_taken_is_an_error_at_the_start(door: Door) -> None:
+    first = await door()
+    with pytest.raises(OSError, match="address already in use"):
+        await door(listeners=(Listener(host="127.0.0.1", port=first.ports[0]),))

@@ -568,7 +568,9 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.parametrize("frames", [3_000, pytest.param(100_000, marks=pytest.mark.soak)])
-async def test_hostile_frames_leave_no_memory_behind(plug: Plug, gateway: MemoryGateway, frames: int) -> None:
+async def test_hostile_frames_leave_no_memory_behind(
+    plug: Plug, gateway: MemoryGateway, message_log: ListLog, frames: int
+) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     hostile = await plug("2.0.1")
     small = [data for data in HOSTILE if len(data) < 5_000]
@@ -581,6 +583,8 @@ async def test_hostile_frames_leave_no_memory_behind(plug: Plug, gateway: Memory
             while (await hostile.station.message())[1] != f"last{number}":
                 pass
             gateway.actors[hostile.key].messages.clear()
+            gateway.actors[hostile.key].repairs.clear()
+            message_log.entries.clear()
 
     await send(2_000)
     gc.collect()
