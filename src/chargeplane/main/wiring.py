@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
+from chargeplane.app.bus import Bus
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
 from chargeplane.app.directory import Directory
@@ -30,7 +32,7 @@ from chargeplane.app.stations import Stations
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.unknown import UnknownStations
-from chargeplane.edges.bus import InProcessBus
+from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.http.server import HttpConfig, HttpServer
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.metrics import CommitMeasures, Exposition
@@ -50,6 +52,21 @@ from chargeplane.store.tokens import TokenReader
 log = structlog.get_logger(__name__)
 
 Ready = Callable[["Server"], None]
+
+
+class Places(Struct, frozen=True, kw_only=True):
+    """What a server that is ready tells.
+
+    Args:
+        host: address its doors listen on.
+        ocpp_port, http_port: None where the role leaves the door out.
+        first_key: the first API key where it was made at this start.
+    """
+
+    host: str
+    ocpp_port: int | None
+    http_port: int | None
+    first_key: str | None
 
 
 class Readiness:
@@ -191,11 +208,11 @@ class Server:
 
     async def _start_rest(self, secrets: InstallationKeys) -> None:
         config = self.config
-        bus = InProcessBus()
-        self._stops.append(bus.close)
-        reach = NodeReach(self.stations, bus, alone=True)
+        alone = config.nats_url is None
+        bus = await self._bus()
+        reach = NodeReach(self.stations, bus, alone=alone)
         self._stops.append(reach.stop)
-        shared = SharedDirectory(self.directory, self.stations, bus, self.node, self._fetch, self._execute, alone=True)
+        shared = SharedDirectory(self.directory, self.stations, bus, self.node, self._fetch, self._execute, alone=alone)
         await shared.start()
         self._stops.append(shared.stop)
         self.first_key = await ensure_admin_key(self.database, config.admin_key)
@@ -223,6 +240,26 @@ class Server:
             )
             await self.http.start()
             self._stops.append(self.http.stop)
+
+    async def _bus(self) -> Bus:
+        """Over NATS where one is named: there may be other nodes, on this machine or elsewhere."""
+        if self.config.nats_url is None:
+            bus = InProcessBus()
+            self._stops.append(bus.close)
+            return bus
+        over_nats = NatsBus(self.config.nats_url, name=f"chargeplane node {self.node.id}")
+        await over_nats.connect()
+        self._stops.append(over_nats.close)
+        return over_nats
+
+    def places(self) -> Places:
+        """Where this server is to be found."""
+        return Places(
+            host=self.config.bind,
+            ocpp_port=self.ocpp.ports[0] if self.ocpp is not None else None,
+            http_port=self.http.port if self.http is not None else None,
+            first_key=self.first_key,
+        )
 
     async def _start_ocpp(self) -> None:
         config = self.config

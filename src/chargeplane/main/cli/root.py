@@ -27,7 +27,7 @@ from chargeplane.main.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from chargeplane.main.wiring import Server
+    from chargeplane.main.wiring import Places
 
 
 def _version() -> str:
@@ -73,6 +73,7 @@ def serve(config_file: Path | None, workers: int | None, role: str | None) -> No
 
     from chargeplane.main.config import Role, load_config, unknown_variables
     from chargeplane.main.wiring import serve as run
+    from chargeplane.main.workers import serve_workers
 
     config = load_config(config_file)
     if workers is not None:
@@ -82,21 +83,23 @@ def serve(config_file: Path | None, workers: int | None, role: str | None) -> No
     for name in unknown_variables():
         err.print(Text.assemble(("Warning: ", "bold yellow"), f"{name} sets nothing; is it misspelt?"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(run(config, ready=announce)))
+        if config.workers > 1:
+            sys.exit(runner.run(serve_workers(config, announce)))
+        sys.exit(runner.run(run(config, ready=lambda server: announce(server.places()))))
 
 
-def announce(server: Server) -> None:
+def announce(places: Places) -> None:
     """Prints where the server is to be found, and the first API key where one was just made."""
-    if server.first_key is not None:
-        click.echo(f"First API key (shown only now): {server.first_key}")
-    host = server.config.bind
+    if places.first_key is not None:
+        click.echo(f"First API key (shown only now): {places.first_key}")
+    host = places.host
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104
-    places = []
-    if server.ocpp is not None:
-        places.append(f"OCPP at ws://{shown}:{server.ocpp.ports[0]}/ocpp/STATION_ID")
-    if server.http is not None:
-        places.append(f"REST at http://{shown}:{server.http.port}/v1 (pages at /docs)")
-    click.echo(f"Chargeplane is ready: {', '.join(places)}")
+    doors = []
+    if places.ocpp_port is not None:
+        doors.append(f"OCPP at ws://{shown}:{places.ocpp_port}/ocpp/STATION_ID")
+    if places.http_port is not None:
+        doors.append(f"REST at http://{shown}:{places.http_port}/v1 (pages at /docs)")
+    click.echo(f"Chargeplane is ready: {', '.join(doors)}")
     sys.stdout.flush()
 
 
