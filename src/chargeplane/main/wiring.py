@@ -39,6 +39,7 @@ from chargeplane.edges.metrics import CommitMeasures, Exposition
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.measures import Measures
 from chargeplane.main.config import Config, Role
+from chargeplane.main.limits import raise_descriptor_limit
 from chargeplane.main.logging import configure_logging
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
 from chargeplane.store.database import Database
@@ -351,6 +352,9 @@ async def serve(config: Config, *, worker: int = 0, ready: Ready | None = None) 
         ready: told when stations can be taken.
     """
     configure_logging(config.log.level, config.log.format)
+    descriptors = raise_descriptor_limit()
+    if config.role in (Role.ALL, Role.STATIONS) and descriptors < config.ocpp.max_connections:
+        log.warning("few_descriptors", open_files=descriptors, max_connections=config.ocpp.max_connections)
     server = Server(config, worker=worker)
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
