@@ -58,7 +58,8 @@ async def _fill(url: str, transactions: int, events: int, days: int) -> None:
             await _fill_day(connection, found["id"], events, day, first + done, count)
             done += count
             log(f"  {day}: {done:,} transactions, {done * events:,} meter rows, {time.monotonic() - begin:.0f} s")
-        await connection.execute("ANALYZE transaction, transaction_event")
+        log("  vacuum, so that it does not happen while something is measured")
+        await connection.execute("VACUUM (ANALYZE) transaction, transaction_event")
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
