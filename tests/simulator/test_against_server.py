@@ -1,0 +1,320 @@
+"""Virtual stations against the project's own server: what they delivered is what REST says, whatever happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from chargeplane.main.cli.registering import register_stations
+from chargeplane.main.config import Config
+from chargeplane.main.rest import RestClient
+from chargeplane.main.wiring import Server
+from chargeplane.simulator import (
+    FAST,
+    Fault,
+    Fleet,
+    HandshakeError,
+    Options,
+    Plan,
+    Session,
+    StopReason,
+    VirtualStation,
+    plans,
+)
+from chargeplane.simulator.car import CAR_MODELS, Car
+
+KEY = "test-key-0123456789"
+PASSWORD = "a-password-of-20-chars"
+VERSIONS = ("1.6", "2.0.1", "2.1")
+
+
+class House:
+    """A running server and what a test needs of it."""
+
+    def __init__(self, server: Server) -> None:
+        assert server.http is not None
+        assert server.ocpp is not None
+        self.rest = RestClient(f"http://127.0.0.1:{server.http.port}", KEY)
+        self.url = f"ws://127.0.0.1:{server.ocpp.ports[0]}/ocpp"
+        self._stations: list[VirtualStation] = []
+
+    async def ask(self, method: str, path: str, body: object = None) -> Any:
+        return await asyncio.to_thread(self.rest.request, method, path, body)
+
+    async def station(
+        self, station_id: str, version: str, options: Options = FAST, *, boot: bool = True, **arguments: Any
+    ) -> VirtualStation:
+        await self.ask("POST", "/v1/charging-stations", {"station_id": station_id, "password": PASSWORD})
+        station = VirtualStation(
+            self.url, station_id, version, password=PASSWORD, seed=11, options=options, **arguments
+        )
+        self._stations.append(station)
+        await station.connect()
+        if boot:
+            await station.boot()
+        return station
+
+    async def transactions(self, station: VirtualStation) -> list[dict[str, Any]]:
+        page = await self.ask("GET", f"/v1/transactions?station_id={station.station_id}")
+        return list(page["items"])
+
+    async def close(self) -> None:
+        for station in self._stations:
+            await station.close()
+
+
+@pytest.fixture
+async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
+    server = Server(
+        Config(
+            bind="127.0.0.1",
+            http_port=0,
+            ocpp_port=0,
+            data_dir=str(tmp_path),
+            database_url=database_url,
+            admin_key=KEY,
+        )
+    )
+    await server.start()
+    house = House(server)
+    await house.ask("POST", "/v1/id-tokens", {"id_token": "TAG1"})
+    await house.ask("POST", "/v1/id-tokens", {"id_token": "BLOCKED1", "status": "Blocked"})
+    try:
+        yield house
+    finally:
+        await house.close()
+        await server.stop()
+
+
+async def only(house: House, station: VirtualStation, session: Session) -> dict[str, Any]:
+    """The station's one transaction, closed, with exactly the session's energy."""
+    found = await house.transactions(station)
+    assert len(found) == 1, found
+    (row,) = found
+    assert row["state"] == "closed", row
+    assert row["energy_wh"] == session.energy_wh, row
+    return row
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_energy_in_rest_is_the_register_to_the_last_wh(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    session = await station.charge(id_token="tag1", energy_wh=12_345, meter_interval_s=120)
+    assert session.acknowledged
+    row = await only(house, station, session)
+    assert row["ocpp_transaction_id"] == session.transaction_id
+    assert row["evse_id"] == 1
+    assert row["offline"] is False
+    view = await house.ask("GET", "/v1/charging-stations/CP")
+    assert view["connected"] is True
+    assert view["ocpp_version"] == version
+    assert view["vendor"] == "Chargeplane"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_blocked_token_does_not_charge(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    session = await station.charge(id_token="BLOCKED1", energy_wh=1000)
+    assert (session.accepted, session.status) == (False, "Blocked")
+    assert await house.transactions(station) == []
+
+
+async def test_wrong_password_and_unknown_station_are_refused(house: House) -> None:
+    station = await house.station("CP", "1.6")
+    for station_id, status in (("CP", 401), ("NOBODY", 404)):
+        with pytest.raises(HandshakeError) as caught:
+            await VirtualStation(house.url, station_id, "1.6", password="wrong-password-000").connect()
+        assert caught.value.status == status
+    assert station.online
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_session_without_network_is_booked_when_it_is_back(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    station.go_offline()
+    async with asyncio.timeout(5):
+        while station.online:
+            await asyncio.sleep(0.005)
+    session = await station.charge(id_token="TAG1", energy_wh=3_210, meter_interval_s=120)
+    station.go_online()
+    await station.drain()
+    row = await only(house, station, session)
+    assert row["offline"] is (version != "1.6")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_socket_lost_again_and_again_in_a_session(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
+    session = await station.start_transaction("TAG1")
+    for _ in range(8):
+        delivering = asyncio.create_task(station.deliver(session, 700, meter_interval_s=30))
+        await asyncio.sleep(0.002)
+        station.drop()
+        await delivering
+        await station.wait_online()
+    await station.stop_transaction(session)
+    await station.drain()
+    assert session.energy_wh == 5_600
+    await only(house, station, session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_meter_that_restarts_after_a_power_loss(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
+    session = await station.start_transaction("TAG1")
+    await station.deliver(session, 2_000, meter_interval_s=60)
+    await station.meter_values()
+    station.power_loss(outage_s=0.01, resumes=True, meter_restarts=True)
+    await station.wait_online()
+    await station.meter_values()
+    await station.deliver(session, 500, meter_interval_s=60)
+    await station.stop_transaction(session)
+    await station.drain()
+    assert session.energy_wh == 2_500
+    await only(house, station, session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_power_loss_without_resume_closes_with_its_reason(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
+    session = await station.start_transaction("TAG1")
+    await station.deliver(session, 2_000, meter_interval_s=60)
+    station.power_loss(outage_s=0.01)
+    await station.wait_online()
+    await station.stop_transaction(session, StopReason.POWER_LOSS)
+    await station.drain()
+    assert (await only(house, station, session))["stop_reason"] == "PowerLoss"
+
+
+_HARMLESS = [
+    Fault.DUPLICATE_MESSAGES,
+    Fault.SEQ_NO_ZERO,
+    Fault.SEQ_NO_REPEATED,
+    Fault.NO_UPDATES,
+    Fault.TRANSACTION_ID_ZERO,
+    Fault.BARE_START,
+    Fault.LATE_METER_VALUES,
+    Fault.KWH_AS_FLOATS,
+    Fault.VALUE_AS_NUMBER,
+    Fault.NO_MEASURAND,
+    Fault.EMPTY_SERIALS,
+    Fault.LOCAL_TIME,
+    Fault.TIME_1970,
+    Fault.NO_TIMESTAMP_IN_STATUS,
+    Fault.REPEATING_MESSAGE_IDS,
+    Fault.NO_BOOT,
+    Fault.STATUS_BEFORE_BOOT_ANSWER,
+]
+
+
+@pytest.mark.parametrize("fault", _HARMLESS)
+async def test_energy_is_exact_with_a_fault(house: House, fault: Fault) -> None:
+    wrong = []
+    for version in VERSIONS:
+        station = await house.station(f"CP-{version}", version, replace(FAST, faults=frozenset({fault})))
+        session = await station.charge(id_token="TAG1", energy_wh=4_321, meter_interval_s=60)
+        await station.drain(everything=True)
+        rows = await house.transactions(station)
+        told = [(row["state"], row["energy_wh"]) for row in rows]
+        if told != [("closed", 4_321)] or session.energy_wh != 4_321:
+            wrong.append((version, told))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_clock_a_day_ahead_changes_no_energy(house: House, version: str) -> None:
+    station = await house.station("CP", version, boot=False)
+    station.set_clock_wrong(timedelta(days=1))
+    await station.boot()
+    session = await station.charge(id_token="TAG1", energy_wh=777)
+    await only(house, station, session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_remote_start_and_stop_by_command(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    command = {"type": "start", "id_token": {"id_token": "TAG1", "type": "ISO14443"}, "evse_id": 1}
+    answer = await house.ask("POST", "/v1/charging-stations/CP/commands?wait_s=5", command)
+    assert answer["state"] == "accepted", answer
+    session = station.evse(1).session
+    assert session is not None
+    async with asyncio.timeout(5):
+        while session.transaction_id is None or session.energy_wh < 1000:
+            await asyncio.sleep(0.005)
+    await station.drain()
+    (row,) = await house.transactions(station)
+    stop = {"type": "stop", "transaction_id": row["id"]}
+    answer = await house.ask("POST", "/v1/charging-stations/CP/commands?wait_s=5", stop)
+    assert answer["state"] == "accepted", answer
+    await session.ended()
+    await station.drain()
+    assert (await only(house, station, session))["stop_reason"] == "Remote"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_raw_call_reaches_the_station_as_given(house: House, version: str) -> None:
+    station = await house.station("CP", version)
+    payload = {"vendorId": "Chargeplane", "data": "x"}
+    body = {"action": "DataTransfer", "payload": payload}
+    answer = await house.ask("POST", "/v1/charging-stations/CP/calls", body)
+    assert answer["outcome"] == "callresult"
+    assert answer["payload"] == {"status": "Accepted", "data": "x"}
+    assert ("DataTransfer", payload) in station.calls
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+@pytest.mark.parametrize("fault", [Fault.REORDERED_REPLAY, Fault.UNFLAGGED_OFFLINE, Fault.DUPLICATE_MESSAGES])
+async def test_replay_in_odd_ways_books_the_same_energy(house: House, version: str, fault: Fault) -> None:
+    station = await house.station("CP", version, replace(FAST, faults=frozenset({fault})))
+    station.go_offline()
+    async with asyncio.timeout(5):
+        while station.online:
+            await asyncio.sleep(0.005)
+    session = await station.charge(id_token="TAG1", energy_wh=3_210, meter_interval_s=120)
+    station.go_online()
+    await station.drain()
+    await only(house, station, session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_lost_stop_does_not_swallow_the_next_session(house: House, version: str) -> None:
+    station = await house.station("CP", version, replace(FAST, faults=frozenset({Fault.LOST_STOP})))
+    await station.charge(id_token="TAG1", energy_wh=1_000, meter_interval_s=10)
+    station.give_faults()
+    second = await station.charge(id_token="TAG1", energy_wh=2_000, meter_interval_s=60)
+    await station.drain(everything=True)
+    newest, oldest = await house.transactions(station)
+    assert (newest["state"], newest["energy_wh"]) == ("closed", 2_000)
+    assert second.acknowledged
+    assert oldest["energy_wh"] <= 1_000
+
+
+async def test_two_hundred_stations_of_all_versions_charge_at_once(house: House) -> None:
+    wanted = plans(200, VERSIONS, password=PASSWORD)
+    await asyncio.to_thread(register_stations, house.rest, wanted)
+    fleet = Fleet(house.url, wanted, options=FAST, rate=2000, seed=3)
+    await fleet.start()
+    await fleet.accepted()
+    plan = Plan(energy_wh=1_234, meter_interval_s=120)
+    sessions = await asyncio.gather(*(station.run(station.visit(1, "TAG1", plan)) for station in fleet))
+    for station in fleet:
+        await station.drain()
+    await fleet.stop()
+    assert all(session.acknowledged for session in sessions)
+    rows = [row async for row in _pages(house, "/v1/transactions")]
+    assert len(rows) == 200
+    assert {(row["state"], row["energy_wh"]) for row in rows} == {("closed", 1_234)}
+
+
+async def _pages(house: House, path: str) -> AsyncIterator[dict[str, Any]]:
+    for row in await asyncio.to_thread(lambda: list(house.rest.pages(path))):
+        yield row
