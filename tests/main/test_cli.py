@@ -46,6 +46,8 @@ def server(database_url: str, tmp_path: Path) -> Iterator[Running]:
         yield Running(f"http://127.0.0.1:{running.http.port}", f"ws://127.0.0.1:{running.ocpp.ports[0]}/ocpp")
     finally:
         asyncio.run_coroutine_threadsafe(running.stop(), loop).result(30)
+        asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(5)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0.05), loop).result(5)  # closed transports take a turn to go
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()

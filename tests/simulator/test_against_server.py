@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from msgspec.structs import replace
 
 from chargeplane.main.cli.registering import register_stations
@@ -28,10 +29,14 @@ from chargeplane.simulator import (
     plans,
 )
 from chargeplane.simulator.car import CAR_MODELS, Car
+from tests.support import postgres
 
 KEY = "test-key-0123456789"
 PASSWORD = "a-password-of-20-chars"
 VERSIONS = ("1.6", "2.0.1", "2.1")
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+_numbers = itertools.count(1)
 
 
 class House:
@@ -48,8 +53,9 @@ class House:
         return await asyncio.to_thread(self.rest.request, method, path, body)
 
     async def station(
-        self, station_id: str, version: str, options: Options = FAST, *, boot: bool = True, **arguments: Any
+        self, version: str, options: Options = FAST, *, boot: bool = True, **arguments: Any
     ) -> VirtualStation:
+        station_id = f"CP-{next(_numbers)}"
         await self.ask("POST", "/v1/charging-stations", {"station_id": station_id, "password": PASSWORD})
         station = VirtualStation(
             self.url, station_id, version, password=PASSWORD, seed=11, options=options, **arguments
@@ -69,27 +75,37 @@ class House:
             await station.close()
 
 
-@pytest.fixture
-async def house(database_url: str, tmp_path: Path) -> AsyncIterator[House]:
-    server = Server(
-        Config(
-            bind="127.0.0.1",
-            http_port=0,
-            ocpp_port=0,
-            data_dir=str(tmp_path),
-            database_url=database_url,
-            admin_key=KEY,
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(
+    postgres_server: postgres.TestServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Server]:
+    """One server for all of these tests: they share nothing but it."""
+    with postgres_server.database() as url:
+        server = Server(
+            Config(
+                bind="127.0.0.1",
+                http_port=0,
+                ocpp_port=0,
+                data_dir=str(tmp_path_factory.mktemp("data")),
+                database_url=url,
+                admin_key=KEY,
+            )
         )
-    )
-    await server.start()
-    house = House(server)
-    await house.ask("POST", "/v1/id-tokens", {"id_token": "TAG1"})
-    await house.ask("POST", "/v1/id-tokens", {"id_token": "BLOCKED1", "status": "Blocked"})
-    try:
-        yield house
-    finally:
-        await house.close()
-        await server.stop()
+        await server.start()
+        rest = House(server)
+        await rest.ask("POST", "/v1/id-tokens", {"id_token": "TAG1"})
+        await rest.ask("POST", "/v1/id-tokens", {"id_token": "BLOCKED1", "status": "Blocked"})
+        try:
+            yield server
+        finally:
+            await server.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def house(running: Server) -> AsyncIterator[House]:
+    house = House(running)
+    yield house
+    await house.close()
 
 
 async def only(house: House, station: VirtualStation, session: Session) -> dict[str, Any]:
@@ -104,14 +120,14 @@ async def only(house: House, station: VirtualStation, session: Session) -> dict[
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_energy_in_rest_is_the_register_to_the_last_wh(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     session = await station.charge(id_token="tag1", energy_wh=12_345, meter_interval_s=120)
     assert session.acknowledged
     row = await only(house, station, session)
     assert row["ocpp_transaction_id"] == session.transaction_id
     assert row["evse_id"] == 1
     assert row["offline"] is False
-    view = await house.ask("GET", "/v1/charging-stations/CP")
+    view = await house.ask("GET", f"/v1/charging-stations/{station.station_id}")
     assert view["connected"] is True
     assert view["ocpp_version"] == version
     assert view["vendor"] == "Chargeplane"
@@ -119,15 +135,15 @@ async def test_energy_in_rest_is_the_register_to_the_last_wh(house: House, versi
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_blocked_token_does_not_charge(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     session = await station.charge(id_token="BLOCKED1", energy_wh=1000)
     assert (session.accepted, session.status) == (False, "Blocked")
     assert await house.transactions(station) == []
 
 
 async def test_wrong_password_and_unknown_station_are_refused(house: House) -> None:
-    station = await house.station("CP", "1.6")
-    for station_id, status in (("CP", 401), ("NOBODY", 404)):
+    station = await house.station("1.6")
+    for station_id, status in ((station.station_id, 401), ("NOBODY", 404)):
         with pytest.raises(HandshakeError) as caught:
             await VirtualStation(house.url, station_id, "1.6", password="wrong-password-000").connect()
         assert caught.value.status == status
@@ -136,7 +152,7 @@ async def test_wrong_password_and_unknown_station_are_refused(house: House) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_session_without_network_is_booked_when_it_is_back(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     station.go_offline()
     async with asyncio.timeout(5):
         while station.online:
@@ -150,7 +166,7 @@ async def test_session_without_network_is_booked_when_it_is_back(house: House, v
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_socket_lost_again_and_again_in_a_session(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
     session = await station.start_transaction("TAG1")
     for _ in range(8):
@@ -167,7 +183,7 @@ async def test_socket_lost_again_and_again_in_a_session(house: House, version: s
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_meter_that_restarts_after_a_power_loss(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
     session = await station.start_transaction("TAG1")
     await station.deliver(session, 2_000, meter_interval_s=60)
@@ -184,7 +200,7 @@ async def test_meter_that_restarts_after_a_power_loss(house: House, version: str
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_power_loss_without_resume_closes_with_its_reason(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
     session = await station.start_transaction("TAG1")
     await station.deliver(session, 2_000, meter_interval_s=60)
@@ -220,7 +236,7 @@ _HARMLESS = [
 async def test_energy_is_exact_with_a_fault(house: House, fault: Fault) -> None:
     wrong = []
     for version in VERSIONS:
-        station = await house.station(f"CP-{version}", version, replace(FAST, faults=frozenset({fault})))
+        station = await house.station(version, replace(FAST, faults=frozenset({fault})))
         session = await station.charge(id_token="TAG1", energy_wh=4_321, meter_interval_s=60)
         await station.drain(everything=True)
         rows = await house.transactions(station)
@@ -232,7 +248,7 @@ async def test_energy_is_exact_with_a_fault(house: House, fault: Fault) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_clock_a_day_ahead_changes_no_energy(house: House, version: str) -> None:
-    station = await house.station("CP", version, boot=False)
+    station = await house.station(version, boot=False)
     station.set_clock_wrong(timedelta(days=1))
     await station.boot()
     session = await station.charge(id_token="TAG1", energy_wh=777)
@@ -241,9 +257,9 @@ async def test_clock_a_day_ahead_changes_no_energy(house: House, version: str) -
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_remote_start_and_stop_by_command(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     command = {"type": "start", "id_token": {"id_token": "TAG1", "type": "ISO14443"}, "evse_id": 1}
-    answer = await house.ask("POST", "/v1/charging-stations/CP/commands?wait_s=5", command)
+    answer = await house.ask("POST", f"/v1/charging-stations/{station.station_id}/commands?wait_s=5", command)
     assert answer["state"] == "accepted", answer
     session = station.evse(1).session
     assert session is not None
@@ -253,7 +269,7 @@ async def test_remote_start_and_stop_by_command(house: House, version: str) -> N
     await station.drain()
     (row,) = await house.transactions(station)
     stop = {"type": "stop", "transaction_id": row["id"]}
-    answer = await house.ask("POST", "/v1/charging-stations/CP/commands?wait_s=5", stop)
+    answer = await house.ask("POST", f"/v1/charging-stations/{station.station_id}/commands?wait_s=5", stop)
     assert answer["state"] == "accepted", answer
     await session.ended()
     await station.drain()
@@ -262,10 +278,10 @@ async def test_remote_start_and_stop_by_command(house: House, version: str) -> N
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_raw_call_reaches_the_station_as_given(house: House, version: str) -> None:
-    station = await house.station("CP", version)
+    station = await house.station(version)
     payload = {"vendorId": "Chargeplane", "data": "x"}
     body = {"action": "DataTransfer", "payload": payload}
-    answer = await house.ask("POST", "/v1/charging-stations/CP/calls", body)
+    answer = await house.ask("POST", f"/v1/charging-stations/{station.station_id}/calls", body)
     assert answer["outcome"] == "callresult"
     assert answer["payload"] == {"status": "Accepted", "data": "x"}
     assert ("DataTransfer", payload) in station.calls
@@ -274,7 +290,7 @@ async def test_raw_call_reaches_the_station_as_given(house: House, version: str)
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 @pytest.mark.parametrize("fault", [Fault.REORDERED_REPLAY, Fault.UNFLAGGED_OFFLINE, Fault.DUPLICATE_MESSAGES])
 async def test_replay_in_odd_ways_books_the_same_energy(house: House, version: str, fault: Fault) -> None:
-    station = await house.station("CP", version, replace(FAST, faults=frozenset({fault})))
+    station = await house.station(version, replace(FAST, faults=frozenset({fault})))
     station.go_offline()
     async with asyncio.timeout(5):
         while station.online:
@@ -287,7 +303,7 @@ async def test_replay_in_odd_ways_books_the_same_energy(house: House, version: s
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_lost_stop_does_not_swallow_the_next_session(house: House, version: str) -> None:
-    station = await house.station("CP", version, replace(FAST, faults=frozenset({Fault.LOST_STOP})))
+    station = await house.station(version, replace(FAST, faults=frozenset({Fault.LOST_STOP})))
     await station.charge(id_token="TAG1", energy_wh=1_000, meter_interval_s=10)
     station.give_faults()
     second = await station.charge(id_token="TAG1", energy_wh=2_000, meter_interval_s=60)
@@ -310,7 +326,7 @@ async def test_two_hundred_stations_of_all_versions_charge_at_once(house: House)
         await station.drain()
     await fleet.stop()
     assert all(session.acknowledged for session in sessions)
-    rows = [row async for row in _pages(house, "/v1/transactions")]
+    rows = [row async for row in _pages(house, "/v1/transactions") if row["station_id"].startswith("SIM-")]
     assert len(rows) == 200
     assert {(row["state"], row["energy_wh"]) for row in rows} == {("closed", 1_234)}
 
