@@ -241,7 +241,7 @@ def openapi_routes() -> list[HTTPRouteHandler]:
     async def docs() -> Response[bytes]:
         return Response(
             page_bytes,
-            media_type="text/html; charset=utf-8",
+            media_type="text/html",
             headers={
                 "Cache-Control": "no-cache",
                 "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';"
