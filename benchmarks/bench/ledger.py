@@ -43,6 +43,7 @@ class Ledger:
             connection = await asyncpg.connect(self._server.database_url)
             try:
                 row = await connection.fetchrow(_STORED, self._since)
+                assert row is not None
             finally:
                 await connection.close()
             return {name: Decimal(value) for name, value in row.items()}

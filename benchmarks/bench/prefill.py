@@ -15,6 +15,7 @@ import asyncpg
 from benchmarks.bench.processes import Failed, Server, load, target
 from benchmarks.load.watch import log
 
+_AT_ONCE = 2
 _COLUMNS = """
 SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
@@ -51,13 +52,22 @@ async def _fill(url: str, transactions: int, events: int, days: int) -> None:
         # The server's id blocks begin behind ours from now on.
         await connection.execute("SELECT setval('transaction_id_seq', $1)", first + transactions + 1000)
         today = datetime.now(UTC).date()
-        begin, done = time.monotonic(), 0
-        for back in range(days, 0, -1):
-            count = transactions * (days - back + 1) // days - done
-            day = today - timedelta(days=back)
-            await _fill_day(connection, found["id"], events, day, first + done, count)
-            done += count
-            log(f"  {day}: {done:,} transactions, {done * events:,} meter rows, {time.monotonic() - begin:.0f} s")
+        begin = time.monotonic()
+        waiting = iter(range(days))
+
+        async def fill_days(one: asyncpg.Connection) -> None:
+            for number in waiting:
+                done, then = (transactions * part // days for part in (number, number + 1))
+                day = today - timedelta(days=days - number)
+                await _fill_day(one, found["id"], events, day, first + done, then - done)
+                log(f"  {day}: {then - done:,} transactions, {time.monotonic() - begin:.0f} s")
+
+        more = [await asyncpg.connect(url, command_timeout=7200) for _ in range(_AT_ONCE)]
+        try:
+            await asyncio.gather(*map(fill_days, more))
+        finally:
+            for one in more:
+                await one.close()
         log("  vacuum, so that it does not happen while something is measured")
         await connection.execute("VACUUM (ANALYZE) transaction, transaction_event")
         await connection.execute("CHECKPOINT")
