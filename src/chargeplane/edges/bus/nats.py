@@ -56,6 +56,7 @@ class NatsBus:
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._flushing: asyncio.Task[None] | None = None
         self._subscriptions: set[NatsSubscription] = set()
         self._gap_callbacks: list[Callable[[], None]] = []
         self._dropped = 0
@@ -180,11 +181,19 @@ class NatsBus:
             subscription = await client.subscribe(_PREFIX + subject, cb=hear)
         except nats.errors.Error as error:
             raise UnavailableError("The bus is closed.") from error
-        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):  # away: subscribes again when it is back
-            if client.is_connected:
-                await client.flush(5)  # the server knows it before we return
+        # The server knows it before we return. In a storm of stations one flush serves all that came meanwhile.
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(client))
+        await asyncio.shield(self._flushing)
         self._subscriptions.add(subscription)
         return _Cancellable(subscription, self._subscriptions)
+
+    async def _flush(self, client: Client) -> None:
+        await asyncio.sleep(0)
+        self._flushing = None  # who subscribes from now on needs the next one
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):  # away: subscribes again when it is back
+            if client.is_connected:
+                await client.flush(5)
 
     async def _answer(self, message: Msg, handler: RequestHandler) -> None:
         try:
