@@ -259,3 +259,23 @@ def test_ctrl_c_at_the_terminal_does_not_reach_postgresql(data_dir: Path) -> Non
     assert os.getsid(pid) == pid
     cluster.stop()
     cluster.unlock()
+
+
+async def test_start_that_fails_after_a_death_is_tried_again(data_dir: Path) -> None:
+    told: list[str] = []
+    postgres = EmbeddedPostgres(data_dir, progress=told.append)
+    url = await postgres.start()
+    restarted = await _restarted(postgres)
+    configuration = postgres.cluster.folder / "postgresql.conf"
+    text = configuration.read_text()
+    configuration.write_text("nonsense\n")
+    assert postgres.pid is not None
+    os.kill(postgres.pid, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while not any("could not be started" in sentence for sentence in told):
+            await asyncio.sleep(0.01)
+    assert any("nonsense" in sentence for sentence in told)  # the end of PostgreSQL's log is in the sentence
+    configuration.write_text(text)
+    await asyncio.wait_for(restarted.wait(), 30)
+    assert await _query(url, "SELECT 1") == 1
+    await postgres.stop()

@@ -403,8 +403,9 @@ class Cluster:
 
     def last_log_lines(self, count: int = 12) -> str:
         """The end of what PostgreSQL wrote last."""
-        files = [self.home / "log" / "startup.log", *self._log_files()[-1:]]
-        lines = [line for file in files if file.exists() for line in file.read_text(errors="replace").splitlines()]
+        files = [file for file in (self.home / "log" / "startup.log", *self._log_files()[-1:]) if file.exists()]
+        files.sort(key=lambda file: file.stat().st_mtime_ns)
+        lines = [line for file in files for line in file.read_text(errors="replace").splitlines()]
         return "\n".join(lines[-count:])
 
     def prune_logs(self) -> None:

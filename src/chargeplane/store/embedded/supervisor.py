@@ -12,7 +12,6 @@ from typing import Final
 
 import asyncpg
 
-from chargeplane.kernel.errors import UnavailableError
 from chargeplane.store.embedded.cluster import Cluster, Progress, silent
 from chargeplane.store.embedded.settings import DATABASE
 
@@ -119,13 +118,16 @@ class EmbeddedPostgres:
                 try:
                     await self._start_cluster()
                     break
-                except UnavailableError as error:
-                    self._progress(f"{error} Next attempt in {backoff:.1f} s.")
+                except Exception as error:  # also a full disk or a folder taken away: the watch must not end for it
+                    self._progress(f"PostgreSQL could not be started: {error} Next attempt in {backoff:.1f} s.")
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, _LAST_BACKOFF_S)
             self._progress(f"PostgreSQL runs again (pid {self.pid}).")
             for callback in self._on_restart:
-                callback()
+                try:
+                    callback()
+                except Exception as error:
+                    self._progress(f"A listener to PostgreSQL's restart failed: {error}")
 
     async def _death(self) -> None:
         """Returns when the postmaster has ended; at once where the system tells, else within a second."""
