@@ -23,7 +23,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations as queries
 from chargeplane.store.queries import variables as variable_queries
 from chargeplane.store.queries.audit import audit
-from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter
+from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter, UnknownStationView
 from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.variables import VariableFilter, VariableView
 from chargeplane.store.secrets import InstallationKeys, make_station_password
@@ -204,7 +204,7 @@ class ChargingStations:
                 )
         new_credentials = "password_hash" in columns or profile != stored.security_profile
         new_registration = columns.get("registration", stored.registration) != stored.registration
-        if new_credentials or new_registration:
+        if new_credentials or new_registration or "settings" in columns:
             await self._directory.refresh(stored.key)
         if new_credentials:
             await self._reach.close(stored.key, CloseReason.CREDENTIALS_CHANGED)
@@ -249,6 +249,11 @@ class ChargingStations:
         key = await self.key_of(caller, station_id)
         async with self._database.read() as db:
             return await variable_queries.page(db, key, wanted, limit, after)
+
+    async def unknown(self, caller: Caller, limit: int, after: Position | None) -> list[UnknownStationView]:
+        """Stations that tried to connect and are not registered, the newest attempt first; at most `limit`."""
+        async with self._database.read() as db:
+            return await queries.unknown(db, caller.tenant_id, limit, after)
 
     def _set_password(
         self, columns: dict[str, Any], profile: int, password: str | UnsetType | None, *, needs_one: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import asyncpg
 
@@ -51,7 +50,7 @@ class Tenants:
             raise NotFoundError("tenant", slug)
         return found
 
-    async def create(self, caller: Caller, slug: str, name: str, settings: dict[str, Any]) -> TenantView:
+    async def create(self, caller: Caller, slug: str, name: str) -> TenantView:
         """A new tenant.
 
         Raises:
@@ -65,7 +64,7 @@ class Tenants:
             raise InvalidInputError(f"'{slug}' cannot be a tenant's slug: {sentence}.", (("/slug", sentence),))
         try:
             async with self._database.change() as db:
-                view = await queries.insert(db, slug, name, settings)
+                view = await queries.insert(db, slug, name)
                 await audit(
                     db, SYSTEM_TENANT, actor=caller.actor, action="create", kind="tenant", ident=slug, after=view
                 )
@@ -74,8 +73,8 @@ class Tenants:
         await self._directory.refresh_tenants()
         return view
 
-    async def change(self, caller: Caller, slug: str, name: str | None, settings: dict[str, Any] | None) -> TenantView:
-        """The tenant after the change; None leaves a value as it is.
+    async def change(self, caller: Caller, slug: str, name: str) -> TenantView:
+        """The tenant under its new name.
 
         Raises:
             ForbiddenError: the caller is no administrator of the default tenant.
@@ -84,7 +83,7 @@ class Tenants:
         _only_system(caller)
         async with self._database.change() as db:
             before = await queries.by_slug(db, slug)
-            after = await queries.update(db, slug, name, settings)
+            after = await queries.update(db, slug, name)
             if before is None or after is None:
                 raise NotFoundError("tenant", slug)
             await audit(

@@ -66,6 +66,9 @@ async def test_wrong_fields_are_named(rest: Rest) -> None:
         ({"station_id": "a", "security_profile": "1"}, "#/security_profile"),
         ({"station_id": "a", "registration": "maybe"}, "#/registration"),
         ({"station_id": "a", "metadata": {"k": "\u0000"}}, "#/metadata/k"),
+        ({"station_id": "a", "settings": {"heartbeat_interval_s": "60"}}, "#/settings/heartbeat_interval_s"),
+        ({"station_id": "a", "settings": {"heartbeat": 60}}, "#/settings/heartbeat"),
+        ({"station_id": "a", "settings": {"assumed_version": "1.5"}}, "#/settings/assumed_version"),
         ({}, "#/station_id"),
     ):
         assert_problem(await rest.client.post("/v1/charging-stations", json=body), 422, pointer=pointer)
@@ -214,3 +217,29 @@ async def test_variables_of_a_station(rest: Rest) -> None:
     assert [v["variable"] for v in second["items"]] == ["HeartbeatInterval"]
     assert second["next_cursor"] is None
     assert_problem(await rest.client.get("/v1/charging-stations/none/variables"), 404)
+
+
+async def test_settings_and_metadata_are_kept(rest: Rest) -> None:
+    await rest.station("CP1", settings={"heartbeat_interval_s": 60}, metadata={"own": [1, None, "x"]})
+    one = (await rest.client.get("/v1/charging-stations/CP1")).json()
+    assert one["settings"] == {"heartbeat_interval_s": 60}
+    assert one["metadata"] == {"own": [1, None, "x"]}
+    changed = await rest.client.patch("/v1/charging-stations/CP1", json={"settings": {"assumed_version": "1.6"}})
+    assert changed.json()["settings"] == {"assumed_version": "1.6"}
+    assert len(rest.stations.refreshed) == 2
+
+
+async def test_unknown_stations_are_listed_until_they_are_registered(rest: Rest) -> None:
+    for number, station_id in enumerate(("X1", "X2", "X3")):
+        await rest.execute(
+            "INSERT INTO unknown_station (tenant_id, station_id, remote_address, last_seen_at)"
+            " VALUES (1, $1, '10.0.0.9', now() + make_interval(secs => $2))",
+            station_id,
+            number,
+        )
+    first = (await rest.client.get("/v1/unknown-stations?limit=2")).json()
+    assert [u["station_id"] for u in first["items"]] == ["X3", "X2"]
+    second = await rest.client.get("/v1/unknown-stations", params={"limit": 2, "cursor": first["next_cursor"]})
+    assert [u["station_id"] for u in second.json()["items"]] == ["X1"]
+    await rest.station("x3")
+    assert len((await rest.client.get("/v1/unknown-stations")).json()["items"]) == 2

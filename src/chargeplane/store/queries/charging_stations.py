@@ -344,3 +344,36 @@ async def remove(db: Db, key: StationKey) -> None:
         " password_salt = NULL, password_hash = NULL, password_key_id = NULL WHERE key = $1",
         key,
     )
+
+
+class UnknownStationView(Struct, frozen=True, kw_only=True):
+    """A station that tried to connect and is not registered.
+
+    Args:
+        remote_address: of its last attempt.
+    """
+
+    station_id: str
+    remote_address: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+    attempts: int
+
+
+async def unknown(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[UnknownStationView]:
+    """Stations that tried to connect and are not registered by now, the newest attempt first."""
+    where = Where()
+    where.add("u.tenant_id = ?", tenant_id)
+    where.add(
+        "NOT EXISTS (SELECT 1 FROM charging_station s WHERE s.tenant_id = u.tenant_id"
+        " AND lower(s.station_id) = lower(u.station_id) AND s.deleted_at IS NULL)"
+    )
+    if after:
+        where.add("(u.last_seen_at, u.station_id) < (?, ?)", *after)
+    where.values.append(limit)
+    rows = await db.fetch(
+        "SELECT u.station_id, u.remote_address, u.first_seen_at, u.last_seen_at, u.attempts FROM unknown_station u"
+        f" WHERE {where} ORDER BY u.last_seen_at DESC, u.station_id DESC LIMIT ${len(where.values)}",
+        *where.values,
+    )
+    return [UnknownStationView(**row) for row in rows]

@@ -47,14 +47,12 @@ class NewTenant(Struct, kw_only=True, forbid_unknown_fields=True):
 
     slug: str
     name: Name
-    settings: dict[str, Any] = {}
 
 
 class TenantPatch(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to change of a tenant; what is left out stays."""
+    """What to change of a tenant."""
 
-    name: Name | None = None
-    settings: dict[str, Any] | None = None
+    name: Name
 
 
 def administration_routes(services: Services) -> list[HTTPRouteHandler]:
@@ -87,7 +85,7 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
     @post("/v1/tenants", tags=["administration"], opt=_ADMIN)
     async def create_tenant(request: Request[Any, Any, Any], data: JSONBody[NewTenant]) -> Response[TenantView]:
         """Makes a tenant; for administrators of the default tenant."""
-        view = await tenants.create(caller_of(request), data.slug, data.name, data.settings)
+        view = await tenants.create(caller_of(request), data.slug, data.name)
         return Response(view, headers={"Location": f"/v1/tenants/{view.slug}"})
 
     @get("/v1/tenants", tags=["administration"], opt=_ADMIN)
@@ -109,7 +107,7 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], slug: FromPath[str], data: JSONBody[TenantPatch]
     ) -> TenantView:
         """Changes a tenant; for administrators of the default tenant."""
-        return await tenants.change(caller_of(request), slug, data.name, data.settings)
+        return await tenants.change(caller_of(request), slug, data.name)
 
     return [
         create_api_key,

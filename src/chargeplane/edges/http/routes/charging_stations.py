@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -20,7 +21,7 @@ from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_c
 from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries import variables
-from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter
+from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter, UnknownStationView
 from chargeplane.store.queries.variables import VariableFilter, VariableView
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -48,6 +49,18 @@ class StationStatusWord(enum.StrEnum):
     UNKNOWN = "Unknown"
 
 
+class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the server treats this station; what is absent follows the installation.
+
+    Args:
+        heartbeat_interval_s: given in the answer to an accepted boot.
+        assumed_version: OCPP version of a station that offers no subprotocol in its handshake.
+    """
+
+    heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
+    assumed_version: Literal["1.6", "2.0.1", "2.1"] | None = None
+
+
 class NewStation(Struct, kw_only=True, forbid_unknown_fields=True):
     """A charging station to be registered."""
 
@@ -57,7 +70,7 @@ class NewStation(Struct, kw_only=True, forbid_unknown_fields=True):
     security_profile: SecurityProfile = 1
     password: Password | None = None
     registration: RegistrationWord = RegistrationWord.ACCEPTED
-    settings: dict[str, Any] = {}
+    settings: StationSettings = StationSettings()
     metadata: dict[str, Any] = {}
 
 
@@ -69,7 +82,7 @@ class StationPatch(Struct, kw_only=True, forbid_unknown_fields=True):
     security_profile: SecurityProfile | UnsetType = UNSET
     password: Password | UnsetType | None = UNSET
     registration: RegistrationWord | UnsetType = UNSET
-    settings: dict[str, Any] | UnsetType = UNSET
+    settings: StationSettings | UnsetType = UNSET
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
@@ -103,7 +116,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
                 security_profile=data.security_profile,
                 password=UNSET if data.password is None else data.password,
                 registration=Registration(data.registration.value.capitalize()),
-                settings=data.settings,
+                settings=msgspec.to_builtins(data.settings),
                 metadata=data.metadata,
             ),
         )
@@ -165,7 +178,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
                 registration=UNSET
                 if isinstance(registration, UnsetType)
                 else Registration(registration.value.capitalize()),
-                settings=data.settings,
+                settings=UNSET if isinstance(data.settings, UnsetType) else msgspec.to_builtins(data.settings),
                 metadata=data.metadata,
             ),
             revision_of(if_match),
@@ -197,7 +210,17 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
         )
         return as_page("variables", found, limit, variables.position)
 
+    @get("/v1/unknown-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
+    async def list_unknown_stations(
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[UnknownStationView]:
+        """Stations that tried to connect and are not registered, the newest attempt first."""
+        after = decode_cursor("unknown-stations", cursor, (datetime, str))
+        found = await stations.unknown(caller_of(request), limit + 1, after)
+        return as_page("unknown-stations", found, limit, lambda view: (view.last_seen_at, view.station_id))
+
     return [
+        list_unknown_stations,
         register_charging_station,
         list_charging_stations,
         get_charging_station,
