@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from chargeplane.main.config import Config
+from chargeplane.main.rest import RestClient
 from chargeplane.main.wiring import Server
 
 KEY = "test-key-0123456789"
@@ -161,6 +162,9 @@ def test_simulate_registers_connects_and_charges(server: Running) -> None:
     assert re.search(r"9 connections, [1-9]\d* sessions, .* 0 refused, 0 unanswered", done.stdout), done.stdout
     rows = json.loads(run("station", "list", "--json", server=server).stdout)
     assert {row["ocpp_version"] for row in rows} == {"1.6", "2.0.1", "2.1"}
+    transactions = list(RestClient(server.http, KEY).pages("/v1/transactions"))
+    assert transactions
+    assert {row["state"] for row in transactions} == {"closed"}
 
 
 def test_simulate_against_nobody_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from chargeplane.simulator.counters import Counters
-from chargeplane.simulator.evse import ChargingState, Plan, Session
+from chargeplane.simulator.evse import ChargingState, Plan, Session, StopReason
 from chargeplane.simulator.ledger import Record
 from chargeplane.simulator.meter import AC_11, AC_22, DC_150, DC_300, EvseModel
 from chargeplane.simulator.noise import Noise
@@ -170,8 +171,24 @@ class Fleet:
             for station in self.stations:
                 await station.wait_online(timeout_s)
 
+    async def finish(self, timeout_s: float = 10.0) -> None:
+        """No more drivers; every transaction ends as a driver would end it, and its last message is answered.
+
+        Stations that are offline, or slower than `timeout_s`, keep what they have to say.
+        """
+        self._driving = False
+        for station in self.stations:
+            for evse in station.evses:
+                if evse.session is not None and evse.busy:
+                    evse.session.request_stop(StopReason.LOCAL)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for station in self.stations:
+                    if station.online:
+                        await station.drain(timeout_s)
+
     async def stop(self) -> None:
-        """Ends everything."""
+        """Ends everything where it stands."""
         self._driving = False
         for start in range(0, len(self.stations), 200):
             await asyncio.gather(*(station.close() for station in self.stations[start : start + 200]))

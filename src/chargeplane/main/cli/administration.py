@@ -172,7 +172,7 @@ def idtoken() -> None:
 @json_option
 def idtoken_list(status: str | None, search: str | None, rest: RestClient, as_json: bool) -> None:
     """Id tokens."""
-    rows = list(rest.pages("/v1/id-tokens", status=status, q=search))
+    rows = sorted(rest.pages("/v1/id-tokens", status=status, q=search), key=lambda row: row["id_token"])
     if as_json:
         print_json(rows)
         return
@@ -237,7 +237,7 @@ def station() -> None:
 def station_list(connected: bool | None, search: str | None, rest: RestClient, as_json: bool) -> None:
     """Charging stations."""
     wanted = None if connected is None else str(connected).lower()
-    rows = list(rest.pages("/v1/charging-stations", connected=wanted, q=search))
+    rows = sorted(rest.pages("/v1/charging-stations", connected=wanted, q=search), key=lambda row: row["station_id"])
     if as_json:
         print_json(rows)
         return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from chargeplane.kernel.errors import ChargeplaneError
+from chargeplane.kernel.errors import ChargeplaneError, RuleError
 from chargeplane.main.cli.administration import apikey, idtoken, station, tenant
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
@@ -80,6 +80,8 @@ def serve(config_file: Path | None, workers: int | None, role: str | None) -> No
         config = replace(config, workers=workers)
     if role is not None:
         config = replace(config, role=Role(role))
+    if config.workers > 1:
+        raise RuleError("This release runs one server process: leave workers at 1.")
     for name in unknown_variables():
         err.print(Text.assemble(("Warning: ", "bold yellow"), f"{name} sets nothing; is it misspelt?"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -126,6 +126,8 @@ async def _simulate(
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await starting
+        with err.status("Ending the sessions"):
+            await fleet.finish()
         await fleet.stop()
         view.summary()
     if not view.ever_connected:
