@@ -201,9 +201,10 @@ def test_database_status_backup_and_restore(
     assert run("db", "restore", str(file), **other).returncode == 1
 
 
-def test_serve_says_when_it_is_ready_and_stops_on_sigterm(database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_serve_says_when_it_is_ready_and_stops_on_sigterm(database_url: str, tmp_path: Path, workers: str) -> None:
     process = subprocess.Popen(
-        command("serve"),
+        command("serve", "--workers", workers),
         env=environment(
             CHARGEPLANE_DATABASE_URL=database_url,
             CHARGEPLANE_DATA_DIR=str(tmp_path),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from chargeplane.kernel.errors import ChargeplaneError, RuleError
+from chargeplane.kernel.errors import ChargeplaneError
 from chargeplane.main.cli.administration import apikey, idtoken, station, tenant
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
@@ -80,8 +80,6 @@ def serve(config_file: Path | None, workers: int | None, role: str | None) -> No
         config = replace(config, workers=workers)
     if role is not None:
         config = replace(config, role=Role(role))
-    if config.workers > 1:
-        raise RuleError("This release runs one server process: leave workers at 1.")
     for name in unknown_variables():
         err.print(Text.assemble(("Warning: ", "bold yellow"), f"{name} sets nothing; is it misspelt?"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -92,16 +90,16 @@ def serve(config_file: Path | None, workers: int | None, role: str | None) -> No
 
 def announce(places: Places) -> None:
     """Prints where the server is to be found, and the first API key where one was just made."""
-    if places.first_key is not None:
-        click.echo(f"First API key (shown only now): {places.first_key}")
     host = places.host
     shown = "127.0.0.1" if host in ("0.0.0.0", "") else "[::1]" if host == "::" else host  # noqa: S104
+    if places.first_key is not None:
+        click.echo(f"First API key (shown only now): {places.first_key}")
     doors = []
     if places.ocpp_port is not None:
         doors.append(f"OCPP at ws://{shown}:{places.ocpp_port}/ocpp/STATION_ID")
     if places.http_port is not None:
         doors.append(f"REST at http://{shown}:{places.http_port}/v1 (pages at /docs)")
-    click.echo(f"Chargeplane is ready: {', '.join(doors)}")
+    click.echo(f"Chargeplane is ready: {', '.join(doors) or 'jobs only'}")
     sys.stdout.flush()
 
 
