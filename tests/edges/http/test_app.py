@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from chargeplane.store.database import parse_address
 from tests.support.rest import Rest, assert_problem
 
 STATIONS = "/v1/charging-stations"
@@ -108,10 +109,16 @@ async def test_idempotency_key_of_a_running_request_is_a_conflict(rest: Rest) ->
 async def test_while_the_database_is_away_callers_are_told_to_try_again(rest: Rest) -> None:
     await rest.client.get(STATIONS)
     await rest.database.close()
-    rest.database.address = rest.database.address.with_database("gone")
-    refused = await rest.client.get(STATIONS)
-    assert refused.status_code >= 400
-    assert refused.headers["content-type"] == "application/problem+json"
+    here, rest.database.address = rest.database.address, parse_address("postgresql://nobody@127.0.0.1:1/none")
+    for response in (
+        await rest.client.get(STATIONS),
+        await rest.client.post("/v1/id-tokens", json={"id_token": "A"}, headers={"Idempotency-Key": "k"}),
+    ):
+        assert_problem(response, 503)
+        assert response.headers["retry-after"] == "1"
+    rest.database.address = here
+    again = await rest.client.post("/v1/id-tokens", json={"id_token": "A"}, headers={"Idempotency-Key": "k"})
+    assert again.status_code == 201
 
 
 async def test_stopping_lets_open_requests_finish(rest: Rest) -> None:
