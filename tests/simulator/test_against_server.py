@@ -334,3 +334,63 @@ async def test_two_hundred_stations_of_all_versions_charge_at_once(house: House)
 async def _pages(house: House, path: str) -> AsyncIterator[dict[str, Any]]:
     for row in await asyncio.to_thread(lambda: list(house.rest.pages(path))):
         yield row
+
+
+_SET_DISPLAY_MESSAGE = {
+    "message": {"id": 1, "priority": "NormalCycle", "message": {"format": "UTF8", "content": "Hello"}}
+}
+
+
+@pytest.mark.parametrize(
+    ("faults", "outcomes"),
+    [
+        ((), ("callerror",)),
+        ((Fault.UNKNOWN_ACTION_IGNORED,), ("timeout",)),
+        ((Fault.UNKNOWN_ACTION_CLOSES,), ("disconnected",)),
+        ((Fault.UNKNOWN_ACTION_MINUS_ONE,), ("timeout", "callerror")),
+    ],
+)
+async def test_unknown_action_ends_the_call_and_the_station_goes_on(
+    house: House, faults: tuple[Fault, ...], outcomes: tuple[str, ...]
+) -> None:
+    station = await house.station("2.0.1", replace(FAST, faults=frozenset(faults)))
+    path = f"/v1/charging-stations/{station.station_id}/calls"
+    body = {"action": "SetDisplayMessage", "payload": _SET_DISPLAY_MESSAGE, "timeout_s": 0.5}
+    assert (await house.ask("POST", path, body))["outcome"] in outcomes
+    await station.wait_online()
+    answer = await house.ask("POST", path, {"action": "GetLocalListVersion", "payload": {}})
+    assert answer["payload"] == {"versionNumber": 0}
+
+
+async def test_foreign_answer_is_not_taken_for_the_right_one(house: House) -> None:
+    station = await house.station("1.6", replace(FAST, faults=frozenset({Fault.FOREIGN_ANSWERS})))
+    path = f"/v1/charging-stations/{station.station_id}/calls"
+    for key in ("HeartbeatInterval", "MeterValueSampleInterval"):
+        answer = await house.ask("POST", path, {"action": "GetConfiguration", "payload": {"key": [key]}})
+        assert [row["key"] for row in answer["payload"]["configurationKey"]] == [key]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_boot_in_the_middle_of_a_transaction_changes_no_energy(house: House, version: str) -> None:
+    station = await house.station(version, replace(FAST, faults=frozenset({Fault.BOOT_ON_RECONNECT})))
+    station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
+    session = await station.start_transaction("TAG1")
+    await station.deliver(session, 1_000, meter_interval_s=30)
+    station.drop()
+    await station.deliver(session, 1_000, meter_interval_s=30)
+    await station.wait_online()
+    await station.stop_transaction(session)
+    await station.drain()
+    await only(house, station, session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_bare_end_closes_with_the_last_known_energy(house: House, version: str) -> None:
+    station = await house.station(version, replace(FAST, faults=frozenset({Fault.BARE_END})))
+    station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
+    session = await station.start_transaction("TAG1")
+    await station.deliver(session, 1_000, meter_interval_s=30)
+    await station.meter_values()
+    await station.stop_transaction(session)
+    await station.drain()
+    await only(house, station, session)
