@@ -21,6 +21,7 @@ from chargeplane.app.ports import CloseReason, LoggedCall
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
+from chargeplane.bridge.variables import reported_variables
 from chargeplane.domain.commands import (
     CallOutcome,
     CallOutcomeKind,
@@ -177,7 +178,7 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
     stations, events, readiness = StationsDouble(), EventFeed(), ReadyDouble()
     messages = MessageFeed(KeptLog())
     keys = InstallationKeys("k" * 32)
-    commands = Commands(database, stations, events)
+    commands = Commands(database, stations, events, reported_variables)
     await commands.start()
     services = Services(
         database=database,

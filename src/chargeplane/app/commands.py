@@ -8,7 +8,7 @@ those that wait when the server stops are taken up at the next start.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -19,10 +19,11 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
 from chargeplane.app.reach import StationReach
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome, CommandState, Start
+from chargeplane.domain.variables import ReportedVariable
 from chargeplane.kernel.errors import ChargeplaneError, ConflictError, NotFoundError, RuleError
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
 from chargeplane.store.database import Database
-from chargeplane.store.queries import charging_stations
+from chargeplane.store.queries import charging_stations, variables
 from chargeplane.store.queries import commands as queries
 from chargeplane.store.queries.commands import CommandView
 from chargeplane.store.queries.paging import Position
@@ -46,13 +47,24 @@ _STATE_OF_CALL: Final = {
 }
 
 
-class Commands:
-    """Use cases about commands and raw calls."""
+ReportedVariables = Callable[[str, bytes], Sequence[ReportedVariable]]
+"""Variables in the answer to a call, by its action; the bridge's."""
 
-    def __init__(self, database: Database, reach: StationReach, events: EventFeed) -> None:
+
+class Commands:
+    """Use cases about commands and raw calls.
+
+    Args:
+        reported_variables: reads a station's variables from its answers, which are kept as its device model.
+    """
+
+    def __init__(
+        self, database: Database, reach: StationReach, events: EventFeed, reported_variables: ReportedVariables
+    ) -> None:
         self._database = database
         self._reach = reach
         self._events = events
+        self._reported_variables = reported_variables
         self._running: dict[CommandId, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -103,6 +115,11 @@ class Commands:
             await self._finish(ident, CommandOutcome(state=CommandState.FAILED, reason=str(error)))
             raise
         await self._finish(ident, CommandOutcome(state=_STATE_OF_CALL[outcome.outcome], call=outcome))
+        if outcome.payload is not None:
+            reported = self._reported_variables(action, outcome.payload)
+            if reported:
+                async with self._database.change() as db:
+                    await variables.store(db, key, reported)
         return outcome
 
     async def command(

@@ -32,6 +32,7 @@ from chargeplane.app.stations import Stations
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.unknown import UnknownStations
+from chargeplane.bridge.variables import reported_variables
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.http.server import HttpConfig, HttpServer
 from chargeplane.edges.http.services import Services
@@ -217,7 +218,7 @@ class Server:
         await shared.start()
         self._stops.append(shared.stop)
         self.first_key = await ensure_admin_key(self.database, config.admin_key)
-        commands = Commands(self.database, reach, self.events)
+        commands = Commands(self.database, reach, self.events, reported_variables)
         await commands.start()
         self._stops.append(commands.stop)
         services = Services(

@@ -145,3 +145,27 @@ async def test_wrong_commands_are_refused(rest: Rest) -> None:
         await rest.client.post(f"{COMMANDS}?wait_s=nan", json={"type": "clear_cache"}), 400, parameter="wait_s"
     )
     assert_problem(await rest.client.get("/v1/commands/17"), 404)
+
+
+async def test_variables_in_answers_become_the_device_model(rest: Rest) -> None:
+    key = await rest.station()
+    station = rest.stations.connected[key] = StationDouble(
+        answer=b'{"configurationKey":[{"key":"A","readonly":true,"value":"1"},{"key":"B","readonly":false}]}'
+    )
+    assert (await rest.client.post(CALLS, json={"action": "GetConfiguration"})).status_code == 200
+    station.answer = (
+        b'{"getVariableResult":[{"attributeStatus":"Accepted","attributeValue":"30","component":{"name":"EVSE","evse":'
+        b'{"id":2}},"variable":{"name":"Power"}},{"attributeStatus":"UnknownVariable","component":{"name":"X"},'
+        b'"variable":{"name":"Y"}}]}'
+    )
+    assert (await rest.client.post(CALLS, json={"action": "GetVariables"})).status_code == 200
+    station.answer = b'{"configurationKey":[{"key":"A","readonly":true,"value":"2"},{"key":"A","value":"3\\u0000"}]}'
+    assert (await rest.client.post(CALLS, json={"action": "GetConfiguration"})).status_code == 200
+    station.answer = b'{"configurationKey":7}'
+    assert (await rest.client.post(CALLS, json={"action": "GetConfiguration"})).status_code == 200
+    items = (await rest.client.get("/v1/charging-stations/CP1/variables")).json()["items"]
+    assert [(v["component"], v["evse_id"], v["variable"], v["value"], v["mutability"]) for v in items] == [
+        (None, None, "A", "3\ufffd", "ReadWrite"),
+        (None, None, "B", None, "ReadWrite"),
+        ("EVSE", 2, "Power", "30", None),
+    ]

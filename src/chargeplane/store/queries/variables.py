@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
+from chargeplane.domain.variables import ReportedVariable
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.queries.paging import Db, Position, Where
 from chargeplane.store.queries.payloads import json_object
@@ -90,4 +92,23 @@ def position(view: VariableView) -> Position:
         view.variable,
         view.variable_instance or "",
         view.attribute,
+    )
+
+
+async def store(db: Db, key: StationKey, reported: Iterable[ReportedVariable]) -> None:
+    """Keeps what a station reported; a mutability that was known stays where the report has none."""
+    newest = {variable.place: variable for variable in reported}
+    columns = [list(column) for column in zip(*newest, strict=True)]
+    if not columns:
+        return
+    await db.execute(
+        f"INSERT INTO station_variable AS v (station_key, {_KEY}, value, mutability, reported_at)"
+        " SELECT $1, x.*, now() FROM unnest($2::text[], $3::text[], $4::int4[], $5::int4[], $6::text[], $7::text[],"
+        " $8::text[], $9::text[], $10::text[]) AS x"
+        f" ON CONFLICT (station_key, {_KEY}) DO UPDATE SET value = excluded.value,"
+        " mutability = coalesce(excluded.mutability, v.mutability), reported_at = excluded.reported_at",
+        key,
+        *columns,
+        [variable.value for variable in newest.values()],
+        [variable.mutability for variable in newest.values()],
     )
