@@ -58,8 +58,12 @@ class Parent:
         raise AssertionError(f"The server ended with status {await self.process.wait()}.")
 
     def workers(self) -> list[psutil.Process]:
-        children = psutil.Process(self.process.pid).children()
-        return [child for child in children if "chargeplane.main.workers" in child.cmdline()]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):  # one that has just died
+                if "chargeplane.main.workers" in child.cmdline():
+                    found.append(child)
+        return found
 
     async def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         # A connection each: any worker may get it.
