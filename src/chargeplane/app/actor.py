@@ -64,8 +64,9 @@ from chargeplane.kernel.ids import StationId, StationKey, TenantId, TransactionI
 from chargeplane.kernel.time import EPOCH
 from chargeplane.store import rows
 from chargeplane.store.commit import Work
+from chargeplane.store.commit.fields import int4, int8, timestamp
 from chargeplane.store.commit.tables import QUARANTINE
-from chargeplane.store.stations import REPEAT_WINDOW, Loaded
+from chargeplane.store.stations import REPEAT_WINDOW, Loaded, encode_state
 
 log = structlog.get_logger(__name__)
 
@@ -161,6 +162,8 @@ class Actor:
         "_notices",
         "_open",
         "_quirks",
+        "_station",
+        "_tenant",
         "booted",
         "connected_at",
         "key",
@@ -176,6 +179,8 @@ class Actor:
         self.key = key
         self.tenant_id = tenant_id
         self.station_id = station_id
+        self._station = int8(key)
+        self._tenant = int4(tenant_id)
         self.link: StationLink | None = None
         self.last_seen: datetime | None = None
         self.connected_at: datetime | None = None
@@ -326,7 +331,7 @@ class Actor:
 
             after = tell
 
-        self._submit(received, answer, None, [rows.boot(message, self.key, received.received_at)], after)
+        self._submit(received, answer, None, [rows.boot(message, self._station, received.received_at)], after)
 
     def boot_answer(self) -> BootAnswer:
         """Made when it is sent, so that the station gets the time of then (OCPP 1.6, 4.2; 2.0.1 B01.FR.02)."""
@@ -353,7 +358,7 @@ class Actor:
             if self._connectors is None:
                 self._connectors = {}
             self._connectors[place] = KnownStatus(message.status.value, message.at, received.received_at)
-            written.append(rows.connector(message, self.key, received.received_at))
+            written.append(rows.connector(message, self._station, received.received_at))
             if self._house.feed.active:
 
                 def tell() -> None:
@@ -388,8 +393,8 @@ class Actor:
                         token,
                         evse,
                         info.status.value,
-                        self.tenant_id,
-                        self.key,
+                        self._tenant,
+                        self._station,
                         received.message_id,
                         received.content_hash,
                         received.received_at,
@@ -426,7 +431,12 @@ class Actor:
                 return
         written = [
             rows.meter_value(
-                message, self.key, received.message_id, received.content_hash, received.payload, received.received_at
+                message,
+                self._station,
+                received.message_id,
+                received.content_hash,
+                received.payload,
+                received.received_at,
             )
         ]
         self._submit(received, answer, _ACKNOWLEDGED, written)
@@ -439,7 +449,7 @@ class Actor:
             written.append(
                 rows.notice(
                     message,
-                    self.key,
+                    self._station,
                     received.message_id,
                     received.content_hash,
                     received.payload,
@@ -466,13 +476,13 @@ class Actor:
     ) -> None:
         written = [
             rows.quarantine(
-                self.tenant_id,
-                self.key,
+                self._tenant,
+                self._station,
                 received.action,
-                received.message_id.replace("\x00", "�").encode("utf-8", "replace").decode(),
+                received.message_id,
                 received.content_hash,
                 received.payload,
-                reason.replace("\x00", "�").encode("utf-8", "replace").decode(),
+                reason,
                 received.received_at,
             )
         ]
@@ -665,12 +675,12 @@ class Actor:
                 rows.event(
                     state,
                     report,
-                    self.key,
+                    self._station,
                     received.action,
                     received.message_id,
                     received.content_hash,
                     received.payload,
-                    now,
+                    timestamp(now),
                 )
             )
             if outcome.opened or outcome.closed or outcome.snapshot or not state.is_open:
@@ -707,21 +717,22 @@ class Actor:
         written: list[rows.Write],
     ) -> None:
         """The rows of a transaction that opened, closed, is due for a snapshot, or changed after it closed."""
-        encoded = rows.state_json(state)
+        encoded = encode_state(state)
+        stamp = timestamp(now)
         if outcome.opened or not state.is_open:
             written.append(
                 rows.transaction(
                     state,
                     encoded,
-                    self.tenant_id,
-                    self.key,
+                    self._tenant,
+                    self._station,
                     report,
                     info.status.value if info is not None else None,
-                    now,
+                    stamp,
                 )
             )
         if state.is_open:
-            written.append(rows.open_transaction(state, encoded, self.tenant_id, self.key))
+            written.append(rows.open_transaction(state, encoded, self._tenant, self._station))
         elif outcome.closed:
             written.append(rows.closed_transaction(state))
         if outcome.opened:
@@ -738,12 +749,12 @@ class Actor:
 
     def _fact(self, topic: str, state: TransactionState) -> rows.Write:
         return rows.fact(
-            self.tenant_id,
+            self._tenant,
             topic,
             str(state.id),
             _encode(
                 {"transaction_id": str(state.id), "station_id": self.station_id, "energy_wh": str(state.energy_wh)}
-            ).decode(),
+            ),
         )
 
     def _remember(self, state: TransactionState, outcome: Advanced, now: datetime) -> None:
@@ -922,13 +933,21 @@ class Actor:
         written: list[rows.Write] = []
         quirks, self._quirks = self._quirks, None
         if quirks is not None:
-            written = [rows.quirk(self.key, rule, hits, now) for rule, hits in quirks.items()]
+            written = [rows.quirk(self._station, rule, hits, now) for rule, hits in quirks.items()]
         if self._attempts is not None or self._notices is not None:
             since = self._loaded_at
             if since is None or now - since > REPEAT_WINDOW:
                 self._attempts = None
                 self._notices = None
         return written
+
+    def connection_row(
+        self, link: StationLink, connected: bool, changed_at: datetime, seen: datetime | None
+    ) -> rows.Write:
+        """The row that says whether the station is connected."""
+        return rows.connection(
+            self._station, self._house.node.id, connected, changed_at, link.ocpp_version, link.remote_address, seen
+        )
 
     def submit_rows(self, written: list[rows.Write]) -> None:
         """Writes rows that nobody waits for."""

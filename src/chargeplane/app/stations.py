@@ -18,7 +18,6 @@ from chargeplane.domain.messages import Registration
 from chargeplane.domain.transactions import Flag, TransactionState
 from chargeplane.kernel.errors import NotFoundError, UnavailableError
 from chargeplane.kernel.ids import StationKey, TransactionId
-from chargeplane.store import rows
 from chargeplane.store import stations as store
 from chargeplane.store.commit import GroupCommitter, Node
 from chargeplane.store.ids import IdBlocks
@@ -162,7 +161,7 @@ class Stations:
 
         def write() -> None:
             if actor.link is link:
-                actor.submit_rows([rows.connection(actor.key, self._node.id, True, now, version, address, now)])
+                actor.submit_rows([actor.connection_row(link, True, now, now)])
 
         actor.run(write)
         self.on_connected(actor.key)
@@ -176,11 +175,11 @@ class Stations:
             return
         actor.link = None
         now = utc_now()
-        version, address, seen = link.ocpp_version, link.remote_address, actor.last_seen
+        seen = actor.last_seen
 
         def write() -> None:
             if actor.link is None:
-                actor.submit_rows([rows.connection(actor.key, self._node.id, False, now, version, address, seen)])
+                actor.submit_rows([actor.connection_row(link, False, now, seen)])
 
         actor.run(write)
         self.on_disconnected(actor.key)
@@ -361,17 +360,7 @@ class Stations:
             seen = actor.last_seen
             link = actor.link
             if link is not None and seen is not None and (since is None or seen > since):
-                written.append(
-                    rows.connection(
-                        actor.key,
-                        self._node.id,
-                        True,
-                        actor.connected_at or now,
-                        link.ocpp_version,
-                        link.remote_address,
-                        seen,
-                    )
-                )
+                written.append(actor.connection_row(link, True, actor.connected_at or now, seen))
             if written:
                 actor.submit_rows(written)
 

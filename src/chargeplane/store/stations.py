@@ -63,7 +63,7 @@ class Loaded(Struct):
 
 def opened_on(opened_at: datetime) -> date:
     """The partition of a transaction's events: the UTC day on which we opened it."""
-    return opened_at.astimezone(UTC).date()
+    return opened_at.date() if opened_at.tzinfo is UTC else opened_at.astimezone(UTC).date()
 
 
 def _stored_event(row: Record) -> StoredEvent:

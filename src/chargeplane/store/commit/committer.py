@@ -14,6 +14,7 @@ import structlog
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey
+from chargeplane.store.commit.fields import Field, array, take_arrays_as_bytes
 from chargeplane.store.commit.node import Node, NodeReplacedError
 from chargeplane.store.commit.tables import CLOSED_TRANSACTION, OPEN_TRANSACTION, TARGETS, statement
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-Row = tuple[object, ...]
+Row = tuple[Field, ...]
+"""A target's fields in the order of its columns, encoded by `fields`."""
 
 
 class Work:
@@ -150,7 +152,7 @@ class GroupCommitter:
 
     async def start(self) -> None:
         """Connects and begins to commit."""
-        self._db = await self._connect()
+        await self._reconnect()
         self.available = True
         self._task = asyncio.create_task(self._run(), name="group-commit")
 
@@ -309,7 +311,10 @@ class GroupCommitter:
 
     async def _reconnect(self) -> Connection:
         self._statements.clear()
-        self._db = db = await self._connect()
+        db = await self._connect()
+        await db.execute("SET plan_cache_mode = force_generic_plan")
+        take_arrays_as_bytes(db)
+        self._db = db
         return db
 
     async def _drop_connection(self) -> None:
@@ -320,7 +325,7 @@ class GroupCommitter:
                 db.terminate()
 
 
-def _columns(works: Sequence[Work]) -> tuple[int, list[tuple[object, ...]]]:
+def _columns(works: Sequence[Work]) -> tuple[int, list[bytes]]:
     """The batch's rows turned into one array a column, target by target; where only the last image of a row counts, that one."""
     rows: list[list[Row] | None] = [None] * len(TARGETS)
     mask = 0
@@ -341,7 +346,7 @@ def _columns(works: Sequence[Work]) -> tuple[int, list[tuple[object, ...]]]:
         if not opened:
             rows[OPEN_TRANSACTION.index] = None
             mask &= ~(1 << OPEN_TRANSACTION.index)
-    arrays: list[tuple[object, ...]] = []
+    arrays: list[bytes] = []
     for target in TARGETS:
         found = rows[target.index]
         if found is None:
@@ -353,12 +358,15 @@ def _columns(works: Sequence[Work]) -> tuple[int, list[tuple[object, ...]]]:
                 found = list({row[position]: row for row in found}.values())
             else:
                 found = list({tuple([row[position] for position in key]): row for row in found}.values())
-        arrays.extend(zip(*found, strict=True))
+        arrays += [
+            array(column.type, fields) for column, fields in zip(target.columns, zip(*found, strict=True), strict=True)
+        ]
     return mask, arrays
 
 
 def _data_to_blame(error: Exception) -> bool:
     """Whether the same batch would be refused again and again for what is in it."""
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in _DATA_CLASSES
+        # 08P01 is what PostgreSQL says of a field whose length does not fit its type.
+        return (error.sqlstate or "")[:2] in _DATA_CLASSES or error.sqlstate == "08P01"
     return isinstance(error, (UnicodeEncodeError, OverflowError, ValueError, TypeError))

@@ -15,7 +15,7 @@ class Column(Struct, frozen=True):
 
     Args:
         name: column name.
-        type: PostgreSQL type of one array element.
+        type: PostgreSQL type of one array element: one that `fields` can make (numeric travels as text).
         expr: SQL that makes the column from the element, which is called `u.<name>`; None for the element itself.
     """
 
@@ -74,7 +74,7 @@ TRANSACTION: Final = _target(
     "transaction",
     "id int8, tenant_id int4, station_key int8, ocpp_transaction_id text, evse_id int4, connector_id int4, id_token text, "
     "id_token_type text, authorization_status text, opened_at timestamptz, started_at timestamptz, stopped_at timestamptz, "
-    "stop_reason text, charging_state text, meter_start_wh numeric, meter_stop_wh numeric, energy_wh numeric, is_open bool, "
+    "stop_reason text, charging_state text, meter_start_wh text u.meter_start_wh::numeric, meter_stop_wh text u.meter_stop_wh::numeric, energy_wh text u.energy_wh::numeric, is_open bool, "
     "offline bool, flags text string_to_array(u.flags;' '), start_message_id text, reservation_id int4, remote_start_id int4, "
     "ordinal int4, state text, updated_at timestamptz",
     conflict=" ON CONFLICT (id)"
@@ -121,7 +121,7 @@ _made.append(CLOSED_TRANSACTION)
 TRANSACTION_EVENT: Final = _target(
     "transaction_event",
     "opened_on date, transaction_id int8, ordinal int4, station_key int8, kind text, action text, message_id text, "
-    "content_hash bytea, seq_no int4, at timestamptz, received_at timestamptz, energy_wh numeric, payload text, readings text",
+    "content_hash bytea, seq_no int4, at timestamptz, received_at timestamptz, energy_wh text u.energy_wh::numeric, payload text, readings text",
     conflict=" ON CONFLICT DO NOTHING",
 )
 STATION_METER_VALUE: Final = _target(
