@@ -79,9 +79,11 @@ class Node:
 
     async def lost(self, db: Connection, keys: Sequence[StationKey]) -> list[StationKey]:
         """Which of these stations belong to another node now."""
+        # The keys travel as text: the writer's connection takes arrays in a form of its own (see `fields`).
         rows = await db.fetch(
-            "SELECT station_key FROM station_connection WHERE station_key = ANY($1::int8[]) AND node_id <> $2",
-            keys,
+            "SELECT station_key FROM station_connection WHERE station_key = ANY(string_to_array($1, ',')::int8[]) "
+            "AND node_id <> $2",
+            ",".join(map(str, keys)),
             self.id,
         )
         return [row["station_key"] for row in rows]
