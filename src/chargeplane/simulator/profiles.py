@@ -107,6 +107,11 @@ class Profiles:
     def __iter__(self) -> Iterator[Profile]:
         return iter(self._profiles or ())
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is none."""
+        return not self._profiles
+
     def put(self, profile: Profile) -> None:
         """Installs a profile; one with the same id, or the same EVSE, purpose and stack level, is replaced
         (OCPP 2.0.1 K01.FR.05; OCPP 1.6, 3.13.2)."""

@@ -46,7 +46,7 @@ from chargeplane.simulator.meter import AC_22, DEFAULT_QUANTITIES, EvseModel, Qu
 from chargeplane.simulator.noise import Noise
 from chargeplane.simulator.options import FAST, INFINITE, Options
 from chargeplane.simulator.outbox import LOST, Answer, Letter, Outbox, Settle
-from chargeplane.simulator.profiles import Profiles
+from chargeplane.simulator.profiles import NO_LIMIT_W, Profiles
 from chargeplane.simulator.script import Steps
 from chargeplane.simulator.settings import (
     HEARTBEAT_INTERVAL,
@@ -320,6 +320,8 @@ class VirtualStation:
 
     def limit_w(self, evse: Evse) -> int:
         """The limit by charging profiles for an EVSE at this moment, in W."""
+        if self.profiles.empty:
+            return NO_LIMIT_W
         session = evse.session
         started = session.started_at if session is not None else None
         return self.profiles.limit_w(evse.id, evse.meter.model.phases, self.clock.now(), started)
