@@ -330,7 +330,11 @@ def station_remove(station_id: str, yes: bool, rest: RestClient) -> None:
 @click.option("--timeout", type=float, help="Seconds to wait for the answer.")
 @server_options
 def station_call(station_id: str, action: str, payload: str, timeout: float | None, rest: RestClient) -> None:
-    """Send any call of the station's OCPP version and print its answer, e.g. Reset '{"type": "Soft"}'."""
+    """Send any call of the station's OCPP version and print its answer.
+
+    \b
+    chargeplane station call CP-1 Reset '{"type": "Soft"}'
+    """
     import msgspec
 
     from chargeplane.kernel.errors import InvalidInputError

@@ -46,7 +46,7 @@ _BAR: Final = "▏▎▍▌▋▊▉█"
 _KEPT_MESSAGES: Final = 200
 
 
-@click.command()
+@click.command(short_help="Show a network alive: a server and virtual stations charging on it.")
 @click.option("-n", "--stations", type=click.IntRange(1, 1000), default=12, show_default=True)
 @click.option(
     "--speed", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Charging seconds per second."
