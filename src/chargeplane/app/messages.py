@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import MessageFeed, MessageWatcher
+from chargeplane.app.ports import LoggedCall
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
@@ -39,6 +40,14 @@ class Messages:
             NotFoundError: the tenant has no such station.
         """
         return self._feed.watch(await self._key(caller, station_id))
+
+    async def payload_of(self, entry: LoggedCall) -> bytes | str | None:
+        """The payload of a live entry, which the log may leave to the row of the event itself."""
+        if entry.request is not None or not entry.stored:
+            return entry.request
+        async with self._database.read() as db:
+            found = await queries.stored_payloads(db, entry.station, [(entry.message_id, entry.at)])
+        return found.get(entry.message_id)
 
     def close(self) -> None:
         """Ends all watchers: the server stops."""

@@ -292,6 +292,7 @@ async def test_message_log_page_by_page_and_live(world: World) -> None:
             if line.startswith("data: "):
                 entry = msgspec.json.decode(line[6:])
                 kinds.append(entry["action"])
+                assert entry["payload"]["connectorId"] == 1
                 if len(kinds) == 3:
                     break
         assert kinds == ["StartTransaction", "MeterValues", "MeterValues"]

@@ -66,7 +66,8 @@ async def page(db: Db, key: StationKey, wanted: MessageFilter, limit: int, after
         f" FROM message_log WHERE {where} ORDER BY at DESC, message_id DESC LIMIT ${len(where.values)}",
         *where.values,
     )
-    kept = await _stored_payloads(db, key, [row for row in rows if row["stored"] and row["request"] is None])
+    left_out = [(row["message_id"], row["at"]) for row in rows if row["stored"] and row["request"] is None]
+    kept = await stored_payloads(db, key, left_out)
     return [
         MessageView(
             at=row["at"],
@@ -83,12 +84,16 @@ async def page(db: Db, key: StationKey, wanted: MessageFilter, limit: int, after
     ]
 
 
-async def _stored_payloads(db: Db, key: StationKey, rows: list[Any]) -> dict[str, str]:
-    """Payloads that the log leaves to the row of the event itself, by message id."""
-    if not rows:
+async def stored_payloads(db: Db, key: StationKey, messages: list[tuple[str, datetime]]) -> dict[str, str]:
+    """Payloads that the log leaves to the row of the event itself, by message id.
+
+    Args:
+        messages: ids, and when they came in.
+    """
+    if not messages:
         return {}
-    ids = [row["message_id"] for row in rows]
-    first, last = min(row["at"] for row in rows), max(row["at"] for row in rows)
+    ids = [message_id for message_id, _ in messages]
+    first, last = min(at for _, at in messages), max(at for _, at in messages)
     first, last = first - timedelta(seconds=60), last + timedelta(seconds=60)
     found = await db.fetch(
         "SELECT e.message_id, e.payload FROM transaction t JOIN transaction_event e"

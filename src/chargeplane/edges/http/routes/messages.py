@@ -14,6 +14,7 @@ from litestar.response import Stream
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.events import MessageWatcher
+from chargeplane.app.messages import Messages
 from chargeplane.app.ports import LoggedCall
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
@@ -88,12 +89,14 @@ def message_routes(services: Services) -> list[HTTPRouteHandler]:
         """The OCPP log of a station from now on, as server-sent events of type `message`."""
         from_station = None if direction is None else direction is DirectionWord.FROM_STATION
         watcher = await messages.watch(caller_of(request), station_id)
-        return stream(_entries(watcher, from_station, action and action.lower()), watcher.close)
+        return stream(_entries(messages, watcher, from_station, action and action.lower()), watcher.close)
 
     return [list_messages, watch_messages]
 
 
-async def _entries(watcher: MessageWatcher, from_station: bool | None, action: str | None) -> AsyncIterator[bytes]:
+async def _entries(
+    messages: Messages, watcher: MessageWatcher, from_station: bool | None, action: str | None
+) -> AsyncIterator[bytes]:
     yield HELLO
     while not watcher.closed:
         entry = await watcher.next(HEARTBEAT_S)
@@ -106,16 +109,16 @@ async def _entries(watcher: MessageWatcher, from_station: bool | None, action: s
         elif (from_station is None or entry.from_station is from_station) and (
             action is None or entry.action.lower() == action
         ):
-            yield event("message", ENCODER.encode(_view(entry)))
+            yield event("message", ENCODER.encode(_view(entry, await messages.payload_of(entry))))
 
 
-def _view(entry: LoggedCall) -> MessageView:
+def _view(entry: LoggedCall, payload: bytes | str | None) -> MessageView:
     return MessageView(
         at=entry.at,
         direction="from_station" if entry.from_station else "to_station",
         action=entry.action,
         message_id=entry.message_id,
-        payload=as_json(entry.request),
+        payload=as_json(payload),
         response=as_json(entry.response),
         outcome=entry.outcome,
         error_code=entry.error_code,
