@@ -22,6 +22,7 @@ from chargeplane.app.house import House, utc_now
 from chargeplane.app.ports import AnswerCallback, CloseReason, Received, StationLink
 from chargeplane.domain.authorization import IdTokenRecord, authorize
 from chargeplane.domain.connectors import KnownStatus, may_replace, within_bounds
+from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.messages import (
     Acknowledged,
     AuthorizationStatus,
@@ -29,6 +30,7 @@ from chargeplane.domain.messages import (
     AuthorizeAnswer,
     Boot,
     BootAnswer,
+    ConnectorState,
     ConnectorStatus,
     Heartbeat,
     HeartbeatAnswer,
@@ -252,7 +254,23 @@ class Actor:
         self._newest_told = None
         self._loaded_at = now
         self._loaded = True
+        if self._open:
+            self._doubt_again()
         self._resume()
+
+    def _doubt_again(self) -> None:
+        """Doubts are not stored: those of the last process arise again from the connectors' statuses."""
+        for (evse_id, connector_id), known in self.connectors.items():
+            if known.status == ConnectorState.AVAILABLE:
+                status = ConnectorStatus(
+                    evse_id=evse_id,
+                    connector_id=connector_id,
+                    status=ConnectorState.AVAILABLE,
+                    reported=known.status,
+                    at=known.at,
+                )
+                for state in doubtful(status, self._open, known.received_at):
+                    self._house.doubt(self, state, status, known.received_at)
 
     def _resume(self) -> None:
         """Handles what queued during a pause, until the next pause."""
@@ -358,6 +376,9 @@ class Actor:
             if self._connectors is None:
                 self._connectors = {}
             self._connectors[place] = KnownStatus(message.status.value, message.at, received.received_at)
+            if self._open:
+                for state in doubtful(message, self._open, received.received_at):
+                    self._house.doubt(self, state, message, received.received_at)
             written.append(rows.connector(message, self._station, received.received_at))
             if self._house.feed.active:
 

@@ -31,6 +31,8 @@ class _Own(msgspec.Struct):
 
     heartbeat_interval_s: int | None = None
     assumed_version: str | None = None
+    trigger_boot: bool = True
+    ask_for_transactions: bool = True
 
 
 def _shared(text: str | None) -> str | None:
@@ -57,6 +59,8 @@ class Directory:
         self._by_id: dict[tuple[TenantId, str], StationCredentials] = {}
         self._by_folded: dict[tuple[TenantId, str], StationCredentials] = {}
         self._heartbeats: dict[StationKey, int] = {}
+        self._no_trigger: set[StationKey] = set()
+        self._not_asked: set[StationKey] = set()
         self._tenants: dict[str, TenantId] = {}
 
     async def load(self) -> None:
@@ -98,6 +102,14 @@ class Directory:
         """The station's own heartbeat interval, where one is set."""
         return self._heartbeats.get(key)
 
+    def triggers_boot(self, key: StationKey) -> bool:
+        """Whether the station is asked for a BootNotification that it did not send."""
+        return key not in self._no_trigger
+
+    def asks_for_transactions(self, key: StationKey) -> bool:
+        """Whether the station is asked about transactions that may be over."""
+        return key not in self._not_asked
+
     def __len__(self) -> int:
         return len(self._by_key)
 
@@ -123,10 +135,16 @@ class Directory:
         self._by_folded[made.tenant_id, made.station_id.lower()] = made
         if own.heartbeat_interval_s is not None:
             self._heartbeats[made.key] = own.heartbeat_interval_s
+        if not own.trigger_boot:
+            self._no_trigger.add(made.key)
+        if not own.ask_for_transactions:
+            self._not_asked.add(made.key)
 
     def _remove(self, key: StationKey) -> None:
         old = self._by_key.pop(key, None)
         self._heartbeats.pop(key, None)
+        self._no_trigger.discard(key)
+        self._not_asked.discard(key)
         if old is not None:
             self._by_id.pop((old.tenant_id, old.station_id), None)
             self._by_folded.pop((old.tenant_id, old.station_id.lower()), None)

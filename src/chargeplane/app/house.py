@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from chargeplane.domain.messages import Registration
+from chargeplane.domain.messages import ConnectorStatus, Registration
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 from chargeplane.store.commit import GroupCommitter, Node
@@ -23,14 +23,18 @@ class StationSettings(Struct, frozen=True, kw_only=True):
         heartbeat_interval_s: given in the answer to an accepted boot.
         retry_interval_s: given in the answer to a boot that is pending or rejected.
         trigger_boot_after_s: after a connection without a BootNotification, one is asked for; None never.
-        close_by_evidence_after_s: an open transaction whose EVSE has been Available for so long is closed.
+        ask_by_evidence_after_s: a station whose EVSE has been Available for so long, with its transaction open, is asked
+            about it (2.x).
+        close_by_evidence_after_s: so long after the EVSE turned Available the transaction is closed where the station
+            cannot be asked or does not say.
         seen_flush_s: how often `last_seen_at` and repair counts are written.
     """
 
     heartbeat_interval_s: int = 300
     retry_interval_s: int = 60
     trigger_boot_after_s: float | None = 20.0
-    close_by_evidence_after_s: float = 120.0
+    ask_by_evidence_after_s: float = 30.0
+    close_by_evidence_after_s: float = 600.0
     seen_flush_s: float = 30.0
 
 
@@ -70,6 +74,7 @@ class House(Struct, kw_only=True):
     earlier: Callable[[StationKey, str | None], Coroutine[Any, Any, list[TransactionState]]]
     registration: Callable[[StationKey], Registration]
     heartbeat_interval: Callable[[StationKey], int]
+    doubt: Callable[[Any, TransactionState, ConnectorStatus, datetime], None]
     feed: LiveFeed = Silence()
 
 

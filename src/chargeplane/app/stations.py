@@ -12,11 +12,12 @@ import structlog
 
 from chargeplane.app.actor import Actor
 from chargeplane.app.directory import Directory
+from chargeplane.app.evidence import Doubts
 from chargeplane.app.house import House, LiveFeed, Silence, StationSettings, utc_now
 from chargeplane.app.ports import CloseReason, StationCredentials, StationLink
 from chargeplane.domain.messages import Registration
 from chargeplane.domain.transactions import Flag, TransactionState
-from chargeplane.kernel.errors import NotFoundError, UnavailableError
+from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TransactionId
 from chargeplane.store import stations as store
 from chargeplane.store.commit import GroupCommitter, Node
@@ -86,7 +87,7 @@ class Stations:
         self._started_at = utc_now()
         self._settings = settings
         self._feed: LiveFeed = feed or Silence()
-        self._available_since: dict[tuple[StationKey, int], datetime] = {}
+        self.doubts = Doubts(settings, self._may_ask, self.spawn)
         self._flushed: datetime | None = None
         self.on_connected: Callable[[StationKey], None] = _nothing
         self.on_disconnected: Callable[[StationKey], None] = _nothing
@@ -103,6 +104,7 @@ class Stations:
             earlier=lambda key, name: self._reading(lambda db: store.earlier(db, key, name)),
             registration=self._registration,
             heartbeat_interval=self._heartbeat_interval,
+            doubt=self.doubts.add,
             feed=self._feed,
         )
 
@@ -261,6 +263,10 @@ class Stations:
         credentials = self.directory.by_key(key)
         return credentials.registration if credentials is not None else Registration.REJECTED
 
+    def _may_ask(self, key: StationKey) -> bool:
+        """Whether a station takes questions that nobody but the server asked for."""
+        return self._registration(key) is Registration.ACCEPTED and self.directory.asks_for_transactions(key)
+
     def _heartbeat_interval(self, key: StationKey) -> int:
         return self.directory.heartbeat_interval_s(key) or self._settings.heartbeat_interval_s
 
@@ -335,7 +341,13 @@ class Stations:
     # -- sweeping --------------------------------------------------------------------------------------------------------------
 
     async def _sweep_forever(self) -> None:
-        period = max(0.05, min(self._settings.seen_flush_s, self._settings.close_by_evidence_after_s / 2, 5.0))
+        settings = self._settings
+        period = max(
+            0.05,
+            min(
+                settings.seen_flush_s, settings.ask_by_evidence_after_s / 2, settings.close_by_evidence_after_s / 2, 5.0
+            ),
+        )
         flushed = utc_now()
         while True:
             await asyncio.sleep(period)
@@ -344,7 +356,7 @@ class Stations:
                 if now - flushed >= timedelta(seconds=self._settings.seen_flush_s):
                     flushed = now
                     self._flush(now)
-                self._close_by_evidence(now)
+                self.doubts.review(now)
                 self._ask_for_boots(now)
             except Exception:
                 log.exception("sweep_failed")
@@ -375,7 +387,9 @@ class Stations:
             if link is None or actor.booted or actor.connected_at is None or now - actor.connected_at < limit:
                 continue
             actor.booted = True
-            self.spawn(self._trigger_boot(actor, link))
+            # A pending station may be triggered (OCPP 2.0.1 B02.FR.04), a rejected one is left alone (B03.FR.03).
+            if self.directory.triggers_boot(actor.key) and self._registration(actor.key) is not Registration.REJECTED:
+                self.spawn(self._trigger_boot(actor, link))
 
     async def _trigger_boot(self, actor: Actor, link: StationLink) -> None:
         from chargeplane.domain.commands import Trigger
@@ -385,29 +399,3 @@ class Stations:
             log.info("boot_triggered", station=actor.station_id, state=outcome.state.value)
         except Exception as error:
             log.info("boot_not_triggered", station=actor.station_id, error=str(error))
-
-    def _close_by_evidence(self, now: datetime) -> None:
-        """Closes open transactions whose EVSE has been Available for longer than any station needs to report the end."""
-        limit = timedelta(seconds=self._settings.close_by_evidence_after_s)
-        for actor in self._actors.values():
-            for state in actor.open_transactions:
-                if state.evse_id is None or actor.link is None:
-                    continue
-                status = actor.connector_status(state.evse_id, state.connector_id or 1)
-                if (
-                    status is None
-                    or status.status != "Available"
-                    or status.received_at < state.opened_at
-                    or now - status.received_at < limit
-                ):
-                    continue
-                self.spawn(self._close_evident(actor, state))
-
-    async def _close_evident(self, actor: Actor, state: TransactionState) -> None:
-        try:
-            await actor.close_transaction(
-                state.id, reason="The EVSE is free again and no end came", flag=Flag.CLOSED_BY_EVIDENCE, now=utc_now()
-            )
-            log.warning("transaction_closed_by_evidence", station=actor.station_id, transaction=state.id)
-        except (NotFoundError, UnavailableError):
-            pass

@@ -57,6 +57,7 @@ def verdict(
     doubted_at: datetime,
     now: datetime,
     heard_since: bool = False,
+    grace: timedelta = GRACE,
 ) -> Verdict:
     """What to do after asking.
 
@@ -65,6 +66,7 @@ def verdict(
         messages_in_queue: GetTransactionStatus.messagesInQueue; None as above.
         doubted_at: our time of the status that raised the doubt.
         heard_since: an event of the transaction came in after it.
+        grace: how long a stop may still come where the station does not say.
     Source: OCPP 2.0.1 E14.
     """
     if heard_since or ongoing:
@@ -73,4 +75,4 @@ def verdict(
         return Verdict.WAIT
     if ongoing is False and messages_in_queue is False:
         return Verdict.CLOSE
-    return Verdict.CLOSE if now - doubted_at >= GRACE else Verdict.WAIT
+    return Verdict.CLOSE if now - doubted_at >= grace else Verdict.WAIT

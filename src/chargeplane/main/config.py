@@ -68,6 +68,32 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
     boot_retry_interval_s: Annotated[
         int, Meta(ge=1, le=86_400, description="When a station whose boot is pending or rejected may try again.")
     ] = 60
+    trigger_boot_after_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="A station that has connected and sent no BootNotification for so long is asked for one; it is served "
+            "all the same. 0 never asks.",
+        ),
+    ] = 20.0
+    ask_by_evidence_after_s: Annotated[
+        Seconds,
+        Meta(
+            description="An OCPP 2.x station whose EVSE has been Available for so long, with its transaction open, is asked "
+            "whether it still has it."
+        ),
+    ] = 30.0
+    close_by_evidence_after_s: Annotated[
+        Seconds,
+        Meta(
+            description="The same where the station cannot be asked (1.6) or does not say: so long after, the transaction is "
+            "closed with its last known value."
+        ),
+    ] = 600.0
+    seen_flush_s: Annotated[
+        Seconds, Meta(description="How often it is written when stations were last heard, their clocks, their repairs.")
+    ] = 30.0
     ping_interval_s: Annotated[
         float,
         Meta(ge=0, le=86_400, description="A station that has sent nothing for so long is pinged; 0 never pings."),

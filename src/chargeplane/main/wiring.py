@@ -186,6 +186,10 @@ class Server:
             settings=StationSettings(
                 heartbeat_interval_s=config.ocpp.heartbeat_interval_s,
                 retry_interval_s=config.ocpp.boot_retry_interval_s,
+                trigger_boot_after_s=config.ocpp.trigger_boot_after_s or None,
+                ask_by_evidence_after_s=config.ocpp.ask_by_evidence_after_s,
+                close_by_evidence_after_s=config.ocpp.close_by_evidence_after_s,
+                seen_flush_s=config.ocpp.seen_flush_s,
             ),
             check_password=check_password,
             unknown=unknown.note,

@@ -1,0 +1,164 @@
+"""Open transactions that an Available status speaks against: the station is asked, or a grace decides.
+
+The stop of a transaction that ended while the station was offline may never come. The EVSE being free again is a reason to
+ask, not yet to close: statuses are replayed before the stops they belong to. OCPP 2.x stations are asked with
+GetTransactionStatus; one that cannot be asked (1.6) or does not say gets a time of grace. Then the transaction is closed
+with its last known value and a flag; a stop that comes after all still counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from chargeplane.app.house import StationSettings, utc_now
+from chargeplane.domain.clock import effective
+from chargeplane.domain.evidence import Verdict, verdict
+from chargeplane.domain.messages import ConnectorState, ConnectorStatus
+from chargeplane.domain.transactions import Flag, TransactionState
+from chargeplane.kernel.errors import InvalidInputError, NotFoundError, UnavailableError
+from chargeplane.kernel.ids import StationKey, TransactionId
+
+if TYPE_CHECKING:
+    from chargeplane.app.actor import Actor
+
+log = structlog.get_logger(__name__)
+
+REASON = "The EVSE is free again and no end came"
+_ANSWER_S = 30.0
+
+
+class _Status(Struct):
+    """GetTransactionStatusResponse, as far as it is used."""
+
+    ongoingIndicator: bool | None = None  # noqa: N815
+    messagesInQueue: bool | None = None  # noqa: N815
+
+
+_decode = msgspec.json.Decoder(_Status).decode
+
+
+class Doubt(Struct):
+    """A transaction that may be over.
+
+    Args:
+        place: EVSE and connector that turned Available.
+        told_at: effective time of that status.
+        doubted_at: our time of it.
+        asked_at: when the station was last asked.
+        asking: an answer is being waited for.
+    """
+
+    actor: Actor
+    number: TransactionId
+    place: tuple[int, int]
+    told_at: datetime
+    doubted_at: datetime
+    asked_at: datetime | None = None
+    asking: bool = False
+
+
+class Doubts:
+    """Every doubt of this node until it is settled.
+
+    Args:
+        settings: how long to wait before asking, and before closing unasked.
+        may_ask: whether the station wants to be asked at all (its own settings, its registration).
+        spawn: runs what waits for an answer.
+    """
+
+    def __init__(
+        self,
+        settings: StationSettings,
+        may_ask: Callable[[StationKey], bool],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._ask_after = timedelta(seconds=settings.ask_by_evidence_after_s)
+        self._grace = timedelta(seconds=settings.close_by_evidence_after_s)
+        self._may_ask = may_ask
+        self._spawn = spawn
+        self._open: dict[tuple[StationKey, TransactionId], Doubt] = {}
+
+    def about(self, key: StationKey) -> int:
+        """How many of a station's transactions are in doubt."""
+        return sum(1 for station, _ in self._open if station == key)
+
+    def add(self, actor: Actor, state: TransactionState, status: ConnectorStatus, now: datetime) -> None:
+        """A status speaks against an open transaction."""
+        place = (status.evse_id, status.connector_id)
+        doubt = Doubt(actor, state.id, place, effective(status.at, now), now)
+        self._open.setdefault((actor.key, state.id), doubt)
+
+    def review(self, now: datetime) -> None:
+        """Settles what can be settled by now; called with every sweep."""
+        for key, doubt in list(self._open.items()):
+            if doubt.asking:
+                continue
+            if not doubt.actor.is_loaded:
+                del self._open[key]  # loading the state raises it again
+                continue
+            state = self._doubted(doubt)
+            if state is None:
+                del self._open[key]
+                continue
+            link = doubt.actor.link
+            if link is None:
+                continue  # what it has queued comes when it is back
+            since = max(doubt.doubted_at, doubt.actor.connected_at or doubt.doubted_at)
+            if now - (doubt.asked_at or since) < min(self._ask_after, self._grace):
+                continue
+            if link.ocpp_version != "1.6" and state.ocpp_transaction_id and self._may_ask(doubt.actor.key):
+                doubt.asking = True
+                self._spawn(self._ask(doubt, state.ocpp_transaction_id, since))
+            else:
+                self._settle(doubt, None, None, since, now)
+
+    def _doubted(self, doubt: Doubt) -> TransactionState | None:
+        """The transaction while it is open, has told nothing newer, and its connector is still free."""
+        state = next((known for known in doubt.actor.open_transactions if known.id == doubt.number), None)
+        if state is None or (state.newest_effective or state.started_at) >= doubt.told_at:
+            return None
+        known = doubt.actor.connector_status(*doubt.place)
+        return state if known is not None and known.status == ConnectorState.AVAILABLE else None
+
+    async def _ask(self, doubt: Doubt, ocpp_transaction_id: str, since: datetime) -> None:
+        ongoing: bool | None = None
+        queued: bool | None = None
+        try:
+            link = doubt.actor.link
+            if link is not None:
+                payload = msgspec.json.encode({"transactionId": ocpp_transaction_id})
+                outcome = await link.call("GetTransactionStatus", payload, _ANSWER_S)
+                if outcome.payload is not None:
+                    told = _decode(outcome.payload)
+                    ongoing, queued = told.ongoingIndicator, told.messagesInQueue
+        except (InvalidInputError, UnavailableError, msgspec.MsgspecError) as error:
+            log.info("transaction_not_asked_for", station=doubt.actor.station_id, reason=str(error))
+        finally:
+            doubt.asking = False
+        now = utc_now()
+        doubt.asked_at = now
+        if self._doubted(doubt) is not None:
+            self._settle(doubt, ongoing, queued, since, now)
+
+    def _settle(self, doubt: Doubt, ongoing: bool | None, queued: bool | None, since: datetime, now: datetime) -> None:
+        decided = verdict(ongoing=ongoing, messages_in_queue=queued, doubted_at=since, now=now, grace=self._grace)
+        if decided is Verdict.WAIT:
+            return
+        self._open.pop((doubt.actor.key, doubt.number), None)
+        if decided is Verdict.CLOSE:
+            self._spawn(self._close(doubt))
+
+    async def _close(self, doubt: Doubt) -> None:
+        try:
+            await doubt.actor.close_transaction(
+                doubt.number, reason=REASON, flag=Flag.CLOSED_BY_EVIDENCE, now=utc_now()
+            )
+            log.warning("transaction_closed_by_evidence", station=doubt.actor.station_id, transaction=doubt.number)
+        except (NotFoundError, UnavailableError):
+            pass

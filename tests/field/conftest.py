@@ -1,0 +1,61 @@
+"""One whole server for all tests about the field; every test has stations of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from chargeplane.main.config import Config, OcppConfig
+from chargeplane.main.wiring import Server
+from tests.support.field import World, running
+from tests.support.postgres import TestServer
+from tests.support.rest import ADMIN_KEY
+
+QUICK = OcppConfig(
+    trigger_boot_after_s=0.5,
+    ask_by_evidence_after_s=0.2,
+    close_by_evidence_after_s=0.6,
+    seen_flush_s=0.2,
+    shutdown_grace_s=1.0,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The server lives in the loop of the session, so the tests must run there."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(scope="session")
+def field_database_url(postgres_server: TestServer) -> Iterator[str]:
+    """A database for all of them."""
+    with postgres_server.database() as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def field_server(field_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """The server."""
+    config = Config(
+        bind="127.0.0.1",
+        http_port=0,
+        ocpp_port=0,
+        data_dir=str(tmp_path_factory.mktemp("field")),
+        database_url=field_database_url,
+        admin_key=ADMIN_KEY,
+        ocpp=QUICK,
+    )
+    async with running(Server(config), ADMIN_KEY) as world:
+        await world.post("/id-tokens", {"id_token": "TAG", "type": "ISO14443"})
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(field_server: World) -> AsyncIterator[World]:
+    """The server; connections that a test opened end with it."""
+    yield field_server
+    field_server.hang_up()

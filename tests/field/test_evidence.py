@@ -1,0 +1,115 @@
+"""Transactions whose end never came."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.support.field import VERSIONS, VERSIONS_2X, Charge, Station, World, at
+
+LATER = 30
+
+
+async def _left_open(world: World, version: str) -> tuple[Station, Charge]:
+    station = await world.station(version)
+    charge = station.charge()
+    await charge.start(1000, 0)
+    await charge.update(1700, 10)
+    return station, charge
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_station_is_asked_and_its_lost_transaction_closed(world: World, version: str) -> None:
+    """stations.md, Transactions: an Ended that never comes; ask, then close by evidence."""
+    station, charge = await _left_open(world, version)
+    station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": False}
+    await station.status("Available", at(LATER))
+    assert await station.until_called("GetTransactionStatus") == {"transactionId": charge.ocpp_id}
+    one = await world.eventually(station.transaction, lambda seen: seen["state"] == "closed")
+    assert one["energy_wh"] == 700
+    assert one["flags"] == ["closed_by_evidence"]
+    assert one["stopped_at"] == at(10)
+    assert "free again" in one["stop_reason"]
+    # the stop that comes after all still counts
+    await charge.end(1900, 20)
+    one = await station.transaction()
+    assert (one["energy_wh"], one["stopped_at"]) == (900, at(20))
+
+
+async def test_16_station_cannot_be_asked_and_gets_a_grace(world: World) -> None:
+    """stations.md, Transactions: an Ended that never comes, in 1.6."""
+    station, _ = await _left_open(world, "1.6")
+    await station.status("Available", at(LATER))
+    one = await world.eventually(station.transaction, lambda seen: seen["state"] == "closed")
+    assert (one["energy_wh"], one["flags"]) == (700, ["closed_by_evidence"])
+    assert station.got == []
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_transaction_that_the_station_still_has_stays_open(world: World, version: str) -> None:
+    """stations.md, Transactions: the station's own word decides."""
+    station, charge = await _left_open(world, version)
+    station.answers["GetTransactionStatus"] = {"ongoingIndicator": True, "messagesInQueue": False}
+    await station.status("Available", at(LATER))
+    await station.until_called("GetTransactionStatus")
+    await world.eventually(_doubts(station), lambda count: count == 0)
+    assert (await station.transaction())["state"] == "open"
+    await charge.end(1900, 40)
+    one = await station.transaction()
+    assert (one["state"], one["energy_wh"], one["flags"]) == ("closed", 900, [])
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_end_still_in_the_queue_is_waited_for(world: World, version: str) -> None:
+    """stations.md, Transactions: statuses are replayed before the stops they belong to."""
+    station, charge = await _left_open(world, version)
+    station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": True}
+    await station.status("Available", at(LATER))
+    await station.until(lambda: len(station.got) >= 3)  # asked again and again
+    assert (await station.transaction())["state"] == "open"
+    await charge.end(1900, 29, offline=True)
+    one = await station.transaction()
+    assert (one["state"], one["energy_wh"], one["flags"]) == ("closed", 900, ["offline"])
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_station_that_does_not_know_the_question_gets_the_grace(world: World, version: str) -> None:
+    """stations.md, Connection: to an unknown action some answer CALLERROR; Transactions: close by evidence."""
+    station, _ = await _left_open(world, version)
+    station.answers["GetTransactionStatus"] = lambda frame: [4, frame[1], "NotImplemented", "", {}]
+    await station.status("Available", at(LATER))
+    one = await world.eventually(station.transaction, lambda seen: seen["state"] == "closed")
+    assert (one["energy_wh"], one["flags"]) == (700, ["closed_by_evidence"])
+
+
+async def test_station_that_wants_no_questions_is_not_asked(world: World) -> None:
+    """api.md: what the server sends by itself is switchable per station."""
+    station = await world.station("2.0.1", settings={"ask_for_transactions": False})
+    charge = station.charge()
+    await charge.start(1000, 0)
+    await station.status("Available", at(LATER))
+    await world.eventually(station.transaction, lambda seen: seen["state"] == "closed")
+    assert station.got == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_old_available_of_a_replay_closes_nothing(world: World, version: str) -> None:
+    """stations.md, Transactions: statuses first with old times, then the transactions they belong to."""
+    station, charge = await _left_open(world, version)
+    await station.status("Available", at(-60))
+    await station.status("Occupied", at(0))
+    assert await _doubts(station)() == 0
+    await charge.end(2000, 30)
+    one = await station.transaction()
+    assert (one["energy_wh"], one["flags"]) == (1000, [])
+
+
+def _doubts(station: Station) -> Callable[[], Awaitable[int]]:
+    async def count() -> int:
+        stations = station.world.server.stations
+        found = stations.find(None, station.id)
+        assert found is not None
+        return stations.doubts.about(found.key)
+
+    return count
