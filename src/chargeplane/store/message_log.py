@@ -7,10 +7,12 @@ of the dropped is what the operator sees.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
+
+from chargeplane.store.commit.fields import NULL, Field, boolean, day, int4, int8, raw, text, timestamp
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -33,6 +35,11 @@ _COLUMNS = (
 )
 
 _TEXT_LIMIT = 64 * 1024
+_MAX_INT4 = 2**31 - 1
+_CHUNK = 100
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+_COPY_TRAILER = b"\xff\xff"
+_ROW = len(_COLUMNS).to_bytes(2, "big")
 
 
 class MessageLogWriter:
@@ -126,31 +133,47 @@ class MessageLogWriter:
 
     @staticmethod
     async def _copy(db: Connection, entries: list[Any]) -> None:
-        await db.copy_records_to_table(
-            "message_log",
-            columns=_COLUMNS,
-            records=[
-                (
-                    e.at.date(),
-                    e.at,
-                    e.station,
-                    e.from_station,
-                    e.action,
-                    e.message_id,
-                    e.outcome,
-                    e.error_code,
-                    e.latency_us,
-                    _text(e.request),
-                    _text(e.response),
-                    e.stored,
-                )
-                for e in entries
-            ],
-        )
+        await db.copy_to_table("message_log", source=_binary(entries), columns=_COLUMNS, format="binary")
 
 
-def _text(payload: bytes | None) -> str | None:
+async def _binary(entries: list[Any]) -> AsyncIterator[bytes]:
+    """The entries in PostgreSQL's binary COPY format, a few at a time: no station waits while thousands are encoded."""
+    yield _COPY_HEADER
+    for start in range(0, len(entries), _CHUNK):
+        rows: list[bytes] = []
+        for entry in entries[start : start + _CHUNK]:
+            at = entry.at
+            rows += (
+                _ROW,
+                day(at.date()),
+                timestamp(at),
+                int8(entry.station),
+                boolean(entry.from_station),
+                _storable(entry.action.encode("utf-8", "replace")),
+                _storable(entry.message_id.encode("utf-8", "replace")),
+                text(entry.outcome),
+                NULL if entry.error_code is None else _storable(entry.error_code.encode("utf-8", "replace")),
+                NULL if entry.latency_us is None else int4(min(entry.latency_us, _MAX_INT4)),
+                _payload(entry.request),
+                _payload(entry.response),
+                boolean(entry.stored),
+            )
+        yield b"".join(rows)
+        await asyncio.sleep(0)
+    yield _COPY_TRAILER
+
+
+def _payload(payload: bytes | None) -> Field:
     """A payload as text the database takes, cut where it is huge."""
     if payload is None:
-        return None
-    return payload[:_TEXT_LIMIT].decode("utf-8", "replace").replace("\x00", "�")
+        return NULL
+    if len(payload) > _TEXT_LIMIT:
+        payload = payload[:_TEXT_LIMIT]
+    return _storable(payload)
+
+
+def _storable(value: bytes) -> Field:
+    """Bytes as text: what is no UTF-8, and NUL, is replaced."""
+    if value.isascii():
+        return raw(value) if b"\x00" not in value else raw(value.replace(b"\x00", b"?"))
+    return raw(value.decode("utf-8", "replace").replace("\x00", "�").encode())
