@@ -180,7 +180,7 @@ class Station:
 
     async def transactions(self) -> list[Any]:
         """Its transactions in REST, oldest first."""
-        return list(reversed((await self.world.get("/transactions", station_id=self.id))["items"]))
+        return list(reversed((await self.world.get("/transactions", station_id=self.id, limit=200))["items"]))
 
     async def transaction(self) -> Any:
         """Its only transaction in REST."""
@@ -190,12 +190,12 @@ class Station:
     async def events(self) -> list[Any]:
         """The stored events of its only transaction."""
         one = await self.transaction()
-        return list((await self.world.get(f"/transactions/{one['id']}/events"))["items"])
+        return list((await self.world.get(f"/transactions/{one['id']}/events", limit=200))["items"])
 
     async def samples(self) -> list[Any]:
         """All samples of its only transaction."""
         one = await self.transaction()
-        values = (await self.world.get(f"/transactions/{one['id']}/meter-values"))["items"]
+        values = (await self.world.get(f"/transactions/{one['id']}/meter-values", limit=200))["items"]
         return [sample for value in values for sample in value["samples"]]
 
     async def quarantine(self) -> list[Any]:
@@ -307,7 +307,7 @@ class World:
 
     async def get(self, path: str, **params: Any) -> Any:
         """A resource."""
-        answer = await self.rest.get(path, params={"limit": 200, **params} if params or "/" in path[1:] else params)
+        answer = await self.rest.get(path, params=params)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

@@ -759,6 +759,8 @@ class Actor:
         if outcome.opened:
             written.append(self._fact("transaction.started", state))
         if outcome.closed:
+            if Flag.UNIT_REPAIRED in state.flags:
+                self.repaired((Flag.UNIT_REPAIRED.value,))
             written.append(self._fact("transaction.ended", state))
         elif not state.is_open:
             written.append(self._fact("transaction.amended", state))

@@ -8,6 +8,7 @@ from typing import Final
 from chargeplane.bridge.quirks import QUIRKS
 from chargeplane.bridge.repairs.rules import SENTENCES
 from chargeplane.domain import metering
+from chargeplane.domain.transaction_state import Flag
 
 _METERING: Final[Mapping[str, str]] = {
     metering.REPAIR_UNIT_UNKNOWN: "A meter value had a unit that OCPP does not know; number and unit were kept as sent.",
@@ -16,6 +17,8 @@ _METERING: Final[Mapping[str, str]] = {
     metering.REPAIR_DECIMAL_COMMA: "A meter value was written with a decimal comma; it was read as a decimal point.",
     metering.REPAIR_NUMBER_UNUSABLE: "A meter value was no usable number; its text was kept without a number.",
     metering.REPAIR_MULTIPLIER: "A meter value's multiplier was out of all bounds; its text was kept without a number.",
+    Flag.UNIT_REPAIRED.value: "A transaction's register was declared in another unit than its numbers were in; the energy was "
+    "taken in the right one.",
 }
 
 _ALL: Final[Mapping[str, str]] = {

@@ -90,6 +90,9 @@ _REFUSED_16: Final = frozenset({"Authorize", "DataTransfer", "SignCertificate"})
 """OCPP 1.6, 4.2 forbids a station that is not accepted to send requests, and is silent on what we answer. A CALLERROR
 would make it drop what it tells about transactions, so only what asks us for something is refused."""
 
+_METERED: Final = frozenset({"MeterValues", "StopTransaction", "TransactionEvent"})
+"""Messages that bring sampled values."""
+
 _TRIGGERS: Final = frozenset({"TriggerMessage", "ExtendedTriggerMessage"})
 _REPORTS: Final = frozenset({"GetBaseReport", "GetReport"})
 
@@ -114,7 +117,17 @@ _requested: Final = msgspec.json.Decoder(_Requested)
 class Route:
     """What one action of a station runs through; made once per version."""
 
-    __slots__ = ("action", "answered", "is_boot", "is_heartbeat", "spec", "transactional", "translate", "write")
+    __slots__ = (
+        "action",
+        "answered",
+        "is_boot",
+        "is_heartbeat",
+        "metered",
+        "spec",
+        "transactional",
+        "translate",
+        "write",
+    )
 
     def __init__(
         self, spec: ActionSpec, translate: Callable[[Struct], StationMessage], write: Write | None, buckets: CallBuckets
@@ -127,6 +140,7 @@ class Route:
         self.transactional = spec.transactional
         self.is_heartbeat = spec.action == "Heartbeat"
         self.is_boot = spec.action == "BootNotification"
+        self.metered = spec.action in _METERED
 
 
 class Voice:
@@ -457,6 +471,8 @@ class Session(StationSocket):
         actor = self._actor
         if actor is None or self._draining:
             return
+        if route.metered:
+            self._count_repairs(message)
         if self._correct is not None:
             message = self._corrected(message)
         if route.is_boot:
@@ -490,6 +506,18 @@ class Session(StationSocket):
             self._server.corrections.pop(self._credentials.key, None)
         else:
             self._server.corrections[self._credentials.key] = self._correct
+
+    def _count_repairs(self, message: StationMessage) -> None:
+        """Counts what bringing samples to base units had to repair, once a message."""
+        names: set[str] | None = None
+        for reading in getattr(message, "readings", ()):
+            for sample in reading.samples:
+                if sample.repaired is not None:
+                    names = {sample.repaired} if names is None else names | {sample.repaired}
+        if names is not None and self._actor is not None:
+            for name in names:
+                self._voice.measures.repaired(name)
+            self._actor.repaired(tuple(names))
 
     def _corrected(self, message: StationMessage) -> StationMessage:
         if self._correct is None:

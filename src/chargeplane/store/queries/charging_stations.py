@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -65,6 +66,19 @@ class ConnectionView(Struct, frozen=True, kw_only=True):
     last_seen_at: datetime | None
 
 
+class QuirkView(Struct, frozen=True, kw_only=True):
+    """A repair that the station's messages needed.
+
+    Args:
+        rule: its name; it never changes.
+        hits: how many messages needed it.
+    """
+
+    rule: str
+    hits: int
+    last_at: datetime
+
+
 class ChargingStationView(Struct, frozen=True, kw_only=True):
     """A charging station.
 
@@ -74,6 +88,7 @@ class ChargingStationView(Struct, frozen=True, kw_only=True):
         has_password: whether a password is set; it is never shown.
         firmware: version of the last boot.
         settings: what we do by ourselves for this station.
+        quirks: repairs that its messages needed, the most frequent first.
         metadata: the caller's own, kept and given back.
         revision: rises with every change through the API; the ETag.
     """
@@ -99,6 +114,7 @@ class ChargingStationView(Struct, frozen=True, kw_only=True):
     boot_reason: str | None
     booted_at: datetime | None
     evses: list[EvseView]
+    quirks: Sequence[QuirkView]
     settings: dict[str, Any]
     metadata: dict[str, Any]
     revision: int
@@ -178,8 +194,9 @@ async def page(
         where.add("s.key < ?", after[0])
     where.values.append(limit)
     rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY s.key DESC LIMIT ${len(where.values)}", *where.values)
-    evses = await _evses(db, [row["key"] for row in rows])
-    return [(row["key"], _view(row, evses)) for row in rows]
+    keys = [row["key"] for row in rows]
+    evses, quirks = await _evses(db, keys), await _quirks(db, keys)
+    return [(row["key"], _view(row, evses, quirks)) for row in rows]
 
 
 async def one(db: Db, tenant_id: TenantId, station_id: str) -> tuple[StationKey, ChargingStationView] | None:
@@ -191,7 +208,8 @@ async def one(db: Db, tenant_id: TenantId, station_id: str) -> tuple[StationKey,
     )
     if row is None:
         return None
-    return row["key"], _view(row, await _evses(db, [row["key"]]))
+    keys = [row["key"]]
+    return row["key"], _view(row, await _evses(db, keys), await _quirks(db, keys))
 
 
 async def key_of(db: Db, tenant_id: TenantId, station_id: str) -> StationKey | None:
@@ -300,7 +318,22 @@ async def _evses(db: Db, keys: list[StationKey]) -> dict[StationKey, list[EvseVi
     return found
 
 
-def _view(row: Any, evses: dict[StationKey, list[EvseView]]) -> ChargingStationView:
+async def _quirks(db: Db, keys: list[StationKey]) -> dict[StationKey, list[QuirkView]]:
+    found: dict[StationKey, list[QuirkView]] = {}
+    for row in await db.fetch(
+        "SELECT station_key, rule, hits, last_at FROM station_quirk WHERE station_key = ANY($1)"
+        " ORDER BY station_key, hits DESC, rule",
+        keys,
+    ):
+        found.setdefault(row["station_key"], []).append(
+            QuirkView(rule=row["rule"], hits=row["hits"], last_at=row["last_at"])
+        )
+    return found
+
+
+def _view(
+    row: Any, evses: dict[StationKey, list[EvseView]], quirks: dict[StationKey, list[QuirkView]]
+) -> ChargingStationView:
     return ChargingStationView(
         station_id=row["station_id"],
         name=row["name"],
@@ -329,6 +362,7 @@ def _view(row: Any, evses: dict[StationKey, list[EvseView]]) -> ChargingStationV
         boot_reason=row["boot_reason"],
         booted_at=row["booted_at"],
         evses=evses.get(row["key"], []),
+        quirks=quirks.get(row["key"], []),
         settings=json_object(row["settings"]),
         metadata=json_object(row["metadata"]),
         revision=row["revision"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -15,13 +16,19 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.charging_stations import StationChanges
+from chargeplane.bridge import describe
 from chargeplane.domain.messages import Registration
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
 from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries import variables
-from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter, UnknownStationView
+from chargeplane.store.queries.charging_stations import (
+    ChargingStationView,
+    QuirkView,
+    StationFilter,
+    UnknownStationView,
+)
 from chargeplane.store.queries.variables import VariableFilter, VariableView
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -90,14 +97,31 @@ class StationPatch(Struct, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
+class Quirk(QuirkView, frozen=True, kw_only=True):
+    """A repair that the station's messages needed.
+
+    Args:
+        description: what it does, one sentence.
+    """
+
+    description: str
+
+
 class ChargingStation(ChargingStationView, frozen=True, kw_only=True):
     """A charging station. `password` is there only in the answer to the request that had it made."""
 
+    quirks: Sequence[Quirk]
     password: str | UnsetType = UNSET
 
 
 def _shown(view: ChargingStationView, password: str | None) -> ChargingStation:
-    return ChargingStation(**msgspec.structs.asdict(view), password=UNSET if password is None else password)
+    quirks = [
+        Quirk(**msgspec.structs.asdict(quirk), description=describe(quirk.rule) or "A repair of an earlier version.")
+        for quirk in view.quirks
+    ]
+    return ChargingStation(
+        **{**msgspec.structs.asdict(view), "quirks": quirks}, password=UNSET if password is None else password
+    )
 
 
 def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
