@@ -21,6 +21,7 @@ import structlog
 from chargeplane.app.house import House, utc_now
 from chargeplane.app.ports import AnswerCallback, CloseReason, Received, StationLink
 from chargeplane.domain.authorization import IdTokenRecord, authorize
+from chargeplane.domain.clock import ClockOffset, measure
 from chargeplane.domain.connectors import KnownStatus, may_replace, within_bounds
 from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.messages import (
@@ -154,6 +155,8 @@ class Actor:
 
     __slots__ = (
         "_attempts",
+        "_clock",
+        "_clock_written",
         "_connectors",
         "_generation",
         "_house",
@@ -198,6 +201,8 @@ class Actor:
         self._attempts: dict[tuple[str, bytes], AuthorizationStatus] | None = None
         self._notices: set[tuple[str, bytes]] | None = None
         self._quirks: dict[str, int] | None = None
+        self._clock: ClockOffset | None = None
+        self._clock_written: ClockOffset | None = None
 
     # -- what the edge calls ---------------------------------------------------------------------------------------------------
 
@@ -329,6 +334,11 @@ class Actor:
         self.outstanding.append(work)
         self._house.committer.submit(work)
 
+    def _measure(self, at: datetime | None, now: datetime) -> None:
+        """Learns how far the station's clock is from ours."""
+        if at is not None:
+            self._clock = measure(self._clock, at, now)
+
     # -- messages --------------------------------------------------------------------------------------------------------------
 
     def _heartbeat(self, received: Received, answer: AnswerCallback) -> None:
@@ -368,6 +378,7 @@ class Actor:
                 received, answer, f"EVSE {message.evse_id}, connector {message.connector_id}: no station has so many."
             )
             return
+        self._measure(message.at, received.received_at)
         place = (message.evse_id, message.connector_id)
         known = self._connectors.get(place) if self._connectors is not None else None
         written: list[rows.Write] = []
@@ -705,6 +716,8 @@ class Actor:
                 )
             )
             if outcome.opened or outcome.closed or outcome.snapshot or not state.is_open:
+                if not report.offline:
+                    self._measure(report.at, now)
                 self._write_state(state, outcome, report, info if outcome.opened else None, now, written)
             self._remember(state, outcome, now)
         if isinstance(received.message, MeterReport):
@@ -968,8 +981,17 @@ class Actor:
         self, link: StationLink, connected: bool, changed_at: datetime, seen: datetime | None
     ) -> rows.Write:
         """The row that says whether the station is connected."""
+        clock = self._clock if self._clock is not self._clock_written else None
+        self._clock_written = self._clock
         return rows.connection(
-            self._station, self._house.node.id, connected, changed_at, link.ocpp_version, link.remote_address, seen
+            self._station,
+            self._house.node.id,
+            connected,
+            changed_at,
+            link.ocpp_version,
+            link.remote_address,
+            seen,
+            clock,
         )
 
     def submit_rows(self, written: list[rows.Write]) -> None:

@@ -70,10 +70,11 @@ def measure(previous: ClockOffset | None, at: datetime | None, now: datetime) ->
     offset = (at - now).total_seconds()
     if previous is not None and offset < previous.offset_s and now - previous.measured_at < _MEASURE_WINDOW:
         return previous
-    return ClockOffset(offset_s=offset, measured_at=now, zone_like=_zone_like(offset))
+    return ClockOffset(offset_s=offset, measured_at=now, zone_like=zone_like(offset))
 
 
-def _zone_like(offset_s: float) -> bool:
+def zone_like(offset_s: float) -> bool:
+    """Whether a clock is off by about a whole quarter of an hour, half an hour at least: local time shown as UTC."""
     quarter = 900.0
     rest = abs(offset_s) % quarter
     return 1800.0 - 120.0 <= abs(offset_s) <= 14 * 3600.0 + 120.0 and min(rest, quarter - rest) <= 120.0

@@ -9,6 +9,7 @@ from datetime import date, datetime
 from typing import Final
 
 from chargeplane.domain.authorization import token_key
+from chargeplane.domain.clock import ClockOffset
 from chargeplane.domain.messages import (
     Boot,
     ConnectorStatus,
@@ -256,9 +257,16 @@ def notice(
 
 
 def connection(
-    station: Field, node: NodeId, connected: bool, now: datetime, version: str, address: str, last_seen: datetime | None
+    station: Field,
+    node: NodeId,
+    connected: bool,
+    now: datetime,
+    version: str,
+    address: str,
+    last_seen: datetime | None,
+    clock: ClockOffset | None = None,
 ) -> Write:
-    """Whether the station is connected."""
+    """Whether the station is connected; and how its clock goes, where that was measured since it was last written."""
     return _CONNECTION, (
         station,
         int4(node),
@@ -267,6 +275,8 @@ def connection(
         text(version),
         text(address),
         timestamp_or_null(last_seen),
+        text(f"{clock.offset_s:.3f}") if clock is not None else NULL,
+        timestamp(clock.measured_at) if clock is not None else NULL,
     )
 
 

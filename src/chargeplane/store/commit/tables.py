@@ -151,9 +151,11 @@ STATION_NOTICE: Final = _target(
 STATION_CONNECTION: Final = _target(
     "station_connection",
     "station_key int8, node_id int4, connected bool, changed_at timestamptz, ocpp_version text, remote_address text, "
-    "last_seen_at timestamptz",
+    "last_seen_at timestamptz, clock_offset_s text u.clock_offset_s::float8, clock_measured_at timestamptz",
     conflict=" ON CONFLICT (station_key) DO UPDATE SET connected = excluded.connected, changed_at = excluded.changed_at, "
-    "ocpp_version = excluded.ocpp_version, remote_address = excluded.remote_address, last_seen_at = excluded.last_seen_at "
+    "ocpp_version = excluded.ocpp_version, remote_address = excluded.remote_address, last_seen_at = excluded.last_seen_at, "
+    "clock_offset_s = coalesce(excluded.clock_offset_s, station_connection.clock_offset_s), "
+    "clock_measured_at = coalesce(excluded.clock_measured_at, station_connection.clock_measured_at) "
     "WHERE station_connection.node_id = excluded.node_id",
     key=(0,),
 )

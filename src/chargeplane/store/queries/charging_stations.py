@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from chargeplane.domain.clock import zone_like
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.paging import Db, Position, Where, like
 from chargeplane.store.queries.payloads import json_object
@@ -52,11 +53,26 @@ class EvseView(Struct, frozen=True, kw_only=True):
     connectors: list[ConnectorView]
 
 
+class ClockView(Struct, frozen=True, kw_only=True):
+    """How a station's clock goes, as its live messages show.
+
+    Args:
+        offset_s: the station's clock minus ours; positive where it is ahead.
+        measured_at: our time of that.
+        like_local_time: it is off by whole quarters of an hour: local time sent as UTC.
+    """
+
+    offset_s: float
+    measured_at: datetime
+    like_local_time: bool
+
+
 class ConnectionView(Struct, frozen=True, kw_only=True):
     """A station's connection.
 
     Args:
         changed_at: when it connected or went away.
+        clock: null until a message with a time has come.
     """
 
     connected: bool
@@ -64,6 +80,7 @@ class ConnectionView(Struct, frozen=True, kw_only=True):
     remote_address: str | None
     changed_at: datetime | None
     last_seen_at: datetime | None
+    clock: ClockView | None
 
 
 class QuirkView(Struct, frozen=True, kw_only=True):
@@ -167,6 +184,7 @@ _SELECT = f"""
         s.vendor, s.model, s.serial_number, s.firmware_version, s.iccid, s.imsi, s.meter_type, s.meter_serial_number,
         s.boot_reason, s.booted_at,
         coalesce({_CONNECTED}, false) AS connected, c.ocpp_version, c.remote_address, c.changed_at, c.last_seen_at,
+        c.clock_offset_s, c.clock_measured_at,
         ({_STATUS}) AS status
     FROM charging_station s
     LEFT JOIN station_connection c ON c.station_key = s.key
@@ -346,6 +364,13 @@ def _view(
             remote_address=row["remote_address"],
             changed_at=row["changed_at"],
             last_seen_at=row["last_seen_at"],
+            clock=None
+            if row["clock_offset_s"] is None
+            else ClockView(
+                offset_s=row["clock_offset_s"],
+                measured_at=row["clock_measured_at"],
+                like_local_time=zone_like(row["clock_offset_s"]),
+            ),
         ),
         registration=row["registration"].lower(),
         security_profile=row["security_profile"],

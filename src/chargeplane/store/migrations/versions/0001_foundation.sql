@@ -80,7 +80,9 @@ CREATE TABLE station_connection (
     changed_at     timestamptz NOT NULL DEFAULT now(),
     ocpp_version   text,
     remote_address text,
-    last_seen_at   timestamptz
+    last_seen_at   timestamptz,
+    clock_offset_s double precision,             -- the station's clock minus ours; NULL: not yet measured
+    clock_measured_at timestamptz
 ) WITH (fillfactor = 60);
 
 -- A station that tried to connect and is not registered.
