@@ -147,7 +147,6 @@ class JobWork(Work):
     def fenced(self) -> None:
         """Another node owns the station."""
         self.actor.fenced()
-        self.done(UnavailableError("Another node owns the station now; try again."))
 
 
 class Actor:
@@ -159,6 +158,7 @@ class Actor:
         "_clock_written",
         "_connectors",
         "_generation",
+        "_held",
         "_house",
         "_inbox",
         "_loaded",
@@ -193,6 +193,7 @@ class Actor:
         self.outstanding: list[Work] = []
         self._loaded = False
         self._generation = 0
+        self._held: tuple[Received, AnswerCallback] | None = None
         self._inbox: list[tuple[Received | None, AnswerCallback | Job]] | None = None
         self._open: tuple[TransactionState, ...] = ()
         self._connectors: dict[tuple[int, int], KnownStatus] | None = None
@@ -248,7 +249,9 @@ class Actor:
             self._house.request_load(self)
 
     def loaded(self, state: Loaded, now: datetime) -> None:
-        """The state as committed has arrived; what queued meanwhile is handled."""
+        """The state as committed has arrived; what queued meanwhile is handled. A second answer to an older question is ignored."""
+        if self._loaded:
+            return
         self._open = tuple(state.open)
         self._connectors = {
             (row.evse_id, row.connector_id): KnownStatus(row.status, row.at, row.received_at)
@@ -290,15 +293,21 @@ class Actor:
                 self._inbox += waiting
                 return
 
-    def _continue(self, received: Received, answer: AnswerCallback, generation: int, step: Job) -> None:
+    def _hold(self, received: Received, answer: AnswerCallback) -> int:
+        """Pauses for a message; `_continue` ends the pause. Returns the generation to give it."""
+        self._inbox = []
+        self._held = (received, answer)
+        return self._generation
+
+    def _continue(self, generation: int, step: Job) -> None:
         """Goes on with the message that the pause was for, then with what queued behind it.
 
-        Where the state was dropped meanwhile, the message is taken again from its beginning, on the reloaded state.
+        Where the state was dropped meanwhile, that message is queued again already, to be taken from its beginning.
         """
-        if generation != self._generation:
-            if self._inbox is not None:
-                self._inbox.insert(0, (received, answer))
+        if generation != self._generation or self._held is None:
             return
+        received, answer = self._held
+        self._held = None
         waiting, self._inbox = self._inbox, None
         try:
             step()
@@ -318,9 +327,27 @@ class Actor:
             self._not_handled(received, answer, error)
 
     def _not_handled(self, received: Received, answer: AnswerCallback, error: Exception) -> None:
-        """A bug of ours must not cost a message: it is kept and answered, and the log says where."""
+        """A bug of ours must not cost a message: it is kept and answered, and the log says where. What the failed attempt left in
+        memory is not trusted: the state is loaded again once everything outstanding is committed."""
         log.error("message_not_handled", station=self.station_id, action=received.action, exc_info=error)
         self._quarantine(received, answer, f"Handling it failed: {type(error).__name__}: {error}")
+        self._inbox = [*(self._inbox or ())]
+        generation = self._generation
+
+        def reload(_: Exception | None) -> None:
+            if generation == self._generation:
+                self._forget()
+                self._house.request_load(self)
+
+        self._submit_job([], reload)
+
+    def _forget(self) -> None:
+        """The state in memory is void; whoever waits with an old generation is no longer waited for."""
+        self._generation += 1
+        self._loaded = False
+        self._held = None
+        self._open = ()
+        self._newest_told = None
 
     def _submit(
         self,
@@ -444,12 +471,9 @@ class Actor:
         step: Callable[[tuple[IdTokenRecord, ...]], None],
     ) -> None:
         """Pauses until the token's records are here, then goes on with `step`."""
-        generation = self._generation
-        self._inbox = []
+        generation = self._hold(received, answer)
         self._house.tokens.lookup(
-            self.tenant_id,
-            token.value,
-            lambda records: self._continue(received, answer, generation, lambda: step(records)),
+            self.tenant_id, token.value, lambda records: self._continue(generation, lambda: step(records))
         )
 
     def _meter(self, received: Received, answer: AnswerCallback) -> None:
@@ -820,8 +844,7 @@ class Actor:
         step: Callable[[list[Any]], None],
     ) -> None:
         """Pauses until what is outstanding is committed and `read` has its rows, then goes on with `step`."""
-        generation = self._generation
-        self._inbox = []
+        generation = self._hold(received, answer)
 
         async def wait() -> None:
             settled = asyncio.get_running_loop().create_future()
@@ -833,7 +856,7 @@ class Actor:
             self._submit_job([], done)
             await settled
             found = await read() if generation == self._generation else []
-            self._continue(received, answer, generation, lambda: step(found))
+            self._continue(generation, lambda: step(found))
 
         self._house.spawn(wait())
 
@@ -865,48 +888,51 @@ class Actor:
         """The database will never take this message's rows: they are kept as bytes, and the message is answered."""
         cause = error.__cause__ or error
         received = work.received
-        again = self.drop_state(work)
+        self.drop_state(work)
         if any(index == _QUARANTINE for index, _ in work.rows):
             log.critical("quarantine_refused", station=self.station_id, action=received.action, error=str(cause))
             if self.link is not None:
                 self.link.close(CloseReason.UNSTORABLE)
         else:
             self._quarantine(received, work.answer, f"The database refused it: {cause}")
-        self._inbox = [*again, *(self._inbox or ())]
-        self._house.request_load(self)
 
-    def drop_state(self, refused: Work) -> list[tuple[Received | None, AnswerCallback | Job]]:
-        """Forgets the state that ran ahead of a refused work; returns its successors, to be taken again."""
-        self._generation += 1
-        self._loaded = False
-        self._open = ()
+    def drop_state(self, refused: Work) -> None:
+        """Forgets the state that ran ahead of a refused work; its successors are taken again on reloaded state."""
         again: list[tuple[Received | None, AnswerCallback | Job]] = []
-        for work in self.outstanding:
+        outstanding, self.outstanding = self.outstanding, []
+        jobs: list[JobWork] = []
+        for work in outstanding:
             if work is refused:
                 continue
             work.cancelled = True
             if isinstance(work, MessageWork):
                 again.append((work.received, work.answer))
             elif isinstance(work, JobWork):
-                work.done(UnavailableError("The station's state was reloaded meanwhile; try again."))
-        self.outstanding.clear()
-        return again
+                jobs.append(work)
+        if self._held is not None:
+            again.append(self._held)
+        self._forget()
+        self._inbox = [*again, *(self._inbox or ())]
+        self._house.request_load(self)
+        for job in jobs:
+            job.done(UnavailableError("The station's state was reloaded meanwhile; try again."))
 
     def fenced(self) -> None:
         """Another node owns the station: its socket here is closed, nothing more is answered, the state is forgotten."""
-        self._generation += 1
-        self._loaded = False
-        self._inbox = None
-        self._open = ()
+        self._forget()
+        waiting, self._inbox = self._inbox, None
         self._connectors = None
         outstanding, self.outstanding = self.outstanding, []
+        link, self.link = self.link, None
+        if link is not None:
+            link.close(CloseReason.FENCED)
         for work in outstanding:
             work.cancelled = True
             if isinstance(work, JobWork):
                 work.done(UnavailableError("Another node owns the station now; try again."))
-        link, self.link = self.link, None
-        if link is not None:
-            link.close(CloseReason.FENCED)
+        for received, job in waiting or ():
+            if received is None:
+                job()  # type: ignore[call-arg]  # it finds the state gone and says so
 
     # -- what operators and sweeps do ------------------------------------------------------------------------------------------
 
@@ -922,6 +948,9 @@ class Actor:
         settled: asyncio.Future[TransactionState] = asyncio.get_running_loop().create_future()
 
         def job() -> None:
+            if not self._loaded:
+                settled.set_exception(UnavailableError("Another node owns the station now; try again."))
+                return
             state = next((known for known in self._open if known.id == number), None)
             if state is None:
                 settled.set_exception(NotFoundError("open transaction", str(number)))

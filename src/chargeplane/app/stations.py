@@ -162,7 +162,7 @@ class Stations:
         version, address = link.ocpp_version, link.remote_address
 
         def write() -> None:
-            if actor.link is link:
+            if actor.link is link and actor.is_loaded:
                 actor.submit_rows([actor.connection_row(link, True, now, now)])
 
         actor.run(write)
@@ -180,7 +180,7 @@ class Stations:
         seen = actor.last_seen
 
         def write() -> None:
-            if actor.link is None:
+            if actor.link is None and actor.is_loaded:
                 actor.submit_rows([actor.connection_row(link, False, now, seen)])
 
         actor.run(write)
