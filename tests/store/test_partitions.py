@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from chargeplane.store.database import Connection, Database
-from chargeplane.store.partitions import DAYS_AHEAD, Partitions, partition_days, partitioned_tables
+from chargeplane.store.partitions import DAYS_AHEAD, Partitions, aging_tables, partition_days, partitioned_tables
 
 NOW = datetime(2026, 3, 1, 23, 59, tzinfo=UTC)
 TODAY = NOW.date()
@@ -155,3 +155,44 @@ async def test_start_makes_partitions_before_it_returns(database_url: str, db: C
     await keeper.start()
     assert TODAY in await partition_days(db, "message_log")
     await keeper.stop()
+
+
+async def test_attempts_and_notices_are_kept_as_long_as_is_set(database_url: str, db: Connection) -> None:
+    old, kept = TODAY - timedelta(days=91), TODAY - timedelta(days=90)
+    for day in (old, kept):
+        await db.execute(
+            "INSERT INTO station_notice VALUES ($1, now(), 1, 'SecurityEventNotification', NULL, 'm', '\\x00', '{}')",
+            day,
+        )
+        await db.execute(
+            "INSERT INTO authorization_attempt VALUES ($1, now(), 1, 1, NULL, 'TAG', NULL, 'Accepted', 'm', '\\x00')",
+            day,
+        )
+    await _keeper(database_url).maintain()
+    assert await db.fetchval("SELECT array_agg(received_on) FROM station_notice") == [kept]
+    assert await db.fetchval("SELECT count(*) FROM authorization_attempt") == 2  # for 400 days
+
+
+async def test_old_rows_of_tables_without_partitions_are_deleted_and_told(database_url: str, db: Connection) -> None:
+    await db.execute(
+        "INSERT INTO idempotency_key (tenant_id, key, route, body_hash, created_at) "
+        "SELECT 1, n::text, '/', '\\x00', $1::timestamptz - make_interval(hours => n) FROM generate_series(23, 25) n",
+        NOW,
+    )
+    await db.execute(
+        "INSERT INTO unknown_station (tenant_id, station_id, remote_address, last_seen_at) "
+        "SELECT 1, n::text, 'a', $1::timestamptz - make_interval(days => n) FROM generate_series(1, 12000) n",
+        NOW,
+    )
+    keeper = Partitions(
+        Database(database_url).connect_writer, TABLES, aging=aging_tables(unknown_stations_days=90), now=lambda: NOW
+    )
+    report = await keeper.maintain()
+    assert report.deleted == {"idempotency_key": 1, "unknown_station": 11_910}
+    assert await db.fetchval("SELECT count(*) FROM idempotency_key") == 2
+    assert (await keeper.maintain()).deleted == {}
+    keeps = Partitions(
+        Database(database_url).connect_writer, TABLES, aging=aging_tables(unknown_stations_days=0), now=lambda: NOW
+    )
+    await db.execute("UPDATE unknown_station SET last_seen_at = '2000-01-01T00:00:00Z'")
+    assert (await keeps.maintain()).deleted == {}

@@ -170,12 +170,21 @@ class CommitConfig(Struct, frozen=True, kw_only=True):
 
 
 class RetentionConfig(Struct, frozen=True, kw_only=True):
-    """How long partitions are kept. 0 keeps for ever."""
+    """How many days data are kept. 0 keeps for ever."""
 
     message_log_days: Annotated[Days, Meta(description="The log of OCPP messages.")] = 30
     meter_values_days: Annotated[
         Days, Meta(description="Meter values as received; the energy of transactions stays without them.")
     ] = 0
+    authorization_attempts_days: Annotated[
+        Days, Meta(description="Authorisations that stations asked for, and the answers.")
+    ] = 400
+    notices_days: Annotated[
+        Days, Meta(description="Other messages of stations, such as security events and firmware states.")
+    ] = 90
+    unknown_stations_days: Annotated[
+        Days, Meta(description="Stations that tried to connect and are not registered, since their last attempt.")
+    ] = 90
 
 
 class MessageLogConfig(Struct, frozen=True, kw_only=True):

@@ -48,7 +48,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.embedded import EmbeddedPostgres
 from chargeplane.store.message_log import MessageLogWriter
 from chargeplane.store.migrations import upgrade_database
-from chargeplane.store.partitions import Partitions, partitioned_tables
+from chargeplane.store.partitions import Partitions, aging_tables, partitioned_tables
 from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
 
@@ -136,8 +136,12 @@ class Server:
         partitions = Partitions(
             lambda: database.connect_writer("partitions"),
             partitioned_tables(
-                message_log_days=config.retention.message_log_days, meter_values_days=config.retention.meter_values_days
+                message_log_days=config.retention.message_log_days,
+                meter_values_days=config.retention.meter_values_days,
+                authorization_attempts_days=config.retention.authorization_attempts_days,
+                notices_days=config.retention.notices_days,
             ),
+            aging=aging_tables(unknown_stations_days=config.retention.unknown_stations_days),
         )
         await partitions.start()
         self._stops.append(partitions.stop)

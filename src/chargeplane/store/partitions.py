@@ -7,6 +7,8 @@ Locks are what can hurt here. A new partition is made apart and attached, which 
 the default partition is locked, and it is empty but after an outage of this mechanism. Ending one needs the parent
 for a moment and would have every writer queue behind a slow reader: it is tried with a short lock time-out, and again
 at the next round. One node at a time does the work, under an advisory lock.
+
+The same round deletes what is too old in the few small tables that have no partitions, some thousand rows at a time.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import structlog
 from msgspec import Struct
 
 from chargeplane.store.database import Connection, is_unavailable
+from chargeplane.store.queries.idempotency import KEPT as IDEMPOTENCY_KEPT
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +36,7 @@ _LOCK_KEY: Final = 0x7061_7274_73
 _LOCK_TIMEOUT: Final = "200ms"
 _ATTEMPTS: Final = 3
 _PERIOD_S: Final = 3600.0
+_DELETED_AT_ONCE: Final = 5_000
 _RETRY_S: Final = 60.0
 
 
@@ -52,21 +56,59 @@ class PartitionedTable(Struct, frozen=True, kw_only=True):
     while_open: bool = False
 
 
-def partitioned_tables(*, message_log_days: int = 30, meter_values_days: int = 0) -> tuple[PartitionedTable, ...]:
+def partitioned_tables(
+    *,
+    message_log_days: int = 30,
+    meter_values_days: int = 0,
+    authorization_attempts_days: int = 400,
+    notices_days: int = 90,
+) -> tuple[PartitionedTable, ...]:
     """The foundation's partitioned tables.
 
     Args:
-        message_log_days: days of the OCPP log that are kept; 0 keeps for ever.
-        meter_values_days: days of meter values and transaction events that are kept; 0 keeps for ever.
+        message_log_days: days of the OCPP log that are kept; 0 keeps for ever, here and below.
+        meter_values_days: days of meter values and transaction events that are kept.
+        authorization_attempts_days: days of authorisation attempts that are kept.
+        notices_days: days of stations' other messages that are kept.
     """
     log_days, value_days = message_log_days or None, meter_values_days or None
     return (
         PartitionedTable(name="transaction_event", column="opened_on", keep_days=value_days, while_open=True),
         PartitionedTable(name="station_meter_value", column="received_on", keep_days=value_days),
-        PartitionedTable(name="authorization_attempt", column="received_on"),
-        PartitionedTable(name="station_notice", column="received_on"),
+        PartitionedTable(
+            name="authorization_attempt", column="received_on", keep_days=authorization_attempts_days or None
+        ),
+        PartitionedTable(name="station_notice", column="received_on", keep_days=notices_days or None),
         PartitionedTable(name="message_log", column="logged_on", keep_days=log_days),
     )
+
+
+class AgingTable(Struct, frozen=True, kw_only=True):
+    """A small table without partitions whose rows are deleted when they are too old.
+
+    Args:
+        name: of the table.
+        column: the time that counts.
+        keep: how long a row is kept.
+    """
+
+    name: str
+    column: str
+    keep: timedelta
+
+
+def aging_tables(*, unknown_stations_days: int = 90) -> tuple[AgingTable, ...]:
+    """The foundation's tables of that kind.
+
+    Args:
+        unknown_stations_days: days since the last attempt of a station that is not registered; 0 keeps for ever.
+    """
+    tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
+    if unknown_stations_days:
+        tables.append(
+            AgingTable(name="unknown_station", column="last_seen_at", keep=timedelta(days=unknown_stations_days))
+        )
+    return tuple(tables)
 
 
 class PartitionReport(Struct, frozen=True, kw_only=True):
@@ -75,12 +117,14 @@ class PartitionReport(Struct, frozen=True, kw_only=True):
     Args:
         made: partitions made.
         dropped: partitions dropped.
+        deleted: rows deleted, by table; those without are left out.
         put_off: what could not be locked in time and is tried again.
         busy: whether another node was at it, so nothing was done.
     """
 
     made: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    deleted: dict[str, int] = {}
     put_off: tuple[str, ...] = ()
     busy: bool = False
 
@@ -91,6 +135,7 @@ class Partitions:
     Args:
         connect: opens a writer connection.
         tables: what to keep.
+        aging: what to delete from beside them.
         now: the server's clock.
     """
 
@@ -99,10 +144,12 @@ class Partitions:
         connect: Callable[[], Awaitable[Connection]],
         tables: tuple[PartitionedTable, ...],
         *,
+        aging: tuple[AgingTable, ...] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._connect = connect
         self._tables = tables
+        self._aging = aging
         self._now = now
         self._task: asyncio.Task[None] | None = None
 
@@ -138,12 +185,31 @@ class Partitions:
                 await self._make(connection, table, today, made, put_off)
                 if table.keep_days is not None:
                     await self._drop(connection, table, today - timedelta(days=table.keep_days), dropped, put_off)
+            deleted = {table.name: await self._delete(connection, table) for table in self._aging}
         finally:
             await connection.close()
-        report = PartitionReport(made=tuple(made), dropped=tuple(dropped), put_off=tuple(put_off))
-        if made or dropped or put_off:
-            log.info("partitions", made=len(made), dropped=dropped, put_off=put_off)
+        report = PartitionReport(
+            made=tuple(made),
+            dropped=tuple(dropped),
+            deleted={name: rows for name, rows in deleted.items() if rows},
+            put_off=tuple(put_off),
+        )
+        if made or dropped or put_off or report.deleted:
+            log.info("partitions", made=len(made), dropped=dropped, deleted=report.deleted, put_off=put_off)
         return report
+
+    async def _delete(self, db: Connection, table: AgingTable) -> int:
+        before, total = self._now() - table.keep, 0
+        while True:
+            status = await db.execute(
+                f"DELETE FROM {table.name} WHERE ctid = ANY (ARRAY("  # noqa: S608 - names of this file
+                f"SELECT ctid FROM {table.name} WHERE {table.column} < $1 LIMIT {_DELETED_AT_ONCE} FOR UPDATE SKIP LOCKED))",
+                before,
+            )
+            rows = int(status.rpartition(" ")[2])
+            total += rows
+            if rows < _DELETED_AT_ONCE:
+                return total
 
     async def _run(self) -> None:
         delay = _PERIOD_S

@@ -24,7 +24,6 @@ from chargeplane.store.queries import idempotency as queries
 from chargeplane.store.secrets import InstallationKeys
 
 STALE: Final = timedelta(minutes=5)
-KEPT: Final = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,200}")
 _STATE: Final = "chargeplane_idempotency"
 _KEPT_HEADERS: Final = frozenset({b"content-type", b"location", b"etag"})
@@ -78,7 +77,7 @@ class Idempotency:
         asked = request.scope["query_string"] + b"\n" + await request.body()
         digest = hashlib.sha256(asked).digest()
         async with self._database.change() as db:
-            found = await queries.take(db, tenant_id, route, key, digest, STALE, KEPT)
+            found = await queries.take(db, tenant_id, route, key, digest, STALE, queries.KEPT)
         if found is None:
             request.scope["state"][_STATE] = _Open(
                 tenant_id, route, key, bool(request.scope["route_handler"].opt.get("secret"))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Final
 
 from msgspec import Struct
 
 from chargeplane.store.queries.paging import Db
+
+KEPT: Final = timedelta(hours=24)
+"""How long an answer is given again."""
 
 
 class KeptRequest(Struct, frozen=True, kw_only=True):

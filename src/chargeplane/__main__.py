@@ -1,0 +1,5 @@
+"""`python -m chargeplane`."""
+
+from chargeplane.main.cli import main
+
+main()

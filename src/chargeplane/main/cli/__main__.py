@@ -1,0 +1,5 @@
+"""`python -m chargeplane.main.cli`."""
+
+from chargeplane.main.cli import main
+
+main()
