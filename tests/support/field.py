@@ -327,7 +327,8 @@ class World:
         """Connects a station."""
         raw = await RawStation.dial(self.server.ocpp.ports[0])
         auth = f"{station_id}:{PASSWORD}".encode()
-        answer = await raw.upgrade(f"/ocpp/{station_id}", **({"protocols": f"ocpp{version}", "auth": auth} | more))
+        path = more.pop("path", station_id)
+        answer = await raw.upgrade(f"/ocpp/{path}", **({"protocols": f"ocpp{version}", "auth": auth} | more))
         assert answer.status == 101, answer.status
         station = Station(self, raw, station_id, version)
         self._stations.append(station)

@@ -20,7 +20,7 @@ import structlog
 
 from chargeplane.app.house import House, utc_now
 from chargeplane.app.ports import AnswerCallback, CloseReason, Received, StationLink
-from chargeplane.domain.authorization import IdTokenRecord, authorize
+from chargeplane.domain.authorization import IdTokenRecord, authorize, matching, may_stop
 from chargeplane.domain.clock import ClockOffset, measure
 from chargeplane.domain.connectors import KnownStatus, may_replace, within_bounds
 from chargeplane.domain.evidence import doubtful
@@ -61,6 +61,7 @@ from chargeplane.domain.transactions import (
     close_by_hand,
     open_transaction,
     route,
+    two_tokens,
 )
 from chargeplane.kernel.errors import NotFoundError, UnavailableError
 from chargeplane.kernel.ids import StationId, StationKey, TenantId, TransactionId
@@ -629,7 +630,11 @@ class Actor:
         known: Sequence[TransactionState] | None,
         state: TransactionState,
         history: Sequence[StoredEvent] | None,
+        flags: tuple[Flag, ...] | None = None,
     ) -> None:
+        if flags is None and report.id_token is not None and (tokens := two_tokens(state, report)) is not None:
+            self._compare(received, answer, report, records, known, state, history, tokens)
+            return
         outcome = advance(
             state,
             report,
@@ -637,6 +642,7 @@ class Actor:
             content_hash=received.content_hash,
             now=received.received_at,
             history=history,
+            flags=flags or (),
         )
         if type(outcome) is not NeedsHistory:
             self._apply(received, answer, report, records, outcome, [])  # type: ignore[arg-type]
@@ -654,6 +660,35 @@ class Actor:
                 lambda: self._house.history(state),
                 lambda events: self._fold(received, answer, report, records, known, events),
             )
+
+    def _compare(
+        self,
+        received: Received,
+        answer: AnswerCallback,
+        report: TransactionReport,
+        records: tuple[IdTokenRecord, ...] | None,
+        known: Sequence[TransactionState] | None,
+        state: TransactionState,
+        history: Sequence[StoredEvent] | None,
+        tokens: tuple[IdToken, IdToken],
+    ) -> None:
+        """One token began and another stopped: where they are not of one group, that is marked."""
+        began, stopped = tokens
+        presented, other = (began, stopped) if report.kind is ReportKind.STARTED else (stopped, began)
+        mine = matching(presented, records or ())
+
+        def decided(others: tuple[IdTokenRecord, ...]) -> None:
+            record = matching(other, others)
+            allowed = may_stop(
+                stopped,
+                began,
+                group_id=mine.group_id if mine is not None else None,
+                started_by_group_id=record.group_id if record is not None else None,
+            )
+            flags = () if allowed else (Flag.STOPPED_BY_OTHER,)
+            self._advance(received, answer, report, records, known, state, history, flags)
+
+        self._lookup(received, answer, other, decided)
 
     def _open_new(
         self,

@@ -36,6 +36,8 @@ class Flag(enum.StrEnum):
     """Only the stop arrived."""
     REFUSED_TOKEN = "refused_token"  # noqa: S105
     """Started with an unknown, blocked or otherwise refused id token; the record is kept."""
+    STOPPED_BY_OTHER = "stopped_by_other"
+    """Stopped with an id token that neither began it nor is of the same group."""
     LATE_VALUES = "late_values"
     """Something arrived after the transaction was closed."""
     ID_MISMATCH = "id_mismatch"

@@ -25,8 +25,9 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
+from chargeplane.domain.authorization import same_token
 from chargeplane.domain.clock import EARLIEST_PLAUSIBLE, FUTURE_TOLERANCE
-from chargeplane.domain.messages import Reading, ReportKind, TransactionReport
+from chargeplane.domain.messages import IdToken, Reading, ReportKind, TransactionReport
 from chargeplane.domain.register import (
     Mark,
     Point,
@@ -60,6 +61,7 @@ __all__ = [
     "open_transaction",
     "refold",
     "route",
+    "two_tokens",
 ]
 
 WINDOW: Final = 16
@@ -201,6 +203,7 @@ def advance(
     content_hash: bytes,
     now: datetime,
     history: Sequence[StoredEvent] | None = None,
+    flags: tuple[Flag, ...] = (),
 ) -> Advanced | NeedsHistory:
     """The transaction after a report.
 
@@ -208,6 +211,7 @@ def advance(
         content_hash: 16 bytes over station-side content of the message.
         now: when the message came in; stored as the event's `received_at`.
         history: all stored events in the order of their ordinal, given after a `NeedsHistory`.
+        flags: marks from the authorisation (`STOPPED_BY_OTHER`) of a report that starts or stops.
     Returns:
         What the report did, or `NeedsHistory` where only the stored events can tell.
     """
@@ -293,7 +297,7 @@ def advance(
             # Not worth a snapshot: after a restart only a late event could tell the difference.
             force_setattr(new, "charging_state_at", event_at)
         return Advanced(state=new, snapshot=ordinal % SNAPSHOT_EVERY == 0)
-    return _facts(state, new, report, message_id, event_at, trusted, seq_is_new)
+    return _facts(state, new, report, message_id, event_at, trusted, seq_is_new, flags)
 
 
 def _facts(
@@ -304,11 +308,13 @@ def _facts(
     event_at: datetime,
     trusted: bool,
     seq_is_new: bool,
+    flags: tuple[Flag, ...],
 ) -> Advanced:
     """The facts of a report that are not numbers, each decided by the event's time and not by its arrival."""
     kind = report.kind
     marks: set[Flag] = {flag for flag in state.flags if flag not in _DERIVED_FLAGS}
     marks |= _meter_flags(new.tracks)
+    marks.update(flags)
     if len(new.seq_seen) > 2:
         marks.add(Flag.SEQ_GAP)
     if report.seq_no is not None and not seq_is_new:
@@ -378,10 +384,26 @@ def _facts(
         force_setattr(new, "start_meter", report.meter_start)
     if not new.is_open:
         force_setattr(new, "meter_stop_wh", _meter_stop(new.tracks))
-    flags = tuple(sorted(marks))
-    if flags != state.flags:
-        force_setattr(new, "flags", flags)
+    sorted_marks = tuple(sorted(marks))
+    if sorted_marks != state.flags:
+        force_setattr(new, "flags", sorted_marks)
     return Advanced(state=new, closed=closed, snapshot=True)
+
+
+def two_tokens(state: TransactionState, report: TransactionReport) -> tuple[IdToken, IdToken] | None:
+    """Who began and who stopped, where the report makes both known and they are not the same token."""
+    token = report.id_token
+    if token is None:
+        return None
+    began: IdToken | None
+    stopped: IdToken | None
+    if report.kind is ReportKind.STARTED:
+        began, stopped = token, state.stop_id_token
+    elif report.kind is ReportKind.ENDED or report.trigger_reason == "StopAuthorized":
+        began, stopped = state.id_token if state.id_token_rank > 1 else None, token
+    else:
+        return None
+    return None if began is None or stopped is None or same_token(began, stopped) else (began, stopped)
 
 
 def refold(state: TransactionState, tail: Sequence[StoredEvent]) -> TransactionState:
