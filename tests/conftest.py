@@ -10,6 +10,8 @@ import pytest
 
 from tests.support import postgres
 
+pytest.register_assert_rewrite("tests.faults.town")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):

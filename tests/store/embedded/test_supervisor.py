@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from chargeplane.kernel.errors import ConflictError
 from chargeplane.store.embedded import Cluster, EmbeddedPostgres, embedded_postgres
+from chargeplane.store.embedded.account import account_for
 
 _CHILD = """
 import asyncio, sys
@@ -217,6 +219,27 @@ async def test_pid_file_that_names_a_foreign_process_does_not_stop_the_start(dat
     url = await postgres.start()
     assert await _query(url, "SELECT 1") == 1
     await postgres.stop()
+
+
+async def test_socket_lock_that_names_a_living_process_does_not_stop_the_start(data_dir: Path) -> None:
+    cluster = Cluster(data_dir)
+    pid = cluster.start()
+    running = cluster.running()
+    assert running is not None
+    lock = Path(running.socket_dir) / ".s.PGSQL.5432.lock"
+    text = lock.read_text()
+    os.kill(pid, signal.SIGKILL)
+    cluster.wait_gone(pid)
+    cluster.unlock()
+    # As where nobody has collected the dead postmaster yet, or its number belongs to another process of the account.
+    account = account_for(cluster.home)
+    with subprocess.Popen(["sleep", "60"], **account.popen_arguments()) as other:
+        lock.write_text(text.replace(str(pid), str(other.pid), 1))
+        postgres = EmbeddedPostgres(data_dir)
+        url = await postgres.start()
+        assert await _query(url, "SELECT 1") == 1
+        await postgres.stop()
+        other.kill()
 
 
 async def test_deep_data_folder_gets_a_short_private_socket_folder(data_dir: Path) -> None:

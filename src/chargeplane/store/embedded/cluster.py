@@ -42,7 +42,7 @@ from chargeplane.store.embedded.binaries import MAJOR, Programs, programs_for
 from chargeplane.store.embedded.settings import DATABASE, ROLE, as_configuration, server_settings
 
 _SOCKET_LIMIT: Final = 107
-_SOCKET_NAME: Final = "/.s.PGSQL.5432.lock"
+_SOCKET_LOCK: Final = ".s.PGSQL.5432.lock"
 _KEPT_LOGS: Final = 10
 _POLL_S: Final = 0.02
 
@@ -254,7 +254,7 @@ class Cluster:
     def socket_dir(self, account: Account) -> Path:
         """Private folder for the Unix socket, short enough for one; made where absent."""
         near = self.home / "run"
-        if len(os.fsencode(f"{near}{_SOCKET_NAME}")) <= _SOCKET_LIMIT:
+        if len(os.fsencode(f"{near}/{_SOCKET_LOCK}")) <= _SOCKET_LIMIT:
             near.mkdir(mode=0o700, exist_ok=True)
             account.own(near)
             return near
@@ -358,6 +358,7 @@ class Cluster:
     def _launch(self, programs: Programs, account: Account, progress: Progress) -> int:
         progress(f"Starting PostgreSQL {programs.version}.")
         _remove_stale_pid(self.folder)
+        _remove_stale_socket_lock(self.socket_dir(account))
         self.prune_logs()
         early = self.home / "log" / "startup.log"
         early.unlink(missing_ok=True)
@@ -463,6 +464,13 @@ def _remove_stale_pid(folder: Path) -> None:
             (folder / "postmaster.pid").unlink()
         elif not psutil.pid_exists(pid):
             _end_orphans(folder)
+
+
+def _remove_stale_socket_lock(socket_dir: Path) -> None:
+    """Removes the socket's lock that a killed postmaster left: PostgreSQL takes it for held as long as any process has
+    that pid, also a dead one that nobody has collected. The folder is ours alone, and nothing runs on it by now."""
+    for name in (_SOCKET_LOCK, _SOCKET_LOCK.removesuffix(".lock")):
+        (socket_dir / name).unlink(missing_ok=True)
 
 
 def _end_orphans(folder: Path) -> None:
