@@ -33,6 +33,7 @@ from chargeplane.ocpp.connection import MAX_QUEUED, REMEMBERED_ANSWERS
 V16, V201, V21 = OcppVersion.V16, OcppVersion.V201, OcppVersion.V21
 
 HEARTBEAT = b'[2,"m1","Heartbeat",{}]'
+AUTHORIZE = b'[2,"m1","Authorize",{"idTag":"AABB"}]'
 HEARTBEAT_ANSWER = v16.HeartbeatResponse(current_time="2026-01-31T12:00:00.000Z")
 STOP = b'[2,"%b","StopTransaction",{"transactionId":7,"meterStop":%d,"timestamp":"2026-01-31T12:00:00Z"}]'
 
@@ -99,9 +100,35 @@ def test_a_repeated_frame_gets_the_stored_answer() -> None:
 
 def test_a_repeated_frame_gets_a_stored_refusal_too() -> None:
     connection = Connection(V16)
-    received(connection, HEARTBEAT)
+    received(connection, AUTHORIZE)
     answer = connection.refuse("m1", ErrorCode.INTERNAL_ERROR)
-    event = connection.receive(HEARTBEAT, 0.0)
+    event = connection.receive(AUTHORIZE, 0.0)
+    assert isinstance(event, CallRepeated)
+    assert event.answer == answer
+
+
+def test_a_heartbeat_is_never_answered_with_an_old_time() -> None:
+    connection = Connection(V16)
+    received(connection, HEARTBEAT)
+    connection.reply("m1", HEARTBEAT_ANSWER)
+    assert isinstance(connection.receive(HEARTBEAT, 0.5), CallReceived)
+
+
+def test_an_authorization_is_asked_again_after_a_minute_by_a_station_with_one_id_for_all() -> None:
+    connection = Connection(V16)
+    assert isinstance(connection.receive(AUTHORIZE, 1000.0), CallReceived)
+    answer = connection.reply_raw("m1", b'{"idTagInfo":{"status":"Accepted"}}')
+    event = connection.receive(AUTHORIZE, 1059.0)
+    assert isinstance(event, CallRepeated)
+    assert event.answer == answer
+    assert isinstance(connection.receive(AUTHORIZE, 1062.0), CallReceived)
+
+
+def test_a_transactions_message_is_recognised_however_late_it_is_repeated() -> None:
+    connection = Connection(V16)
+    connection.receive(STOP % (b"m1", 1), 1000.0)
+    answer = connection.reply("m1", v16.StopTransactionResponse())
+    event = connection.receive(STOP % (b"m1", 1), 90_000.0)
     assert isinstance(event, CallRepeated)
     assert event.answer == answer
 

@@ -7,7 +7,8 @@ The rules it keeps (OCPP-J 1.6, 4.1; OCPP-J 2.0.1, 4.1; OCPP-J 2.1, 4.1):
   CALLs are taken in order all the same, and counted.
 - An answer is matched by message id to the one CALL that is open. Any other answer is late or foreign and is dropped.
 - A CALL with the id and the content of one we answered gets that answer again; one still in progress is ignored. The
-  same id with other content is another CALL: ids repeat over reboots.
+  same id with other content is another CALL: ids repeat over reboots. Some stations use one id for ever: what says how
+  things are now is asked again, a Heartbeat always, everything that is not about a transaction after a minute.
 - What can't be read gets a CALLERROR; answers and SENDs never get one.
 
 It reads no clock and draws no message ids: `now` (monotonic seconds) and ids are arguments.
@@ -66,8 +67,15 @@ REMEMBERED_ANSWERS: Final = 8
 MAX_QUEUED: Final = 256
 """CALLs of ours that may wait on one connection."""
 
+REPEAT_S: Final = 60
+"""How long an answer that is not about a transaction stands in for a new one. A retry comes within a time-out or two."""
+
+_NEVER_REPEATED: Final = "Heartbeat"
+"""Its answer is the time of day."""
+
 _REMEMBERED_TIMEOUTS: Final = 4
 _HASH: Final = 16  # bytes of a content hash
+_FRAME: Final = _HASH + 4  # where the frame begins in a remembered answer: after the hash and the second
 _NOTHING: Final = Raw(b"")
 
 Repair = Callable[[str, bytes, Problem | None], bytes | None]
@@ -111,6 +119,7 @@ class Connection:
         "_answers",
         "_inbound",
         "_last_timeouts",
+        "_now",
         "_open",
         "_queue",
         "_table",
@@ -135,7 +144,8 @@ class Connection:
         self.overlapping_calls = 0
         self._table: Final = CATALOGUE[version]
         # Containers come into being with their first entry: an idle connection costs a few hundred bytes.
-        self._answers: dict[str, bytes] | None = None  # message id -> content hash and frame
+        self._answers: dict[str, bytes] | None = None  # message id -> content hash, second of the answer, frame
+        self._now = 0.0
         self._inbound: dict[str, bytes] | None = None  # message id -> content hashes (16 bytes each) in order
         self._open: _OpenCall | None = None
         self._queue: deque[_OpenCall] | None = None
@@ -150,6 +160,7 @@ class Connection:
             data: one whole WebSocket message; its size is bounded by the caller.
             now: monotonic seconds.
         """
+        self._now = now
         frame = decode_frame(data, self.version)
         if isinstance(frame, Call):
             spec = self._table.get(frame.action)
@@ -188,8 +199,8 @@ class Connection:
         answers = self._answers
         if answers is not None:
             answered = answers.get(message_id)
-            if answered is not None and answered.startswith(digest):
-                return CallRepeated(message_id, spec, answered[_HASH:])
+            if answered is not None and answered.startswith(digest) and self._repeats(spec, answered):
+                return CallRepeated(message_id, spec, answered[_FRAME:])
         inbound = self._inbound
         if inbound:
             pending = inbound.get(message_id, b"")
@@ -221,6 +232,13 @@ class Connection:
             except DECODE_ERRORS as error:
                 problem = self._explained(repaired, error)
         return CallUndecodable(message_id, spec, payload, digest, problem)
+
+    def _repeats(self, spec: ActionSpec, answered: bytes) -> bool:
+        """Whether a remembered answer may be given again."""
+        if spec.transactional:
+            return True
+        age = self._now - int.from_bytes(answered[_HASH:_FRAME], "big")
+        return age <= REPEAT_S and spec.action != _NEVER_REPEATED
 
     def _send(self, message_id: str, action: str, payload: bytes, broken: Problem | None) -> Event:
         # OCPP-J 2.1, 4.2.4: the receiver SHALL NOT respond to a SEND, also not to a wrong one.
@@ -350,14 +368,15 @@ class Connection:
         elif not inbound:
             self._inbound = None
         answers = self._answers
+        remembered = b"".join((digest, int(self._now).to_bytes(4, "big"), frame))
         if answers is None:
-            self._answers = {message_id: digest + frame}
+            self._answers = {message_id: remembered}
             return frame
         if message_id in answers:
             del answers[message_id]  # so that the newest stands last
         elif len(answers) >= REMEMBERED_ANSWERS:
             del answers[next(iter(answers))]
-        answers[message_id] = digest + frame
+        answers[message_id] = remembered
         return frame
 
     def _error_frame(self, message_id: str, problem: Problem) -> bytes:

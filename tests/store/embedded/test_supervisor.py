@@ -236,10 +236,12 @@ async def test_socket_lock_that_names_a_living_process_does_not_stop_the_start(d
     with subprocess.Popen(["sleep", "60"], **account.popen_arguments()) as other:
         lock.write_text(text.replace(str(pid), str(other.pid), 1))
         postgres = EmbeddedPostgres(data_dir)
-        url = await postgres.start()
-        assert await _query(url, "SELECT 1") == 1
-        await postgres.stop()
-        other.kill()
+        try:
+            url = await postgres.start()
+            assert await _query(url, "SELECT 1") == 1
+            await postgres.stop()
+        finally:
+            other.kill()
 
 
 async def test_deep_data_folder_gets_a_short_private_socket_folder(data_dir: Path) -> None:
