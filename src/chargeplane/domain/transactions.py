@@ -59,6 +59,7 @@ __all__ = [
     "close_by_hand",
     "match_values",
     "open_transaction",
+    "rebuilt",
     "refold",
     "route",
     "two_tokens",
@@ -442,6 +443,45 @@ def refold(state: TransactionState, tail: Sequence[StoredEvent]) -> TransactionS
         force_setattr(new, "ordinal", event.ordinal)
         state = new
     return state
+
+
+def rebuilt(facts: TransactionState, history: Sequence[StoredEvent]) -> TransactionState:
+    """A transaction whose state was lost or cannot be read any more, from what else is known of it.
+
+    The energy, the sequence numbers, the hashes and the times are exactly what they were; of the facts that were decided
+    since the transaction opened, those that only a message's own words tell (the newest charging state, a flag about
+    the arrival) stay as they were at the opening.
+
+    Args:
+        facts: what the transaction's columns say; numbers that its events bring are ignored.
+        history: all stored events in the order of their ordinal.
+    """
+    new = copy(facts)
+    for name, value in (("tracks", ()), ("energy_wh", _ZERO), ("seq_seen", ()), ("recent", b""), ("ordinal", 0)):
+        force_setattr(new, name, value)
+    for name in ("newest_at", "newest_half", "newest_forgotten", "newest_effective"):
+        force_setattr(new, name, None)
+    new = copy(refold(new, history))
+    tracks = folded(_history_points(history))
+    force_setattr(new, "tracks", tracks)
+    force_setattr(new, "energy_wh", energy(tracks) if tracks else _ZERO)
+    for event in history:
+        if event.kind is ReportKind.STARTED and not new.started_seen:
+            force_setattr(new, "started_seen", True)
+            force_setattr(new, "reported_start", event.at)
+        elif event.kind is ReportKind.ENDED and not new.ended_seen:
+            force_setattr(new, "ended_seen", True)
+            force_setattr(new, "reported_stop", event.at)
+    marks = {flag for flag in facts.flags if flag not in _DERIVED_FLAGS} | _meter_flags(tracks)
+    if len(new.seq_seen) > 2:
+        marks.add(Flag.SEQ_GAP)
+    force_setattr(new, "flags", tuple(sorted(marks)))
+    force_setattr(new, "meter_start_wh", _meter_start(tracks) if tracks else facts.meter_start_wh)
+    if new.charging_state is not None:
+        force_setattr(new, "charging_state_at", new.started_at)
+    if new.id_token is not None:
+        force_setattr(new, "id_token_rank", 3 if new.started_seen else 2)
+    return new
 
 
 def close_by_hand(state: TransactionState, *, reason: str, flag: Flag, now: datetime) -> Advanced:

@@ -10,14 +10,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 
-from chargeplane.domain.messages import AuthorizationStatus, Reading, ReportKind
-from chargeplane.domain.transactions import StoredEvent, TransactionState, refold
+from chargeplane.domain.messages import AuthorizationStatus, IdToken, Reading, ReportKind
+from chargeplane.domain.transactions import Flag, StoredEvent, TransactionState, rebuilt, refold
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
+
+log = structlog.get_logger(__name__)
 
 _decode_state = msgspec.json.Decoder(TransactionState).decode
 _decode_readings = msgspec.json.Decoder(tuple[Reading, ...]).decode
@@ -66,8 +69,27 @@ def opened_on(opened_at: datetime) -> date:
     return opened_at.date() if opened_at.tzinfo is UTC else opened_at.astimezone(UTC).date()
 
 
+def _state_of(transaction_id: int, text: str) -> TransactionState | None:
+    """A stored state; None where this release cannot read it (another one wrote it)."""
+    try:
+        return _decode_state(text)
+    except (msgspec.MsgspecError, ValueError) as error:
+        log.error("transaction_state_unreadable", transaction=transaction_id, error=str(error))
+        return None
+
+
+def _readings_of(row: Record) -> tuple[Reading, ...]:
+    text = row["readings"]
+    if not text:
+        return ()
+    try:
+        return _decode_readings(text)
+    except (msgspec.MsgspecError, ValueError) as error:
+        log.error("event_readings_unreadable", content_hash=row["content_hash"].hex(), error=str(error))
+        return ()
+
+
 def _stored_event(row: Record) -> StoredEvent:
-    readings = row["readings"]
     return StoredEvent(
         ordinal=row["ordinal"],
         kind=ReportKind(row["kind"]),
@@ -75,7 +97,7 @@ def _stored_event(row: Record) -> StoredEvent:
         seq_no=row["seq_no"],
         at=row["at"],
         received_at=row["received_at"],
-        readings=_decode_readings(readings) if readings else (),
+        readings=_readings_of(row),
     )
 
 
@@ -92,7 +114,7 @@ async def load(db: Connection, keys: Sequence[StationKey], now: datetime, *, rep
         repeats: also read the recent attempts and notices (only worth it soon after a start).
     """
     found = {key: Loaded([], [], [], []) for key in keys}
-    states: dict[int, tuple[TransactionState, list[StoredEvent]]] = {}
+    states: dict[int, tuple[TransactionState | None, list[StoredEvent]]] = {}
     for row in await db.fetch(
         f"SELECT o.transaction_id, o.state, {_EVENT_COLUMNS} FROM open_transaction o "  # noqa: S608 - constants only
         "LEFT JOIN transaction_event e ON e.opened_on = o.opened_on AND e.transaction_id = o.transaction_id "
@@ -101,7 +123,7 @@ async def load(db: Connection, keys: Sequence[StationKey], now: datetime, *, rep
     ):
         entry = states.get(row["transaction_id"])
         if entry is None:
-            entry = states[row["transaction_id"]] = (_decode_state(row["state"]), [])
+            entry = states[row["transaction_id"]] = (_state_of(row["transaction_id"], row["state"]), [])
         if row["ordinal"] is not None:
             entry[1].append(_stored_event(row))
     if states:
@@ -112,8 +134,15 @@ async def load(db: Connection, keys: Sequence[StationKey], now: datetime, *, rep
         owner_of = {row["transaction_id"]: row["station_key"] for row in owners}
         for transaction_id, (state, tail) in states.items():
             owner = owner_of.get(transaction_id)
-            if owner is not None and owner in found:
-                found[owner].open.append(refold(state, tail) if tail else state)
+            if owner is None or owner not in found:
+                continue
+            if state is None:
+                state = await _rebuild(db, transaction_id)
+                if state is None or not state.is_open:
+                    continue
+            elif tail:
+                state = refold(state, tail)
+            found[owner].open.append(state)
     for row in await db.fetch(
         "SELECT station_key, evse_id, connector_id, status, at, received_at FROM connector WHERE station_key = ANY($1::int8[])",
         keys,
@@ -154,18 +183,70 @@ async def history(db: Connection, transaction: TransactionState) -> list[StoredE
     return [_stored_event(row) for row in rows]
 
 
+async def _rebuild(db: Connection, transaction_id: int) -> TransactionState | None:
+    """A transaction from its columns and its events, where its stored state is of no use; None where it has no row."""
+    row = await db.fetchrow(
+        "SELECT id, ocpp_transaction_id, evse_id, connector_id, id_token, id_token_type, opened_at, started_at, stopped_at, "
+        "stop_reason, charging_state, meter_start_wh, meter_stop_wh, energy_wh, is_open, offline, flags, start_message_id "
+        "FROM transaction WHERE id = $1",
+        transaction_id,
+    )
+    if row is None:
+        log.error("transaction_not_rebuilt", transaction=transaction_id)
+        return None
+    flags = {flag.value: flag for flag in Flag}
+    facts = TransactionState(
+        id=TransactionId(transaction_id),
+        ocpp_transaction_id=row["ocpp_transaction_id"],
+        opened_at=row["opened_at"],
+        started_at=row["started_at"],
+        evse_id=row["evse_id"],
+        connector_id=row["connector_id"],
+        id_token=None if row["id_token"] is None else IdToken(value=row["id_token"], type=row["id_token_type"]),
+        ordinal=0,
+        is_open=row["is_open"],
+        energy_wh=row["energy_wh"],
+        meter_start_wh=row["meter_start_wh"],
+        meter_stop_wh=row["meter_stop_wh"],
+        stopped_at=row["stopped_at"],
+        stop_reason=row["stop_reason"],
+        charging_state=row["charging_state"],
+        offline=row["offline"],
+        flags=tuple(flags[flag] for flag in row["flags"] if flag in flags),
+        start_message_id=row["start_message_id"],
+        # OCPP 1.6: the id of a transaction whose start was received is the one we gave.
+        id_assigned=row["start_message_id"] is not None and await _began_with(db, row, "StartTransaction"),
+        start_meter=row["meter_start_wh"],
+    )
+    state = rebuilt(facts, await history(db, facts))
+    log.warning("transaction_rebuilt", transaction=transaction_id, events=state.ordinal, energy_wh=str(state.energy_wh))
+    return state
+
+
+async def _began_with(db: Connection, transaction: Record, action: str) -> bool:
+    return bool(
+        await db.fetchval(
+            "SELECT 1 FROM transaction_event WHERE opened_on = $1 AND transaction_id = $2 AND action = $3 LIMIT 1",
+            opened_on(transaction["opened_at"]),
+            transaction["id"],
+            action,
+        )
+    )
+
+
 async def earlier(
     db: Connection, station: StationKey, ocpp_transaction_id: str | None, most: int = 8
 ) -> list[TransactionState]:
     """The station's transactions with this id, open or closed, or, without an id, its newest ones; newest first."""
     rows = await db.fetch(
-        "SELECT state FROM transaction WHERE station_key = $1 AND ($2::text IS NULL OR ocpp_transaction_id = $2) "
+        "SELECT id, state FROM transaction WHERE station_key = $1 AND ($2::text IS NULL OR ocpp_transaction_id = $2) "
         "ORDER BY opened_at DESC, id DESC LIMIT $3",
         station,
         ocpp_transaction_id,
         most,
     )
-    return [_decode_state(row["state"]) for row in rows]
+    found = [_state_of(row["id"], row["state"]) or await _rebuild(db, row["id"]) for row in rows]
+    return [state for state in found if state is not None]
 
 
 class TransactionOwner(Struct, frozen=True):
