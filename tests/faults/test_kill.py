@@ -96,7 +96,9 @@ def committing(*, ends_before_restart: bool) -> Point:
             if ends_before_restart:
                 await blocker.execute("ROLLBACK")
                 async with asyncio.timeout(20):
-                    while await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'WITH fence%'"):
+                    while await watcher.fetchval(
+                        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'WITH fence%'"
+                    ):
                         await asyncio.sleep(0.005)
                 await blocker.close()
             else:
@@ -262,7 +264,9 @@ async def test_soak_of_kills(server: Served, seed: int) -> None:
 async def test_soak_of_kills_with_postgresql(server: Served) -> None:
     rng = random.Random(99)
     points = [
-        rng.choice([at_random(rng), sent("StopTransaction", after_s=rng.uniform(0, 0.006)), answered("MeterValues", "1.6")])
+        rng.choice(
+            [at_random(rng), sent("StopTransaction", after_s=rng.uniform(0, 0.006)), answered("MeterValues", "1.6")]
+        )
         for _ in range(SOAK_POSTGRES_KILLS)
     ]
     await survive(server, points, server.kill_with_postgres, tell=True)

@@ -565,3 +565,24 @@ def _without_time(value: Any) -> Any:
     if isinstance(value, list):
         return [_without_time(item) for item in value]
     return value
+
+
+class _SlowToNotice(VirtualStation):
+    """Learns late that its socket is open: by then it may be lost again."""
+
+    __slots__ = ()
+
+    async def _open(self) -> None:
+        await super()._open()
+        await asyncio.sleep(0.1)
+
+
+async def test_socket_lost_while_it_was_being_opened_comes_back(csms: Csms) -> None:
+    station = _SlowToNotice(csms.url, "CP-1", "2.0.1", seed=7)
+    station.start()
+    await station.boot()
+    station.drop()
+    async with asyncio.timeout(5):
+        while station.counters.connects < 2:
+            await asyncio.sleep(0.005)
+    await station.close()

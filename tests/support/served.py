@@ -63,7 +63,10 @@ class Served:
         """Starts the process."""
         variables = {name: value for name, value in os.environ.items() if not name.startswith("CHARGEPLANE_")}
         variables |= {f"CHARGEPLANE_{name}": value for name, value in self.settings.items()}
-        variables |= {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "CHARGEPLANE_LOG_FORMAT": "json"}
+        variables |= {
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "CHARGEPLANE_LOG_FORMAT": "json",
+        }
         variables |= {"CHARGEPLANE_DATA_DIR": str(self.data_dir), **(environment or {})}
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(

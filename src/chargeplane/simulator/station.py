@@ -420,10 +420,10 @@ class VirtualStation:
         except HandshakeError as error:
             self.last_refusal = error
             self.counters.refused += 1
-            self._connect_task = None
-            self._come_back()
         finally:
             self._connect_task = None
+        if self._socket is None:  # refused, or lost again while it was being opened
+            self._come_back()
 
     async def _open(self) -> None:
         headers = {"Sec-WebSocket-Protocol": self.dialect.version.subprotocol}

@@ -25,6 +25,7 @@ log = structlog.get_logger(__name__)
 _decode_state = msgspec.json.Decoder(TransactionState).decode
 _decode_readings = msgspec.json.Decoder(tuple[Reading, ...]).decode
 encode_state = msgspec.json.Encoder().encode
+_STATUSES = frozenset(status.value for status in AuthorizationStatus)
 encode_readings = msgspec.json.Encoder().encode
 
 
@@ -161,7 +162,8 @@ async def load(db: Connection, keys: Sequence[StationKey], now: datetime, *, rep
             since,
             since.date(),
         ):
-            found[row[0]].attempts.append(Attempt(row[1], row[2], AuthorizationStatus(row[3])))
+            if row[3] in _STATUSES:  # another release may have had more
+                found[row[0]].attempts.append(Attempt(row[1], row[2], AuthorizationStatus(row[3])))
         for row in await db.fetch(
             "SELECT station_key, message_id, content_hash FROM station_notice "
             "WHERE station_key = ANY($1::int8[]) AND received_at > $2 AND received_on >= $3 ORDER BY received_at",
@@ -195,6 +197,8 @@ async def _rebuild(db: Connection, transaction_id: int) -> TransactionState | No
         log.error("transaction_not_rebuilt", transaction=transaction_id)
         return None
     flags = {flag.value: flag for flag in Flag}
+    # OCPP 1.6: the id of a transaction whose start was received is the one we gave, and that start has a register value.
+    assigned = await _began_with(db, row, "StartTransaction")
     facts = TransactionState(
         id=TransactionId(transaction_id),
         ocpp_transaction_id=row["ocpp_transaction_id"],
@@ -214,9 +218,8 @@ async def _rebuild(db: Connection, transaction_id: int) -> TransactionState | No
         offline=row["offline"],
         flags=tuple(flags[flag] for flag in row["flags"] if flag in flags),
         start_message_id=row["start_message_id"],
-        # OCPP 1.6: the id of a transaction whose start was received is the one we gave.
-        id_assigned=row["start_message_id"] is not None and await _began_with(db, row, "StartTransaction"),
-        start_meter=row["meter_start_wh"],
+        id_assigned=assigned,
+        start_meter=row["meter_start_wh"] if assigned else None,
     )
     state = rebuilt(facts, await history(db, facts))
     log.warning("transaction_rebuilt", transaction=transaction_id, events=state.ordinal, energy_wh=str(state.energy_wh))
