@@ -236,3 +236,14 @@ def test_serve_with_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> Non
     assert done.returncode == 1
     assert "perhaps http_port is meant" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_bench_hands_its_arguments_to_the_checkout_s_benchmarks() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "chargeplane.main.cli", "bench", "-h"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "--prefill" in told.stdout

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from chargeplane.kernel.errors import ChargeplaneError
 from chargeplane.main.cli.administration import apikey, idtoken, station, tenant
+from chargeplane.main.cli.bench import bench
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.simulate import simulate
@@ -103,7 +104,7 @@ def announce(places: Places) -> None:
     sys.stdout.flush()
 
 
-for command in (demo, simulate, db, tenant, apikey, idtoken, station):
+for command in (demo, simulate, db, tenant, apikey, idtoken, station, bench):
     cli.add_command(command)
 
 
