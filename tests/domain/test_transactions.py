@@ -253,6 +253,16 @@ def test_station_level_values_during_the_transaction_give_its_energy() -> None:
     assert state.energy_wh == 900
 
 
+def test_one_station_level_value_counts_where_it_continues_the_starts() -> None:
+    desk = Desk()
+    desk.tell(started(0, 1000, seq=0))
+    desk.tell_values(MeterReport(evse_id=1, connector_id=1, readings=(reading(1, 1400),)), at(1))
+    assert desk.only.energy_wh == 400
+    state = desk.tell(ended(2, 1300, seq=1))
+    assert state is not None
+    assert state.energy_wh == 300
+
+
 def test_station_level_values_of_another_register_do_not_mix_with_the_transactions_own() -> None:
     desk = Desk()
     desk.tell(started(0, 0, seq=0))

@@ -644,7 +644,13 @@ def chosen(tracks: tuple[Track, ...]) -> Track | None:
     for track in tracks:
         if track.points > 1 or track.source >= _INTERVAL_RANK:
             return track
-    return tracks[0]
+    own = tracks[0]
+    if own.begin is not None and own.source < _MATCHED_RANK:
+        # One value matched by EVSE tells something only where it continues the start's.
+        for track in tracks:
+            if track.source >= _MATCHED_RANK and 0 <= track.first - own.begin <= _SESSION_WH:
+                return track
+    return own
 
 
 def energy(tracks: tuple[Track, ...]) -> Decimal:
