@@ -17,8 +17,8 @@ from tests.support.served import Served
 VERSIONS = ("1.6", "2.0.1", "2.1")
 PASSWORD = "a-password-of-20-chars"
 TAG = "TAG1"
-CHARGING = replace(FAST, speed=3000.0, answer_timeout_s=20.0, reconnect_max_s=0.2, record_calls=False)
-"""A meter value every 20 ms, on the wall's time: sessions go on while nobody answers."""
+CHARGING = replace(FAST, speed=2000.0, answer_timeout_s=20.0, reconnect_max_s=0.2, record_calls=False)
+"""A meter value every 30 ms, on the wall's time: sessions go on while nobody answers."""
 
 IN_TRANSACTIONS = frozenset({"StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"})
 _LAST_COUNTS = frozenset({"BootNotification", "StatusNotification", "Heartbeat"})
@@ -68,7 +68,7 @@ class Town:
     """
 
     def __init__(
-        self, server: Served, count: int = 9, *, prefix: str = "T", energy_wh: int = 9_000, options: Options = CHARGING
+        self, server: Served, count: int = 6, *, prefix: str = "T", energy_wh: int = 9_000, options: Options = CHARGING
     ) -> None:
         self.server = server
         self.ledger = Ledger()
@@ -213,7 +213,7 @@ class Town:
 
 
 @contextlib.asynccontextmanager
-async def town(server: Served, count: int = 9, **named: Any) -> AsyncIterator[Town]:
+async def town(server: Served, count: int = 6, **named: Any) -> AsyncIterator[Town]:
     """Stations that have booted; closed at the end."""
     made = Town(server, count, **named)
     try:

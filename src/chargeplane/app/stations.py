@@ -111,6 +111,8 @@ class Stations:
     async def start(self) -> None:
         """Fetches the first ids and begins to sweep."""
         self._started_at = utc_now()
+        self._committer.owned = self._owned
+        self._committer.on_lost = self._lost
         for ids in (self.house.transaction_ids, self.house.ocpp16_ids):
             await ids.refill()
             ids.prime()
@@ -274,6 +276,17 @@ class Stations:
         if self._feed.active:
             self._feed.emit(kind, actor.tenant_id, actor.station_id, data)
 
+    # -- ownership -------------------------------------------------------------------------------------------------------------
+
+    def _owned(self) -> list[StationKey]:
+        return [key for key, actor in self._actors.items() if actor.is_loaded]
+
+    def _lost(self, key: StationKey) -> None:
+        """Another node took the station over: what is in memory of it is of the past."""
+        actor = self._actors.get(key)
+        if actor is not None and actor.is_loaded:
+            actor.fenced()
+
     # -- reading state ---------------------------------------------------------------------------------------------------------
 
     def _request_load(self, actor: Actor) -> None:
@@ -297,8 +310,13 @@ class Stations:
             by_key = {actor.key: actor for actor in wanted}
             now = utc_now()
             repeats = now - self._started_at < store.REPEAT_WINDOW
+            fence = self._node.fence
 
             found = await self._reading(functools.partial(self._load_owned, list(by_key), repeats))
+            if self._node.fence != fence:
+                # A takeover was noted while these were not among the stations in memory: what was read may be of before it.
+                self._wanted = wanted + self._wanted
+                continue
             now = utc_now()
             for key, state in found.items():
                 by_key[key].loaded(state, now)

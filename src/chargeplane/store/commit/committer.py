@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import asyncpg
@@ -98,6 +98,10 @@ class _FencedError(Exception):
 _DATA_CLASSES = frozenset({"21", "22", "23", "54"})
 
 
+def _nobody(_: StationKey) -> None:
+    pass
+
+
 class GroupCommitter:
     """The one writer of a node.
 
@@ -130,6 +134,12 @@ class GroupCommitter:
         self.available = False
         """Whether the last attempt to commit (or to connect) succeeded."""
         self.on_replaced: Callable[[NodeReplacedError], None] | None = None
+        self.owned: Callable[[], Iterable[StationKey]] = tuple
+        """The stations whose state is in memory. Once a raised fence was taken note of it stops nothing any more, so all of
+        them are asked for then, not only those that have something to commit."""
+        self.on_lost: Callable[[StationKey], None] = _nobody
+        """Told of each of them that another node owns now."""
+        self._fence_raised = False
 
     @property
     def running(self) -> bool:
@@ -184,6 +194,8 @@ class GroupCommitter:
                 self._in_flight = batch
                 try:
                     await self._commit(batch)
+                    if self._fence_raised:
+                        await self._drop_lost(())
                 except NodeReplacedError as error:
                     log.critical("node_replaced", node=self._node.name, error=str(error))
                     self.available = False
@@ -257,14 +269,20 @@ class GroupCommitter:
                 db = self._db
                 if db is None:
                     db = await self._reconnect()
-                    if await node.settle(db) == number:
+                    fence = node.fence
+                    done = await node.settle(db) == number
+                    # Raised by more than ourselves: a takeover meanwhile, which this fence does not tell of any more.
+                    self._fence_raised = self._fence_raised or node.fence != fence + 1
+                    if done:
                         break
+                    if self._fence_raised:
+                        raise _FencedError
                 prepared = self._statements.get(mask)
                 if prepared is None:
                     prepared = self._statements[mask] = await db.prepare(statement(mask))
                 connected = True
                 held = await prepared.fetchval(number, node.id, node.instance, node.fence, *arrays)
-            except (NodeReplacedError, asyncio.CancelledError):
+            except (NodeReplacedError, _FencedError, asyncio.CancelledError):
                 raise
             except Exception as error:
                 if connected and _data_to_blame(error):
@@ -294,8 +312,9 @@ class GroupCommitter:
             try:
                 db = self._db or await self._reconnect()
                 await self._node.refresh_fence(db)
-                keys = {work.station for work in works} | {work.station for work in self._queue}
+                keys = {work.station for work in works} | {work.station for work in self._queue} | set(self.owned())
                 lost = set(await self._node.lost(db, list(keys)))
+                self._fence_raised = False
                 break
             except (NodeReplacedError, asyncio.CancelledError):
                 raise
@@ -308,6 +327,8 @@ class GroupCommitter:
             if work.station in lost and not work.cancelled:
                 work.cancelled = True
                 work.fenced()
+        for key in lost:
+            self.on_lost(key)
 
     async def _reconnect(self) -> Connection:
         self._statements.clear()
