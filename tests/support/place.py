@@ -30,6 +30,7 @@ from chargeplane.store.tokens import TokenReader
 class Link:
     """A socket that notes why it was closed."""
 
+    accepted = True
     ocpp_version = "2.0.1"
     remote_address = "127.0.0.1:5000"
 

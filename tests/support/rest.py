@@ -13,7 +13,7 @@ import msgspec
 
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
 from chargeplane.app.charging_stations import ChargingStations
-from chargeplane.app.commands import Commands
+from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.events import EventFeed, MessageFeed
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.messages import Messages
@@ -21,6 +21,7 @@ from chargeplane.app.ports import CloseReason, LoggedCall
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
+from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.domain.commands import (
     CallOutcome,
@@ -178,7 +179,12 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
     stations, events, readiness = StationsDouble(), EventFeed(), ReadyDouble()
     messages = MessageFeed(KeptLog())
     keys = InstallationKeys("k" * 32)
-    commands = Commands(database, stations, events, reported_variables)
+    commands = Commands(
+        database,
+        stations,
+        events,
+        Wire(reported_variables=reported_variables, reservation_field=reservation_field, call_outcome=call_outcome),
+    )
     await commands.start()
     services = Services(
         database=database,

@@ -513,6 +513,8 @@ class Actor:
                     received.received_at,
                 )
             )
+            if message.variables:
+                written += [rows.variable(one, self._station, received.received_at) for one in message.variables]
         after: Job | None = None
         if self._house.feed.active:
 

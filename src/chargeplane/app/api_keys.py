@@ -49,7 +49,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     """Who calls: one key of one tenant.
 
     Args:
-        key_id: our key of the API key.
+        key_id: our key of the API key; 0 stands for a policy that acts by itself.
         name: the key's name, for the audit log.
     """
 
@@ -65,7 +65,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     @property
     def actor(self) -> str:
         """How the audit log names the caller."""
-        return f"api-key:{self.key_id} {self.name}"
+        return f"api-key:{self.key_id} {self.name}" if self.key_id else f"policy: {self.name}"
 
 
 _CHOSEN_KEY = re.compile(r"[A-Za-z0-9_.~-]{16,}")

@@ -6,6 +6,7 @@ caller gets the answer, so that nobody connects with what was just taken away.
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from chargeplane.app.ports import CloseReason
 from chargeplane.app.reach import Directory, StationReach
 from chargeplane.domain.messages import Registration
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
-from chargeplane.kernel.ids import StationKey
+from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations as queries
 from chargeplane.store.queries import variables as variable_queries
@@ -30,6 +31,9 @@ from chargeplane.store.secrets import InstallationKeys, make_station_password
 
 PASSWORD_GIVEN: Final = (16, 40)
 """Shortest and longest password that may be given (OCPP 2.0.1 A00.FR.205)."""
+
+PENDING_MOST: Final = 1000
+"""Pending stations of a tenant at which no more are registered by themselves: whoever guesses ids fills no table."""
 
 _WITH_PASSWORD = (1, 2)
 
@@ -161,6 +165,23 @@ class ChargingStations:
         view = await self.one(caller, station_id)
         self._events.publish("station.created", caller.tenant_id, view.station_id, view)
         return view, made
+
+    async def take_pending(self, tenant_id: TenantId, station_id: str) -> bool:
+        """Registers a station that connected without being known, pending and without a password, for an operator to decide.
+
+        Returns:
+            False where the tenant has `PENDING_MOST` that wait already.
+        Raises:
+            InvalidInputError: it cannot be the id of a station.
+        """
+        async with self._database.read() as db:
+            if await queries.pending_count(db, tenant_id, PENDING_MOST) >= PENDING_MOST:
+                return False
+        policy = Caller(key_id=0, tenant_id=tenant_id, name="unknown stations", scopes=frozenset())
+        wanted = StationChanges(security_profile=0, registration=Registration.PENDING)
+        with contextlib.suppress(ConflictError):  # another node, or an operator, was first
+            await self.register(policy, station_id, wanted)
+        return True
 
     async def change(
         self, caller: Caller, station_id: str, wanted: StationChanges, if_revision: int | None

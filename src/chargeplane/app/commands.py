@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
 from chargeplane.app.reach import StationReach
-from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome, CommandState, Start
+from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome, CommandState, Start
 from chargeplane.domain.variables import ReportedVariable
 from chargeplane.kernel.errors import ChargeplaneError, ConflictError, NotFoundError, RuleError
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
@@ -39,32 +40,47 @@ _LOST_AFTER: Final = timedelta(minutes=15)
 
 _log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(Command).decode
-_STATE_OF_CALL: Final = {
-    CallOutcomeKind.CALLRESULT: CommandState.ACCEPTED,
-    CallOutcomeKind.CALLERROR: CommandState.FAILED,
-    CallOutcomeKind.TIMEOUT: CommandState.TIMED_OUT,
-    CallOutcomeKind.DISCONNECTED: CommandState.FAILED,
-}
 
 
-ReportedVariables = Callable[[str, bytes], Sequence[ReportedVariable]]
-"""Variables in the answer to a call, by its action; the bridge's."""
+class Wire(Struct, frozen=True, kw_only=True):
+    """What is to be known of raw calls; the bridge's.
+
+    Args:
+        reported_variables: variables in the answer to a call, by its action.
+        reservation_field: by version, action and payload, the field a ReserveNow lacks its id in; else None.
+        call_outcome: how a raw call ended, by its action.
+    """
+
+    reported_variables: Callable[[str, bytes], Sequence[ReportedVariable]]
+    reservation_field: Callable[[str, str, bytes], str | None]
+    call_outcome: Callable[[str, CallOutcome], CommandOutcome]
+
+
+class RawCallEnd(Struct, frozen=True, kw_only=True):
+    """How a raw call ended.
+
+    Args:
+        id: under which it is recorded, with the payload that was sent and the answer.
+        reservation_id: the id given to a reservation that came without one.
+    """
+
+    id: CommandId
+    outcome: CallOutcome
+    reservation_id: int | None = None
 
 
 class Commands:
     """Use cases about commands and raw calls.
 
     Args:
-        reported_variables: reads a station's variables from its answers, which are kept as its device model.
+        wire: what the calls of each version mean.
     """
 
-    def __init__(
-        self, database: Database, reach: StationReach, events: EventFeed, reported_variables: ReportedVariables
-    ) -> None:
+    def __init__(self, database: Database, reach: StationReach, events: EventFeed, wire: Wire) -> None:
         self._database = database
         self._reach = reach
         self._events = events
-        self._reported_variables = reported_variables
+        self._wire = wire
         self._running: dict[CommandId, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
@@ -83,8 +99,8 @@ class Commands:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def call(self, caller: Caller, station_id: str, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
-        """A raw call, sent as given; the outcome.
+    async def call(self, caller: Caller, station_id: str, action: str, payload: bytes, timeout_s: float) -> RawCallEnd:
+        """A raw call, sent as given; how it ended. A ReserveNow without an id gets one, behind what was given.
 
         Args:
             payload: compact JSON.
@@ -95,10 +111,16 @@ class Commands:
             InvalidInputError: the payload does not fit the schema of the station's version.
         """
         key = await self._key(caller, station_id)
-        if await self._reach.version(key) is None:
+        version = await self._reach.version(key)
+        if version is None:
             raise ConflictError(f"'{station_id}' is not connected.")
-        request = b'{"action":' + msgspec.json.encode(action) + b',"payload":' + payload + b"}"
+        lacking = self._wire.reservation_field(version, action, payload)
+        reservation_id: int | None = None
         async with self._database.change() as db:
+            if lacking is not None:
+                reservation_id = await queries.next_reservation_id(db)
+                payload = _with_number(payload, lacking, reservation_id)
+            request = b'{"action":' + msgspec.json.encode(action) + b',"payload":' + payload + b"}"
             ident = await queries.insert(
                 db,
                 caller.tenant_id,
@@ -114,13 +136,13 @@ class Commands:
         except ChargeplaneError as error:
             await self._finish(ident, CommandOutcome(state=CommandState.FAILED, reason=str(error)))
             raise
-        await self._finish(ident, CommandOutcome(state=_STATE_OF_CALL[outcome.outcome], call=outcome))
+        await self._finish(ident, self._wire.call_outcome(action, outcome))
         if outcome.payload is not None:
-            reported = self._reported_variables(action, outcome.payload)
+            reported = self._wire.reported_variables(action, outcome.payload)
             if reported:
                 async with self._database.change() as db:
                     await variables.store(db, key, reported)
-        return outcome
+        return RawCallEnd(id=ident, outcome=outcome, reservation_id=reservation_id)
 
     async def command(
         self,
@@ -172,16 +194,25 @@ class Commands:
         return found
 
     async def page(
-        self, caller: Caller, station_id: str, state: CommandState | None, limit: int, after: Position | None
+        self,
+        caller: Caller,
+        station_id: str,
+        state: CommandState | None,
+        action: str | None,
+        limit: int,
+        after: Position | None,
     ) -> list[CommandView]:
         """A station's commands and raw calls, newest first; at most `limit`.
+
+        Args:
+            action: OCPP action, without case.
 
         Raises:
             NotFoundError: the tenant has no such station.
         """
         key = await self._key(caller, station_id)
         async with self._database.read() as db:
-            return await queries.page(db, caller.tenant_id, key, state and state.value, limit, after)
+            return await queries.page(db, caller.tenant_id, key, state and state.value, action, limit, after)
 
     async def _key(self, caller: Caller, station_id: str) -> StationKey:
         async with self._database.read() as db:
@@ -248,3 +279,9 @@ class Commands:
                 view = await queries.one(db, tenant_id, ident)
             if view is not None:
                 self._events.publish("command.updated", tenant_id, view.station_id, view)
+
+
+def _with_number(payload: bytes, name: str, number: int) -> bytes:
+    """The compact JSON object with one more field behind the others."""
+    comma = b"" if payload == b"{}" else b","
+    return payload[:-1] + comma + b'"' + name.encode() + b'":' + str(number).encode() + b"}"

@@ -62,6 +62,8 @@ class Directory:
         self._no_trigger: set[StationKey] = set()
         self._not_asked: set[StationKey] = set()
         self._tenants: dict[str, TenantId] = {}
+        self._taking: frozenset[TenantId] = frozenset()
+        self._tenant_heartbeats: dict[TenantId, int] = {}
 
     async def load(self) -> None:
         """Reads all tenants and stations."""
@@ -71,7 +73,15 @@ class Directory:
 
     async def refresh_tenants(self) -> None:
         """Reads the tenants again."""
-        self._tenants = {row["slug"]: TenantId(row["id"]) for row in await self._fetch("SELECT id, slug FROM tenant")}
+        rows = await self._fetch(
+            "SELECT id, slug, settings->>'unknown_stations' AS unknown_stations,"
+            " (settings->>'heartbeat_interval_s')::int AS heartbeat_interval_s FROM tenant"
+        )
+        self._tenants = {row["slug"]: TenantId(row["id"]) for row in rows}
+        self._taking = frozenset(TenantId(row["id"]) for row in rows if row["unknown_stations"] == "pending")
+        self._tenant_heartbeats = {
+            TenantId(row["id"]): row["heartbeat_interval_s"] for row in rows if row["heartbeat_interval_s"] is not None
+        }
 
     async def refresh(self, keys: Iterable[StationKey]) -> None:
         """Reads these stations again: new, changed or deleted."""
@@ -99,8 +109,16 @@ class Directory:
         return self._by_key.get(key)
 
     def heartbeat_interval_s(self, key: StationKey) -> int | None:
-        """The station's own heartbeat interval, where one is set."""
-        return self._heartbeats.get(key)
+        """The station's own heartbeat interval, or its tenant's, where one is set."""
+        own = self._heartbeats.get(key)
+        if own is not None or not self._tenant_heartbeats:
+            return own
+        credentials = self._by_key.get(key)
+        return None if credentials is None else self._tenant_heartbeats.get(credentials.tenant_id)
+
+    def takes_unknown(self, tenant: TenantId) -> bool:
+        """Whether the tenant wants stations that are not registered to be registered as pending."""
+        return tenant in self._taking
 
     def triggers_boot(self, key: StationKey) -> bool:
         """Whether the station is asked for a BootNotification that it did not send."""

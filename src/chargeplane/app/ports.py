@@ -90,6 +90,11 @@ class StationLink(Protocol):
         """Peer address for the operator."""
         ...
 
+    @property
+    def accepted(self) -> bool:
+        """Whether the station may take part: as its last boot on this socket was answered; as registered before one."""
+        ...
+
     async def call(self, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
         """A raw CALL, sent as given, in its turn. Ends at once when the socket closes. timeout_s counts from sending.
 

@@ -107,7 +107,13 @@ class NodeReach:
         credentials = self._stations.directory.by_key(key)
         if credentials is None or credentials.registration is not Registration.ACCEPTED:
             return False
-        return await self.version(key) is not None
+        link = self._stations.link(key)
+        if link is not None:
+            return link.accepted
+        try:
+            return (await self._ask(_Ask(do="version", key=key), 1.0)).ready
+        except ConflictError:
+            return False
 
     async def version(self, key: StationKey) -> str | None:
         """OCPP version of the open socket; None where the station is not connected."""
@@ -205,7 +211,7 @@ class NodeReach:
                 link.close(CloseReason[ask.reason])
             elif ask.do == "close_transaction":
                 await self._stations.close_transaction(key, TransactionId(ask.transaction_id), ask.reason)
-            return _encode(_Told(version=link.ocpp_version))
+            return _encode(_Told(version=link.ocpp_version, ready=link.accepted))
         except InvalidInputError as error:
             return _encode(_Told(error="invalid", message=str(error), fields=error.fields))
         except NotFoundError as error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import asyncpg
+import msgspec
 
 from chargeplane.app.api_keys import SYSTEM_TENANT, Caller
 from chargeplane.app.reach import Directory
@@ -14,7 +16,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.queries import tenants as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Position
-from chargeplane.store.queries.tenants import TenantView
+from chargeplane.store.queries.tenants import TenantSettings, TenantView
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -50,7 +52,7 @@ class Tenants:
             raise NotFoundError("tenant", slug)
         return found
 
-    async def create(self, caller: Caller, slug: str, name: str) -> TenantView:
+    async def create(self, caller: Caller, slug: str, name: str, settings: TenantSettings) -> TenantView:
         """A new tenant.
 
         Raises:
@@ -64,7 +66,7 @@ class Tenants:
             raise InvalidInputError(f"'{slug}' cannot be a tenant's slug: {sentence}.", (("/slug", sentence),))
         try:
             async with self._database.change() as db:
-                view = await queries.insert(db, slug, name)
+                view = await queries.insert(db, slug, name, settings)
                 await audit(
                     db, SYSTEM_TENANT, actor=caller.actor, action="create", kind="tenant", ident=slug, after=view
                 )
@@ -73,19 +75,24 @@ class Tenants:
         await self._directory.refresh_tenants()
         return view
 
-    async def change(self, caller: Caller, slug: str, name: str) -> TenantView:
-        """The tenant under its new name.
+    async def change(self, caller: Caller, slug: str, name: str | None, settings: dict[str, Any]) -> TenantView:
+        """The tenant after the change; its settings hold on every node when this returns.
 
+        Args:
+            name: None leaves it.
+            settings: those that change, by name, valid already.
         Raises:
             ForbiddenError: the caller is no administrator of the default tenant.
             NotFoundError: there is none with this slug.
         """
         _only_system(caller)
         async with self._database.change() as db:
-            before = await queries.by_slug(db, slug)
-            after = await queries.update(db, slug, name)
-            if before is None or after is None:
+            before = await queries.locked(db, slug)
+            if before is None:
                 raise NotFoundError("tenant", slug)
+            after = await queries.update(
+                db, slug, before.name if name is None else name, msgspec.structs.replace(before.settings, **settings)
+            )
             await audit(
                 db,
                 SYSTEM_TENANT,
@@ -96,6 +103,8 @@ class Tenants:
                 before=before,
                 after=after,
             )
+        if settings:
+            await self._directory.refresh_tenants()
         return after
 
     async def id_of(self, caller: Caller, slug: str) -> TenantId:

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from chargeplane.app.directory import Directory
+from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import storable
 
@@ -17,8 +18,11 @@ log = structlog.get_logger(__name__)
 
 _KEPT_MOST = 1000
 _PERIOD_S = 2.0
+_SOON_S = 0.1
 
 Execute = Callable[..., Awaitable[Any]]
+Register = Callable[[TenantId, str], Awaitable[bool]]
+"""Registers a station as pending; False where the tenant has too many of them."""
 
 
 class UnknownStations:
@@ -26,6 +30,9 @@ class UnknownStations:
 
     Args:
         execute: runs a statement.
+
+    Attributes:
+        register: set when stations can be registered; what tried before is noted only.
     """
 
     def __init__(self, directory: Directory, execute: Execute) -> None:
@@ -33,6 +40,7 @@ class UnknownStations:
         self._execute = execute
         self._seen: dict[tuple[TenantId, str], tuple[str, int]] = {}
         self._task: asyncio.Task[None] | None = None
+        self.register: Register | None = None
 
     def note(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         """Notes an attempt; written a moment later."""
@@ -54,12 +62,24 @@ class UnknownStations:
             await self._flush()
 
     async def _write(self) -> None:
-        await asyncio.sleep(_PERIOD_S)
+        taken = any(self._directory.takes_unknown(tenant) for tenant, _ in self._seen)
+        await asyncio.sleep(_SOON_S if taken else _PERIOD_S)
         self._task = None
         await self._flush()
 
     async def _flush(self) -> None:
         seen, self._seen = self._seen, {}
+        if self.register is not None:
+            for tenant, name in [one for one in seen if self._directory.takes_unknown(one[0])]:
+                try:
+                    if await self.register(tenant, name):
+                        del seen[tenant, name]
+                except InvalidInputError:
+                    pass  # no station could have this id; it is noted like the others
+                except Exception as error:
+                    log.warning("pending_station_not_registered", station=name, error=str(error))
+        if not seen:
+            return
         try:
             await self._execute(
                 "INSERT INTO unknown_station (tenant_id, station_id, remote_address, attempts) "

@@ -75,6 +75,49 @@ def outcome(command: Command, action: str, call: CallOutcome) -> CommandOutcome:
     )
 
 
+def call_outcome(action: str, call: CallOutcome) -> CommandOutcome:
+    """How a raw call ended: accepted where the station answered and its status word, if the answer has one, says that it does
+    what was asked; rejected for any other word.
+
+    Args:
+        action: the action that was sent.
+    """
+    if call.outcome is not CallOutcomeKind.CALLRESULT:
+        return CommandOutcome(state=_STATE_OF_CALL[call.outcome], call=call, action=action)
+    word, info = _status_word(call.payload or b"{}")
+    if not isinstance(word, str) or not word:
+        return CommandOutcome(state=CommandState.ACCEPTED, call=call, action=action)
+    status = made_storable(word, 64)
+    if status in DONE:
+        return CommandOutcome(state=CommandState.ACCEPTED, call=call, action=action, status=status)
+    reason = _with_info(f"The station answered {status}.", info)
+    return CommandOutcome(state=CommandState.REJECTED, call=call, action=action, status=status, reason=reason)
+
+
+_STATE_OF_CALL: Final = {
+    CallOutcomeKind.CALLERROR: CommandState.FAILED,
+    CallOutcomeKind.TIMEOUT: CommandState.TIMED_OUT,
+    CallOutcomeKind.DISCONNECTED: CommandState.FAILED,
+}
+
+
+def reservation_field(version: str, action: str, payload: bytes) -> str | None:
+    """The wire name of the reservation's id where a ReserveNow has none and is to be given one (1.6, 6.39; 2.0.1 H01).
+
+    Args:
+        payload: JSON text.
+    Returns:
+        None where the payload has an id, is no object, or the action is another.
+    """
+    if action != "ReserveNow":
+        return None
+    name = "reservationId" if version == OcppVersion.V16.value else "id"
+    try:
+        return None if name in _bare_status.decode(payload) else name
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 class _StatusInfo(Struct, frozen=True):
     reasonCode: object = None  # noqa: N815
     additionalInfo: object = None  # noqa: N815
@@ -110,18 +153,29 @@ _SOON: Final[Mapping[type, str]] = {
 }
 
 
-def _answered(command: Command, action: str, call: CallOutcome) -> CommandOutcome:
-    payload = call.payload or b"{}"
-    info: _StatusInfo | None = None
-    word: object = None
+def _status_word(payload: bytes) -> tuple[object, _StatusInfo | None]:
     try:
         answer = _status.decode(payload)
-        word, info = answer.status, answer.statusInfo
+        return answer.status, answer.statusInfo
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        try:  # a status beside something that is not as it should be
-            word = _bare_status.decode(payload).get("status")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            pass
+        pass
+    try:  # a status beside something that is not as it should be
+        return _bare_status.decode(payload).get("status"), None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None, None
+
+
+def _with_info(reason: str, info: _StatusInfo | None) -> str:
+    if info is None:
+        return reason
+    details = ", ".join(
+        made_storable(one, 512) for one in (info.reasonCode, info.additionalInfo) if isinstance(one, str) and one
+    )
+    return f"{reason} It says: {details}" if details else reason
+
+
+def _answered(command: Command, action: str, call: CallOutcome) -> CommandOutcome:
+    word, info = _status_word(call.payload or b"{}")
     if not isinstance(word, str) or not word:
         return CommandOutcome(
             state=CommandState.FAILED,
@@ -133,12 +187,7 @@ def _answered(command: Command, action: str, call: CallOutcome) -> CommandOutcom
     if status in DONE:
         later = _SOON.get(type(command)) if status == "Scheduled" else None
         return CommandOutcome(state=CommandState.ACCEPTED, call=call, action=action, status=status, reason=later)
-    reason = _REASONS.get((type(command), status), f"The station answered {status}.")
-    if info is not None:
-        details = ", ".join(
-            made_storable(one, 512) for one in (info.reasonCode, info.additionalInfo) if isinstance(one, str) and one
-        )
-        reason = f"{reason} It says: {details}" if details else reason
+    reason = _with_info(_REASONS.get((type(command), status), f"The station answered {status}."), info)
     return CommandOutcome(state=CommandState.REJECTED, call=call, action=action, status=status, reason=reason)
 
 

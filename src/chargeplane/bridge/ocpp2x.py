@@ -18,6 +18,7 @@ from msgspec import Struct
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
+from chargeplane.bridge.variables import in_report
 from chargeplane.domain.messages import (
     Acknowledged,
     AuthorizationStatus,
@@ -151,6 +152,10 @@ def _numbered_part(request: Any) -> str:
     return f"request {request.request_id}, part {request.seq_no}{', more follows' if request.tbc else ''}"
 
 
+def _report(request: v201.NotifyReportRequest | v21.NotifyReportRequest) -> StationMessage:
+    return Notice(action="NotifyReport", tells=text(_numbered_part(request)), variables=in_report(request.report_data))
+
+
 def _events(request: Any) -> str:
     return f"{len(request.event_data)} event(s), part {request.seq_no}"
 
@@ -160,6 +165,7 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "BootNotification": _boot,
     "Heartbeat": _heartbeat,
     "MeterValues": _meter_values,
+    "NotifyReport": _report,
     "StatusNotification": _status,
     "TransactionEvent": _transaction_event,
     **dict(
@@ -177,7 +183,6 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
             _notice("NotifyEVChargingSchedule", lambda r: f"EVSE {r.evse_id}"),
             _notice("NotifyEvent", _events),
             _notice("NotifyMonitoringReport", _numbered_part),
-            _notice("NotifyReport", _numbered_part),
             _notice("PublishFirmwareStatusNotification", lambda r: r.status),
             _notice("ReportChargingProfiles", _part),
             _notice("ReservationStatusUpdate", lambda r: f"{r.reservation_id}: {r.reservation_update_status}"),

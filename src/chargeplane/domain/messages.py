@@ -12,6 +12,8 @@ from decimal import Decimal
 
 from msgspec import Struct
 
+from chargeplane.domain.variables import ReportedVariable
+
 
 class IdToken(Struct, frozen=True, kw_only=True):
     """A driver's identification as presented at a station.
@@ -214,10 +216,12 @@ class Notice(Struct, frozen=True, kw_only=True):
     Args:
         action: the OCPP action.
         tells: what the payload says in a few words for the operator (`Downloading`, `SettingSystemTime`), if known.
+        variables: the part of the device model it reports (OCPP 2.0.1 B07, B08).
     """
 
     action: str
     tells: str | None = None
+    variables: tuple[ReportedVariable, ...] = ()
 
 
 class Unusable(Struct, frozen=True, kw_only=True):

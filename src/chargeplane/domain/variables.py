@@ -13,6 +13,8 @@ class ReportedVariable(Struct, frozen=True, kw_only=True):
         evse_id, connector_id: 0 where the component belongs to the whole station (or EVSE).
         attribute: Actual, Target, MinSet, MaxSet.
         mutability: ReadOnly or ReadWrite where the report says so.
+        characteristics: JSON object: data_type, supports_monitoring, unit, min_limit, max_limit, values_list; None where the
+            report has none.
     """
 
     component: str = ""
@@ -24,6 +26,7 @@ class ReportedVariable(Struct, frozen=True, kw_only=True):
     attribute: str = "Actual"
     value: str | None = None
     mutability: str | None = None
+    characteristics: bytes | None = None
 
     @property
     def place(self) -> tuple[str, str, int, int, str, str, str]:

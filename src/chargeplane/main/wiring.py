@@ -19,7 +19,7 @@ from msgspec import Struct
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
 from chargeplane.app.bus import Bus
 from chargeplane.app.charging_stations import ChargingStations
-from chargeplane.app.commands import Commands
+from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.directory import Directory
 from chargeplane.app.directory_sync import SharedDirectory
 from chargeplane.app.events import EventFeed, MessageFeed
@@ -33,6 +33,7 @@ from chargeplane.app.stations import Stations
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.unknown import UnknownStations
+from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.http.server import HttpConfig, HttpServer
@@ -171,7 +172,7 @@ class Server:
 
         self.directory = Directory(self._fetch)
         await self.directory.load()
-        unknown = UnknownStations(self.directory, self._execute)
+        self._unknown = unknown = UnknownStations(self.directory, self._execute)
         self._stops.append(unknown.stop)
         tokens = TokenReader(lambda: self._connect_writer("tokens"))
         self._stops.append(tokens.stop)
@@ -227,15 +228,22 @@ class Server:
         await shared.start()
         self._stops.append(shared.stop)
         self.first_key = await ensure_admin_key(self.database, config.admin_key)
-        commands = Commands(self.database, reach, self.events, reported_variables)
+        commands = Commands(
+            self.database,
+            reach,
+            self.events,
+            Wire(reported_variables=reported_variables, reservation_field=reservation_field, call_outcome=call_outcome),
+        )
         await commands.start()
         self._stops.append(commands.stop)
+        charging_stations = ChargingStations(self.database, shared, reach, secrets, self.events)
+        self._unknown.register = charging_stations.take_pending
         services = Services(
             database=self.database,
             keys=secrets,
             api_keys=ApiKeys(self.database),
             tenants=Tenants(self.database, shared),
-            charging_stations=ChargingStations(self.database, shared, reach, secrets, self.events),
+            charging_stations=charging_stations,
             commands=commands,
             messages=Messages(self.database, self.messages),
             transactions=Transactions(self.database, reach),

@@ -20,6 +20,7 @@ from chargeplane.domain.messages import (
     TransactionReport,
 )
 from chargeplane.domain.transactions import TransactionState
+from chargeplane.domain.variables import ReportedVariable
 from chargeplane.kernel.ids import NodeId
 from chargeplane.store.commit import tables
 from chargeplane.store.commit.committer import Row
@@ -34,6 +35,7 @@ from chargeplane.store.commit.fields import (
     number,
     number_or_null,
     raw,
+    raw_or_null,
     text,
     text_or_null,
     timestamp,
@@ -55,6 +57,7 @@ _CONNECTION = tables.STATION_CONNECTION.index
 _BOOT = tables.STATION_BOOT.index
 _QUARANTINE = tables.QUARANTINE.index
 _QUIRK = tables.STATION_QUIRK.index
+_VARIABLE = tables.STATION_VARIABLE.index
 _OUTBOX = tables.OUTBOX.index
 
 _KINDS: Final = {kind: text(kind.value) for kind in ReportKind}
@@ -253,6 +256,24 @@ def notice(
         text(message_id),
         raw(content_hash),
         raw(payload),
+    )
+
+
+def variable(reported: ReportedVariable, station: Field, now: datetime) -> Write:
+    """An attribute of a variable that the station reported."""
+    return _VARIABLE, (
+        station,
+        text(reported.component),
+        text(reported.component_instance),
+        int4(reported.evse_id),
+        int4(reported.connector_id),
+        text(reported.variable),
+        text(reported.variable_instance),
+        text(reported.attribute),
+        text_or_null(reported.value),
+        text_or_null(reported.mutability),
+        raw_or_null(reported.characteristics),
+        timestamp(now),
     )
 
 

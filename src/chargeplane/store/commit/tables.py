@@ -187,6 +187,28 @@ STATION_QUIRK: Final = _target(
     "last_at = excluded.last_at",
     key=(0, 1),
 )
+VARIABLES_MOST: Final = 20_000
+"""Variables of one station at which its reports add and change nothing more; the largest known have some thousands."""
+STATION_VARIABLE: Final = Target(
+    len(_made),
+    "station_variable",
+    _columns(
+        "station_key int8, component text, component_instance text, evse_id int4, connector_id int4, variable text, "
+        "variable_instance text, attribute text, value text, mutability text, "
+        "characteristics text u.characteristics::jsonb, reported_at timestamptz"
+    ),
+    (
+        "INSERT INTO station_variable AS v ({cols}) SELECT {select} FROM {unnest} u JOIN "
+        "(SELECT station_key FROM {unnest} d GROUP BY station_key HAVING (SELECT count(*) FROM station_variable s "
+        "WHERE s.station_key = d.station_key) < {most}) r ON r.station_key = u.station_key "
+        "WHERE (SELECT ok FROM fence) "
+        "ON CONFLICT (station_key, component, component_instance, evse_id, connector_id, variable, variable_instance, attribute) "
+        "DO UPDATE SET value = excluded.value, mutability = coalesce(excluded.mutability, v.mutability), "
+        "characteristics = coalesce(excluded.characteristics, v.characteristics), reported_at = excluded.reported_at"
+    ).replace("{most}", str(VARIABLES_MOST)),
+    (0, 1, 2, 3, 4, 5, 6, 7),
+)
+_made.append(STATION_VARIABLE)
 OUTBOX: Final = _target("outbox", "tenant_id int4, topic text, key text, payload text")
 
 TARGETS: Final[tuple[Target, ...]] = tuple(_made)

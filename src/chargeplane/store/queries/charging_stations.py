@@ -273,6 +273,17 @@ async def insert(db: Db, tenant_id: TenantId, station_id: str, columns: dict[str
     return key
 
 
+async def pending_count(db: Db, tenant_id: TenantId, most: int) -> int:
+    """How many stations wait for an operator's word, counted up to `most`."""
+    count: int = await db.fetchval(
+        "SELECT count(*) FROM (SELECT FROM charging_station"
+        " WHERE tenant_id = $1 AND registration = 'Pending' AND deleted_at IS NULL LIMIT $2) AS s",
+        tenant_id,
+        most,
+    )
+    return count
+
+
 async def update(db: Db, key: StationKey, columns: dict[str, Any]) -> None:
     """Changes columns and raises the revision."""
     names, places, values = _columns(columns)

@@ -91,6 +91,12 @@ async def insert(
     return ident
 
 
+async def next_reservation_id(db: Db) -> int:
+    """A number that no reservation has."""
+    number: int = await db.fetchval("SELECT nextval('reservation_id_seq')")
+    return number
+
+
 async def take(db: Db, ident: CommandId) -> bool:
     """Marks a pending command as sent; False where somebody else did, or it expired."""
     status: str = await db.execute(
@@ -143,13 +149,20 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> CommandView | None:
 
 
 async def page(
-    db: Db, tenant_id: TenantId, key: StationKey, state: str | None, limit: int, after: Position | None
+    db: Db,
+    tenant_id: TenantId,
+    key: StationKey,
+    state: str | None,
+    action: str | None,
+    limit: int,
+    after: Position | None,
 ) -> list[CommandView]:
     """A station's commands, newest first."""
     where = Where()
     where.add("c.tenant_id = ?", tenant_id)
     where.add("c.station_key = ?", key)
     where.add_if("c.state = ?", state)
+    where.add_if("lower(c.action) = lower(?)", action)
     if after:
         where.add("c.id < ?", after[0])
     where.values.append(limit)

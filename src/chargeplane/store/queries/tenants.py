@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.payloads import json_object
+
+
+class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the server treats a tenant's stations; what is absent follows the installation.
+
+    Args:
+        unknown_stations: a station that is not registered is refused, or registered as pending, without a password, until an
+            operator accepts or rejects it.
+        heartbeat_interval_s: given in the answer to an accepted boot; a station's own setting goes before it.
+    """
+
+    unknown_stations: Literal["refuse", "pending"] = "refuse"
+    heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
 
 
 class TenantView(Struct, frozen=True, kw_only=True):
@@ -19,10 +35,20 @@ class TenantView(Struct, frozen=True, kw_only=True):
 
     slug: str
     name: str
+    settings: TenantSettings
     created_at: datetime
 
 
-_COLUMNS = "slug, name, created_at"
+_COLUMNS = "slug, name, settings, created_at"
+
+
+def _view(row: Any) -> TenantView:
+    return TenantView(
+        slug=row["slug"],
+        name=row["name"],
+        settings=msgspec.convert(json_object(row["settings"]), TenantSettings),
+        created_at=row["created_at"],
+    )
 
 
 async def page(db: Db, limit: int, after: Position | None) -> list[TenantView]:
@@ -32,13 +58,13 @@ async def page(db: Db, limit: int, after: Position | None) -> list[TenantView]:
         after[0] if after else "",
         limit,
     )
-    return [TenantView(**row) for row in rows]
+    return [_view(row) for row in rows]
 
 
 async def by_slug(db: Db, slug: str) -> TenantView | None:
     """The tenant with this slug."""
     row = await db.fetchrow(f"SELECT {_COLUMNS} FROM tenant WHERE slug = $1", slug)
-    return None if row is None else TenantView(**row)
+    return None if row is None else _view(row)
 
 
 async def id_of(db: Db, slug: str) -> TenantId | None:
@@ -47,14 +73,31 @@ async def id_of(db: Db, slug: str) -> TenantId | None:
     return found
 
 
-async def insert(db: Db, slug: str, name: str) -> TenantView:
+async def insert(db: Db, slug: str, name: str, settings: TenantSettings) -> TenantView:
     """A new tenant."""
-    row = await db.fetchrow(f"INSERT INTO tenant (slug, name) VALUES ($1, $2) RETURNING {_COLUMNS}", slug, name)
+    row = await db.fetchrow(
+        f"INSERT INTO tenant (slug, name, settings) VALUES ($1, $2, $3::text::jsonb) RETURNING {_COLUMNS}",
+        slug,
+        name,
+        msgspec.json.encode(settings).decode(),
+    )
     assert row is not None
-    return TenantView(**row)
+    return _view(row)
 
 
-async def update(db: Db, slug: str, name: str) -> TenantView | None:
-    """Renames a tenant."""
-    row = await db.fetchrow(f"UPDATE tenant SET name = $2 WHERE slug = $1 RETURNING {_COLUMNS}", slug, name)
-    return None if row is None else TenantView(**row)
+async def locked(db: Db, slug: str) -> TenantView | None:
+    """The tenant with this slug, locked until the transaction ends."""
+    row = await db.fetchrow(f"SELECT {_COLUMNS} FROM tenant WHERE slug = $1 FOR UPDATE", slug)
+    return None if row is None else _view(row)
+
+
+async def update(db: Db, slug: str, name: str, settings: TenantSettings) -> TenantView:
+    """Gives a tenant its name and settings."""
+    row = await db.fetchrow(
+        f"UPDATE tenant SET name = $2, settings = $3::text::jsonb WHERE slug = $1 RETURNING {_COLUMNS}",
+        slug,
+        name,
+        msgspec.json.encode(settings).decode(),
+    )
+    assert row is not None
+    return _view(row)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.edges.http.auth import caller_of
@@ -17,7 +17,7 @@ from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_c
 from chargeplane.edges.http.routes.common import ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.api_keys import ApiKeyView
-from chargeplane.store.queries.tenants import TenantView
+from chargeplane.store.queries.tenants import TenantSettings, TenantView
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _ADMIN = {"scope": Scope.ADMIN}
@@ -47,12 +47,21 @@ class NewTenant(Struct, kw_only=True, forbid_unknown_fields=True):
 
     slug: str
     name: Name
+    settings: TenantSettings = TenantSettings()
+
+
+class TenantSettingsPatch(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Settings to change; what is left out stays."""
+
+    unknown_stations: Literal["refuse", "pending"] | UnsetType = UNSET
+    heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | UnsetType | None = UNSET
 
 
 class TenantPatch(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What to change of a tenant."""
+    """What to change of a tenant; what is left out stays."""
 
-    name: Name
+    name: Name | UnsetType = UNSET
+    settings: TenantSettingsPatch = msgspec.field(default_factory=TenantSettingsPatch)
 
 
 def administration_routes(services: Services) -> list[HTTPRouteHandler]:
@@ -85,7 +94,7 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
     @post("/v1/tenants", tags=["administration"], opt=_ADMIN)
     async def create_tenant(request: Request[Any, Any, Any], data: JSONBody[NewTenant]) -> Response[TenantView]:
         """Makes a tenant; for administrators of the default tenant."""
-        view = await tenants.create(caller_of(request), data.slug, data.name)
+        view = await tenants.create(caller_of(request), data.slug, data.name, data.settings)
         return Response(view, headers={"Location": f"/v1/tenants/{view.slug}"})
 
     @get("/v1/tenants", tags=["administration"], opt=_ADMIN)
@@ -106,8 +115,10 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
     async def update_tenant(
         request: Request[Any, Any, Any], slug: FromPath[str], data: JSONBody[TenantPatch]
     ) -> TenantView:
-        """Changes a tenant; for administrators of the default tenant."""
-        return await tenants.change(caller_of(request), slug, data.name)
+        """Changes a tenant's name or settings; for administrators of the default tenant."""
+        name = None if isinstance(data.name, UnsetType) else data.name
+        changed = {k: v for k, v in msgspec.structs.asdict(data.settings).items() if v is not UNSET}
+        return await tenants.change(caller_of(request), slug, name, changed)
 
     return [
         create_api_key,

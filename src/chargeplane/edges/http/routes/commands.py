@@ -17,7 +17,7 @@ from chargeplane.domain import commands as domain
 from chargeplane.domain.messages import IdToken
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import StationIdPath, ident_of
+from chargeplane.edges.http.routes.common import StationIdPath, Text, ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.wire import compact
 from chargeplane.kernel.errors import InvalidInputError, NotFoundError
@@ -44,15 +44,19 @@ class CallResult(Struct, kw_only=True, omit_defaults=True):
     Args:
         payload: the station's answer, for `callresult`.
         latency_ms: from sending to the answer.
+        command_id: under /v1/commands/{id} the call is recorded with the payload that was sent and the answer.
+        reservation_id: given to a ReserveNow that came without an id.
     """
 
     outcome: domain.CallOutcomeKind
+    command_id: str
     message_id: str
     latency_ms: float | None
     payload: Any = msgspec.UNSET
     error_code: str | None = None
     error_description: str | None = None
     error_details: Any = msgspec.UNSET
+    reservation_id: int | None = None
 
 
 class TokenRef(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -177,21 +181,25 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], station_id: StationIdPath, data: JSONBody[RawCall]
     ) -> CallResult:
         """Sends a raw call and waits for its outcome. 409 where the station is not connected, 422 where the payload
-        does not fit the schema of its version."""
+        does not fit the schema of its version. A ReserveNow without an id gets one. What was sent and answered is recorded
+        under `command_id`."""
         payload = b"{}" if isinstance(data.payload, msgspec.UnsetType) else compact(data.payload)
         if not payload.startswith(b"{"):
             sentence = "Must be a JSON object"
             raise InvalidInputError(f"'payload': {sentence}.", (("/payload", sentence),))
-        outcome = await commands.call(caller_of(request), station_id, data.action, payload, data.timeout_s)
+        ended = await commands.call(caller_of(request), station_id, data.action, payload, data.timeout_s)
+        outcome = ended.outcome
         is_error = outcome.outcome is domain.CallOutcomeKind.CALLERROR
         return CallResult(
             outcome=outcome.outcome,
+            command_id=str(ended.id),
             message_id=outcome.message_id,
             latency_ms=outcome.latency_ms,
             payload=msgspec.UNSET if outcome.payload is None else msgspec.Raw(outcome.payload),
             error_code=outcome.error_code if is_error else None,
             error_description=outcome.error_description,
             error_details=msgspec.UNSET if outcome.error_details is None else msgspec.Raw(outcome.error_details),
+            reservation_id=ended.reservation_id,
         )
 
     @post(
@@ -223,12 +231,14 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
         wanted_state: Annotated[domain.CommandState | None, QueryParameter(name="state")] = None,
+        action: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[CommandView]:
-        """Commands and raw calls of a station, newest first."""
+        """Commands and raw calls of a station, newest first, with what was sent and the station's answer: its reservations,
+        charging profiles and local lists among them. `action` is the OCPP action."""
         after = decode_cursor("commands", cursor, (int,))
-        found = await commands.page(caller_of(request), station_id, wanted_state, limit + 1, after)
+        found = await commands.page(caller_of(request), station_id, wanted_state, action, limit + 1, after)
         return as_page("commands", found, limit, lambda view: (int(view.id),))
 
     @get("/v1/commands/{command_id:str}", tags=["commands"], opt={"scope": Scope.COMMANDS})

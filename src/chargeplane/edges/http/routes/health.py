@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from chargeplane.edges.http.problems import to_response
+from chargeplane.edges.http.problems import ProblemError, to_response
 from chargeplane.edges.http.services import Services
 
 _PUBLIC = {"public": True}
@@ -21,7 +21,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 def health_routes(services: Services) -> list[HTTPRouteHandler]:
-    """/healthz, /readyz, /metrics: without a key."""
+    """/healthz, /readyz, /metrics, and what stands in for the web: without a key."""
 
     @get("/healthz", tags=["health"], opt=_PUBLIC)
     async def get_health() -> Health:
@@ -42,4 +42,13 @@ def health_routes(services: Services) -> list[HTTPRouteHandler]:
         body, content_type = services.metrics()
         return Response(body, media_type=content_type)
 
-    return [get_health, get_readiness, get_metrics]
+    @get(["/", "/app", "/app/{path:path}"], opt=_PUBLIC, include_in_schema=False)
+    async def get_web() -> Response[Health]:
+        """Says that the web is not built yet."""
+        raise ProblemError(
+            404,
+            "not-found",
+            "The web console and the driver app are not built yet. The API is under /v1, its pages are at /docs.",
+        )
+
+    return [get_health, get_readiness, get_metrics, get_web]

@@ -1,0 +1,283 @@
+"""What the doors promise: raw calls, commands, registration, unknown stations, device model."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.support.field import PASSWORD, VERSIONS, VERSIONS_2X, World
+from tests.support.raw_station import RawStation
+from tests.support.rest import assert_problem
+
+LATER = "2030-01-31T12:00:00Z"
+
+
+def _reservation(version: str, **more: Any) -> dict[str, Any]:
+    if version == "1.6":
+        return {"connectorId": 1, "expiryDate": LATER, "idTag": "TAG"} | more
+    return {"expiryDateTime": LATER, "idToken": {"idToken": "TAG", "type": "ISO14443"}} | more
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_reservation_without_id_gets_one_and_is_recorded(world: World, version: str) -> None:
+    station = await world.station(version)
+    name = "reservationId" if version == "1.6" else "id"
+    path = f"/charging-stations/{station.id}"
+    made = []
+    for word in ("Accepted", "Occupied"):
+        station.answers["ReserveNow"] = {"status": word}
+        call = {"action": "ReserveNow", "payload": _reservation(version)}
+        answer = await world.post(f"{path}/calls", call, status=200)
+        sent = station.got[-1][1]
+        assert list(sent) == [*_reservation(version), name]  # what was given keeps its order
+        assert answer["reservation_id"] == sent[name]
+        recorded = await world.get(f"/commands/{answer['command_id']}")
+        assert recorded["action"] == "ReserveNow"
+        assert recorded["request"] == {"action": "ReserveNow", "payload": sent}
+        assert recorded["answer"] == {"status": word}
+        assert recorded["status"] == word
+        assert recorded["state"] == ("accepted" if word == "Accepted" else "rejected")
+        made.append(sent[name])
+    assert made[0] != made[1]
+    call = {"action": "ReserveNow", "payload": _reservation(version, **{name: 77})}
+    answer = await world.post(f"{path}/calls", call, status=200)
+    assert station.got[-1][1][name] == 77
+    assert "reservation_id" not in answer
+    assert [c["request"]["payload"][name] for c in (await world.get(f"{path}/commands"))["items"]] == [77, *made[::-1]]
+
+
+async def test_payload_that_is_wrong_besides_the_id_is_still_refused(world: World) -> None:
+    station = await world.station("1.6")
+    answer = await world.rest.post(
+        f"/charging-stations/{station.id}/calls", json={"action": "ReserveNow", "payload": {}}
+    )
+    assert_problem(answer, 422)
+
+
+async def test_local_list_version_and_profile_are_recorded_with_the_answer(world: World) -> None:
+    station = await world.station("1.6")
+    path = f"/charging-stations/{station.id}"
+    station.answers["SendLocalList"] = {"status": "VersionMismatch"}
+    station.answers["GetLocalListVersion"] = {"listVersion": 7}
+    calls = [
+        ("SendLocalList", {"listVersion": 8, "updateType": "Full"}, "rejected", "VersionMismatch"),
+        ("GetLocalListVersion", {}, "accepted", None),
+        ("ClearChargingProfile", {"id": 4}, "accepted", "Accepted"),
+    ]
+    for action, payload, _, _ in calls:
+        await world.post(f"{path}/calls", {"action": action, "payload": payload}, status=200)
+    listed = (await world.get(f"{path}/commands"))["items"][::-1]
+    assert [(c["action"], c["request"]["payload"], c["state"], c["status"]) for c in listed] == calls
+    assert listed[1]["answer"] == {"listVersion": 7}
+    assert (await world.get(f"{path}/commands", action="SendLocalList"))["items"] == [listed[0]]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_raw_call_ends_at_once_when_the_socket_closes(world: World, version: str) -> None:
+    station = await world.station(version)
+    station.answers["ClearCache"] = None
+    began = time.monotonic()
+    call = asyncio.create_task(
+        world.post(
+            f"/charging-stations/{station.id}/calls", {"action": "ClearCache", "payload": {}, "timeout_s": 60}, 200
+        )
+    )
+    await station.until_called("ClearCache")
+    station.raw.hang_up()
+    answer = await asyncio.wait_for(call, 10)
+    assert answer["outcome"] == "disconnected"
+    assert time.monotonic() - began < 5
+
+
+async def test_time_of_a_call_counts_from_its_sending(world: World) -> None:
+    station = await world.station("1.6")
+    station.answers["ClearCache"] = None
+    path = f"/charging-stations/{station.id}/calls"
+    first = asyncio.create_task(world.post(path, {"action": "ClearCache", "timeout_s": 1}, 200))
+    await station.until_called("ClearCache")
+    # It waits behind the first for longer than it may take itself.
+    answer = await world.post(path, {"action": "GetLocalListVersion", "timeout_s": 0.5}, 200)
+    assert (await first)["outcome"] == "timeout"
+    assert answer["outcome"] == "callresult"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_registration_by_patch_holds_from_the_next_boot_and_commands_wait_for_it(
+    world: World, version: str
+) -> None:
+    station = await world.station(version)
+    path = f"/charging-stations/{station.id}"
+
+    async def register(word: str) -> None:
+        answer = await world.rest.patch(path, json={"registration": word})
+        assert answer.json()["registration"] == word, answer.text
+
+    await register("pending")
+    assert (await station.boot())["status"] == "Pending"
+    command = await world.post(f"{path}/commands", {"type": "clear_cache"}, 202)
+    raw = await world.post(f"{path}/calls", {"action": "ClearCache"}, 200)  # these do not wait
+    assert raw["outcome"] == "callresult"
+    assert (await world.get(f"/commands/{command['id']}"))["state"] == "pending"
+    await register("accepted")
+    # The station has not heard of it: OCPP 2.0.1 B02 has it pending until its next boot.
+    assert (await world.get(f"/commands/{command['id']}"))["state"] == "pending"
+    assert (await station.boot())["status"] == "Accepted"
+    await world.eventually(lambda: world.get(f"/commands/{command['id']}"), lambda seen: seen["state"] == "accepted")
+    await register("rejected")
+    await station.until(lambda: station.close_code is not None)
+    again = await world.plug(station.id, version)
+    assert (await again.boot())["status"] == "Rejected"
+
+
+async def test_unknown_station_is_pending_where_the_tenant_says_so(world: World) -> None:
+    await world.post("/tenants", {"slug": "open-house", "name": "Open house"})
+    key = (await world.post("/api-keys", {"name": "k", "scopes": ["admin"], "tenant": "open-house"}))["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+
+    async def knock(name: str) -> int:
+        raw = await RawStation.dial(world.server.ocpp.ports[0])
+        answer = await raw.upgrade(f"/ocpp/open-house/{name}", protocols="ocpp2.0.1")
+        raw.hang_up()
+        return answer.status
+
+    async def seen(path: str) -> Any:
+        return (await world.rest.get(path, headers=headers)).json()
+
+    assert await knock("EARLY") == 404
+    await world.eventually(lambda: seen("/unknown-stations"), lambda found: len(found["items"]) == 1)
+    assert (await seen("/charging-stations"))["items"] == []
+
+    changed = await world.rest.patch("/tenants/open-house", json={"settings": {"unknown_stations": "pending"}})
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["settings"] == {"unknown_stations": "pending"}
+    assert changed.json()["name"] == "Open house"
+    assert await knock("NEW") == 404  # it will ask again
+    (one,) = (
+        await world.eventually(
+            lambda: seen("/charging-stations?registration=pending"), lambda found: len(found["items"]) == 1
+        )
+    )["items"]
+    assert (one["station_id"], one["registration"], one["security_profile"]) == ("NEW", "pending", 0)
+    station = await world.plug("NEW", "2.0.1", path="open-house/NEW", auth=None)
+    assert (await station.boot())["status"] == "Pending"
+    assert (await seen("/charging-stations/NEW"))["vendor"] == "Acme"
+    refused = await station.frame("Heartbeat", {})
+    assert refused[0] == 4  # B02: nothing but its boot is taken
+    accepted = await world.rest.patch("/charging-stations/NEW", json={"registration": "accepted"}, headers=headers)
+    assert accepted.json()["registration"] == "accepted"
+    assert (await station.boot())["status"] == "Accepted"
+    assert (await station.call("Heartbeat", {}))["currentTime"]
+
+    back = await world.rest.patch("/tenants/open-house", json={"settings": {"unknown_stations": "refuse"}})
+    assert back.json()["settings"] == {}
+    wrong = await world.rest.patch("/tenants/open-house", json={"settings": {"unknown_stations": "maybe"}})
+    assert_problem(wrong, 422, pointer="#/settings/unknown_stations")
+
+
+async def test_tenant_gives_its_stations_a_heartbeat_interval(world: World) -> None:
+    await world.post("/tenants", {"slug": "slow", "name": "Slow", "settings": {"heartbeat_interval_s": 1234}})
+    key = (await world.post("/api-keys", {"name": "k", "scopes": ["admin"], "tenant": "slow"}))["key"]
+    made = await world.rest.post(
+        "/charging-stations",
+        json={"station_id": "SLOW-1", "password": PASSWORD},
+        headers={"Authorization": f"Bearer {key}"},
+    )
+    assert made.status_code == 201
+    station = await world.plug("SLOW-1", "1.6", path="slow/SLOW-1")
+    assert (await station.boot())["interval"] == 1234
+
+
+def _report(request: int, part: int, more: bool, data: list[Any]) -> dict[str, Any]:
+    return {
+        "requestId": request,
+        "generatedAt": "2026-01-31T12:00:00Z",
+        "seqNo": part,
+        "tbc": more,
+        "reportData": data,
+    }
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_report_fills_the_device_model(world: World, version: str) -> None:
+    station = await world.station(version)
+    evse = {
+        "component": {"name": "EVSE", "evse": {"id": 2}},
+        "variable": {"name": "Power"},
+        "variableAttribute": [
+            {"type": "Actual", "value": "0", "mutability": "ReadOnly"},
+            {"type": "MaxSet", "value": "22000"},
+        ],
+        "variableCharacteristics": {
+            "dataType": "decimal",
+            "unit": "W",
+            "maxLimit": 22000,
+            "supportsMonitoring": True,
+        },
+    }
+    plain = {
+        "component": {"name": "OCPPCommCtrlr"},
+        "variable": {"name": "HeartbeatInterval"},
+        "variableAttribute": [{"value": "300"}],
+    }
+    await station.call("NotifyReport", _report(1, 0, True, [evse]))
+    await station.call("NotifyReport", _report(1, 1, False, [plain, plain]))
+    found = (await world.get(f"/charging-stations/{station.id}/variables"))["items"]
+    shown = [(v["component"], v["evse_id"], v["variable"], v["attribute"], v["value"], v["mutability"]) for v in found]
+    assert shown == [
+        ("EVSE", 2, "Power", "Actual", "0", "ReadOnly"),
+        ("EVSE", 2, "Power", "MaxSet", "22000", None),
+        ("OCPPCommCtrlr", None, "HeartbeatInterval", "Actual", "300", None),
+    ]
+    assert found[0]["characteristics"] == {
+        "data_type": "decimal",
+        "unit": "W",
+        "max_limit": 22000,
+        "supports_monitoring": True,
+    }
+    assert found[2]["characteristics"] is None
+    evse["variableAttribute"] = [{"value": "7000"}]
+    del evse["variableCharacteristics"]
+    await station.call("NotifyReport", _report(2, 0, False, [evse]))
+    newer = (await world.get(f"/charging-stations/{station.id}/variables", variable="power"))["items"]
+    assert [(v["attribute"], v["value"], v["mutability"]) for v in newer] == [
+        ("Actual", "7000", "ReadOnly"),
+        ("MaxSet", "22000", None),
+    ]
+    assert newer[0]["characteristics"] == found[0]["characteristics"]
+
+
+async def test_device_model_of_one_station_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    station = await world.station("2.0.1")
+
+    def variable(number: int) -> dict[str, Any]:
+        return {
+            "component": {"name": "C" * 50},
+            "variable": {"name": f"V{number}"},
+            "variableAttribute": [{"value": "1"}],
+        }
+
+    async with world.server.database.change() as db:
+        await db.execute(
+            "INSERT INTO station_variable (station_key, variable, reported_at) "
+            "SELECT key, 'X' || n, now() FROM charging_station, generate_series(1, 20000) n WHERE station_id = $1",
+            station.id,
+        )
+    await station.call("NotifyReport", _report(1, 0, False, [variable(n) for n in range(100)]))
+    async with world.server.database.read() as db:
+        count = await db.fetchval(
+            "SELECT count(*) FROM station_variable v JOIN charging_station s ON s.key = v.station_key "
+            "WHERE s.station_id = $1",
+            station.id,
+        )
+    assert count == 20000
+
+
+@pytest.mark.parametrize("path", ["/", "/app", "/app/anything"])
+async def test_web_says_that_it_is_not_built(world: World, path: str) -> None:
+    answer = await world.rest.get(f"http://127.0.0.1:{world.server.http.port}{path}")
+    problem = assert_problem(answer, 404)
+    assert "not built" in problem["detail"]
+    assert "/docs" in problem["detail"]
