@@ -19,6 +19,8 @@ QUICK = OcppConfig(
     ask_by_evidence_after_s=0.2,
     close_by_evidence_after_s=0.6,
     seen_flush_s=0.2,
+    ping_interval_s=1.0,
+    ping_timeout_s=1.0,
     shutdown_grace_s=1.0,
 )
 

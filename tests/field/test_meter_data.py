@@ -187,3 +187,19 @@ async def test_misspelt_unit_is_repaired_by_rule_with_a_mark(world: World, versi
     assert await station.quirks(rule) == {rule: 1}
     marks = [(s["value"], s["repaired"]) for s in await station.samples() if s["repaired"]]
     assert marks == ([] if version == "1.6" else [(1400, "unit_misspelt")])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_register_is_compared_with_power_and_time(world: World, version: str) -> None:
+    """Line 1: compare with the station's own register, power and time: numbers a thousandth of what both say are kWh."""
+    station = await world.station(version)
+    charge = station.charge()
+    power = {"measurand": "Power.Active.Import", "value": "11000" if version == "1.6" else 11000}
+    start = {} if version == "1.6" else {"meterValue": []}
+    await charge.start(0, 0, **start)
+    for minute, kwh in ((10, "1.83"), (20, "3.67"), (30, "5.5")):
+        value = sampled(version, kwh if version == "1.6" else float(kwh), at(minute), measurand=REGISTER, unit="Wh")
+        value["sampledValue"].append(power)
+        await charge.update(0, minute, meterValue=[value])
+    one = await station.transaction()
+    assert (one["energy_wh"], one["flags"]) == (5500 if version == "1.6" else 3670, ["unit_repaired"])

@@ -394,6 +394,19 @@ async def test_16_unknown_stop_reason_is_kept(world: World) -> None:
     assert await station.quirks("word_unknown") == {"word_unknown": 1}
 
 
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_unknown_trigger_and_stop_reasons_are_kept(world: World, version: str) -> None:
+    """Line 6: trigger and stop reasons are unreliable, in 2.x too."""
+    station = await world.station(version)
+    charge = station.charge()
+    await charge.start(1000, 0, triggerReason="CarArrived")
+    info = {"transactionId": charge.ocpp_id, "stoppedReason": "EVFull"}
+    await charge.end(1500, 20, triggerReason="CarLeft", transactionInfo=info)
+    one = await station.transaction()
+    assert (summary(one), one["stop_reason"]) == ((500, "closed", []), "EVFull")
+    assert await station.quirks("word_unknown") == {"word_unknown": 2}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_boot_in_the_middle_of_a_transaction(world: World, version: str) -> None:
     """stations.md, Connection: others boot with reason PowerUp in the middle of a transaction."""
