@@ -19,7 +19,9 @@ import psutil
 from chargeplane.store.embedded import Cluster
 
 KEY = "an-admin-key-of-the-tests"
-_READY = re.compile(r"OCPP at ws://\S+?:(\d+)/ocpp/STATION_ID, REST at http://\S+?:(\d+)/v1")
+_READY = re.compile(
+    r"OCPP at ws://\S+?:(\d+)/ocpp/STATION_ID, REST at http://\S+?:(\d+)/v1(?:.* wss://\S+?:(\d+)/ocpp/STATION_ID)?"
+)
 _SERVE = "from chargeplane.main.cli.root import main; main(['serve'])"
 
 
@@ -33,7 +35,14 @@ class Served:
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
-        self.settings = {"OCPP_PORT": "0", "HTTP_PORT": "0", "ADMIN_KEY": KEY, "BIND": "127.0.0.1", **settings}
+        self.settings = {
+            "OCPP_PORT": "0",
+            "OCPPS_PORT": "0",
+            "HTTP_PORT": "0",
+            "ADMIN_KEY": KEY,
+            "BIND": "127.0.0.1",
+            **settings,
+        }
         self.log_file = data_dir / f"server-{id(self)}.log"
         self.process: asyncio.subprocess.Process
         self._client: httpx.AsyncClient | None = None
@@ -83,6 +92,7 @@ class Served:
                     found = _READY.search(raw.decode())
                     if found:
                         self.settings["OCPP_PORT"], self.settings["HTTP_PORT"] = found[1], found[2]
+                        self.settings["OCPPS_PORT"] = found[3] or "0"
                         return
         raise AssertionError(f"The server did not start:\n{self.log_file.read_text()[-4000:]}")
 

@@ -31,6 +31,7 @@ class _Own(msgspec.Struct):
 
     heartbeat_interval_s: int | None = None
     assumed_version: str | None = None
+    certificate_name: str | None = None
     trigger_boot: bool = True
     ask_for_transactions: bool = True
 
@@ -147,6 +148,7 @@ class Directory:
             model=_shared(row["model"]),
             firmware_version=_shared(row["firmware_version"]),
             assumed_version=own.assumed_version,
+            certificate_name=own.certificate_name,
         )
         self._by_key[made.key] = made
         self._by_id[made.tenant_id, made.station_id] = made

@@ -61,6 +61,7 @@ class StationCredentials(Struct, frozen=True):
         password_salt, password_hash: HMAC-SHA-256 with the installation key; None for profiles 0 and 3.
         vendor, model, firmware_version: of its last boot as of when this was read; many stations reconnect without one.
         assumed_version: OCPP version of a station that offers no subprotocol in its handshake; None closes it.
+        certificate_name: common name of its certificate (profile 3) where that is not the station id.
     """
 
     key: StationKey
@@ -75,6 +76,7 @@ class StationCredentials(Struct, frozen=True):
     model: str | None = None
     firmware_version: str | None = None
     assumed_version: str | None = None
+    certificate_name: str | None = None
 
 
 class StationLink(Protocol):

@@ -162,6 +162,78 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
     ] = 10.0
 
 
+class TlsConfig(Struct, frozen=True, kw_only=True):
+    """TLS for charging stations (security profiles 2 and 3). Files are PEM and are read again when they change."""
+
+    certificate_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="The server's certificate, followed by the intermediate ones. It opens `ocpps_port`.",
+                extra={"allowed": "a file's name"},
+            ),
+        ]
+        | None
+    ) = None
+    key_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="Its private key, RSA or EC, without a password.",
+                extra={"allowed": "a file's name"},
+            ),
+        ]
+        | None
+    ) = None
+    second_certificate_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="A certificate of the other kind: with one RSA and one EC every station finds its own.",
+                extra={"allowed": "a file's name"},
+            ),
+        ]
+        | None
+    ) = None
+    second_key_file: (
+        Annotated[str, Meta(min_length=1, description="Its private key.", extra={"allowed": "a file's name"})] | None
+    ) = None
+    client_ca_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="Authorities whose certificates stations may show. Without any, profile 3 is refused.",
+                extra={"allowed": "a file's name"},
+            ),
+        ]
+        | None
+    ) = None
+    client_crl_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="Revocation lists of these authorities.",
+                extra={"allowed": "a file's name"},
+            ),
+        ]
+        | None
+    ) = None
+    organizations: Annotated[
+        str,
+        Meta(
+            description="Organisations (O) that station certificates may name, separated by commas; without any, all that a "
+            "trusted authority certifies.",
+            extra={"allowed": "text"},
+        ),
+    ] = ""
+    reload_interval_s: Annotated[Seconds, Meta(description="How often the files are looked at.")] = 10.0
+
+
 class CommitConfig(Struct, frozen=True, kw_only=True):
     """The group commit: what came in during one commit is the next one, up to these bounds."""
 
@@ -219,7 +291,9 @@ class Config(Struct, frozen=True, kw_only=True):
     bind: Annotated[str, Meta(min_length=1, description="Address that all doors listen on.")] = "0.0.0.0"  # noqa: S104
     http_port: Annotated[Port, Meta(description="REST, health, metrics, web. 0 takes any free port.")] = 8080
     ocpp_port: Annotated[Port, Meta(description="Stations over ws. 0 takes any free port.")] = 9000
-    ocpps_port: Annotated[Port, Meta(description="Stations over wss; opened only where there is a certificate.")] = 9443
+    ocpps_port: Annotated[
+        Port, Meta(description="Stations over wss; opened only where there is a certificate. 0 takes any free port.")
+    ] = 9443
     data_dir: Annotated[
         str,
         Meta(
@@ -282,6 +356,7 @@ class Config(Struct, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=256, description="Server processes.")] = 1
     role: Annotated[Role, Meta(description="Which part of the server this process is.")] = Role.ALL
     ocpp: OcppConfig = OcppConfig()
+    tls: TlsConfig = TlsConfig()
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
     message_log: MessageLogConfig = MessageLogConfig()

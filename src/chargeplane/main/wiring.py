@@ -44,6 +44,7 @@ from chargeplane.kernel.measures import Measures
 from chargeplane.main.config import Config, Role
 from chargeplane.main.limits import raise_descriptor_limit
 from chargeplane.main.logging import configure_logging
+from chargeplane.main.tls import StationTls
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
 from chargeplane.store.database import Database
 from chargeplane.store.embedded import EmbeddedPostgres
@@ -64,6 +65,7 @@ class Places(Struct, frozen=True, kw_only=True):
     Args:
         host: address its doors listen on.
         ocpp_port, http_port: None where the role leaves the door out.
+        ocpps_port: None where there is no certificate, too.
         first_key: the first API key where it was made at this start.
     """
 
@@ -71,6 +73,7 @@ class Places(Struct, frozen=True, kw_only=True):
     ocpp_port: int | None
     http_port: int | None
     first_key: str | None
+    ocpps_port: int | None = None
 
 
 class Readiness:
@@ -276,6 +279,7 @@ class Server:
         return Places(
             host=self.config.bind,
             ocpp_port=self.ocpp.ports[0] if self.ocpp is not None else None,
+            ocpps_port=self.ocpp.ports[1] if self.ocpp is not None and len(self.ocpp.ports) > 1 else None,
             http_port=self.http.port if self.http is not None else None,
             first_key=self.first_key,
         )
@@ -285,10 +289,23 @@ class Server:
         if config.role not in (Role.ALL, Role.STATIONS):
             return
         ocpp = config.ocpp
+        listeners = [Listener(host=config.bind, port=config.ocpp_port)]
+
+        def tls_failed() -> None:
+            self.ocpp.tls_failed()
+
+        self.tls = StationTls(config.tls, on_failure=tls_failed)
+        self._stops.append(self.tls.close)
+        door = await self.tls.open()
+        if door is not None:
+            secure = Listener(
+                host=config.bind, port=config.ocpps_port, ssl_context=door.context, certificate_check=door.check
+            )
+            listeners.append(secure)
         self.ocpp = OcppServer(
             self.stations,
             OcppServerConfig(
-                listeners=(Listener(host=config.bind, port=config.ocpp_port),),
+                listeners=tuple(listeners),
                 reuse_port=config.workers > 1,
                 ping_interval_s=ocpp.ping_interval_s,
                 ping_timeout_s=ocpp.ping_timeout_s,

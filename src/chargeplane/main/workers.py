@@ -99,6 +99,7 @@ class Workers:
                 nats_url=nats_url,
                 http_port=config.http_port or _free_port(config.bind),
                 ocpp_port=config.ocpp_port or _free_port(config.bind),
+                ocpps_port=config.ocpps_port or _free_port(config.bind),
             )
             started: list[asyncio.Future[Places]] = []
             tasks = []

@@ -46,12 +46,14 @@ class Verdict(enum.Enum):
     UNKNOWN_STATION = "unknown_station"
     NO_CREDENTIALS = "no_credentials"
     WRONG_PASSWORD = "wrong_password"  # noqa: S105
+    WRONG_CERTIFICATE = "wrong_certificate"
     WRONG_PROFILE = "wrong_security_profile"
     THROTTLED = "throttled"
     FULL = "full"
     STOPPING = "stopping"
     FAILED = "failed"
     SILENT = "silent"
+    TLS_FAILED = "tls_failed"
 
 
 class Judgement(Struct, frozen=True):
@@ -304,7 +306,7 @@ class Door:
         if profile == 3:
             if opening.certified is None or not opening.certified(credentials):
                 text = "The client certificate is not this charging station's.\n"
-                return self._failed(opening, refusal(Verdict.WRONG_PASSWORD, 403, text))
+                return self._failed(opening, refusal(Verdict.WRONG_CERTIFICATE, 403, text))
             return None
         if profile == 0:
             return None

@@ -165,6 +165,10 @@ class OcppServer:
         protocol.until = time.monotonic() + self.config.handshake_timeout_s
         self.wheel.add(protocol, protocol.until)
 
+    def tls_failed(self) -> None:
+        """A socket is gone because its TLS handshake failed; it never came as far as `accepted`."""
+        self.measures.handshake(Verdict.TLS_FAILED.value)
+
     def lost(self, protocol: StationProtocol) -> None:
         """A connection is gone."""
         self._occupancy.leave(protocol.address)

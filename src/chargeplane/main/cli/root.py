@@ -100,6 +100,8 @@ def announce(places: Places) -> None:
         doors.append(f"OCPP at ws://{shown}:{places.ocpp_port}/ocpp/STATION_ID")
     if places.http_port is not None:
         doors.append(f"REST at http://{shown}:{places.http_port}/v1 (pages at /docs)")
+    if places.ocpps_port is not None:
+        doors.append(f"OCPP over TLS at wss://{shown}:{places.ocpps_port}/ocpp/STATION_ID")
     click.echo(f"Chargeplane is ready: {', '.join(doors) or 'jobs only'}")
     sys.stdout.flush()
 
