@@ -18,6 +18,7 @@ from chargeplane.app.events import EventFeed, MessageFeed
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.messages import Messages
 from chargeplane.app.ports import CloseReason, LoggedCall
+from chargeplane.app.outbox import Outbox
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
@@ -197,6 +198,7 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
         transactions=Transactions(database, stations),
         id_tokens=IdTokens(database, events),
         quarantine=Quarantine(database, events),
+        outbox=Outbox(database, lambda: None),
         events=events,
         readiness=readiness,
         metrics=lambda: (b"# nothing\n", "text/plain; version=0.0.4"),

@@ -77,7 +77,7 @@ log = structlog.get_logger(__name__)
 _ACKNOWLEDGED = Acknowledged()
 _PLAIN = TransactionAnswer()
 _QUARANTINE = QUARANTINE.index
-_encode = msgspec.json.Encoder().encode
+_encode_fact = msgspec.json.Encoder(decimal_format="number").encode
 
 Job = Callable[[], None]
 
@@ -793,10 +793,10 @@ class Actor:
                 else TransactionAnswer(assigned_id=assigned, id_token_info=info)
             )
         after: Job | None = None
-        if self._house.feed.active and not outcome.repeat:
-
+        if state.is_open and not outcome.opened and not outcome.repeat and self._house.feed.active:
+            # Start, end and amendment are facts: they come by the outbox.
             def tell() -> None:
-                self._emit(_event_kind(outcome), _shown(state))
+                self._emit("transaction.updated", _shown(state))
 
             after = tell
 
@@ -849,9 +849,7 @@ class Actor:
             self._tenant,
             topic,
             str(state.id),
-            _encode(
-                {"transaction_id": str(state.id), "station_id": self.station_id, "energy_wh": str(state.energy_wh)}
-            ),
+            _encode_fact({"station_id": self.station_id, **_shown(state)}),
         )
 
     def _remember(self, state: TransactionState, outcome: Advanced, now: datetime) -> None:
@@ -1001,8 +999,6 @@ class Actor:
                     return
                 if error is None:
                     settled.set_result(outcome.state)
-                    if self._house.feed.active:
-                        self._emit("transaction.ended", _shown(outcome.state))
                 else:
                     settled.set_exception(error)
 
@@ -1074,19 +1070,13 @@ def _nobody_waits(error: Exception | None) -> None:
         log.warning("rows_not_written", error=str(error))
 
 
-def _event_kind(outcome: Advanced) -> str:
-    if outcome.closed:
-        return "transaction.ended"
-    return "transaction.started" if outcome.opened else "transaction.updated"
-
-
 def _shown(state: TransactionState) -> dict[str, object]:
-    """A transaction in a live event."""
+    """A transaction in a live event or a fact."""
     return {
         "id": str(state.id),
         "ocpp_transaction_id": state.ocpp_transaction_id,
         "evse_id": state.evse_id,
-        "energy_wh": float(state.energy_wh),
+        "energy_wh": state.energy_wh,
         "state": "open" if state.is_open else "closed",
     }
 

@@ -67,6 +67,13 @@ class Bus(Protocol):
             payload: at most MAX_PAYLOAD bytes.
         """
 
+    async def flush(self) -> None:
+        """Returns when everything published before is on its way to the subscribers, but for what `dropped` has counted.
+
+        Raises:
+            UnavailableError: the bus is away.
+        """
+
     async def subscribe(self, subject: str, handler: MessageHandler) -> Subscription:
         """Hears every publication on a subject, also this process's own.
 

@@ -4,7 +4,9 @@ It is made of what was committed and is lossy by design: a watcher who is too sl
 let go; who must not miss anything polls the resources or takes the outbox. The newest events stay for a while, so that
 a watcher who comes back with the id of the last one it saw gets those in between.
 
-Nothing is made while nobody watches, and for `LINGER_S` after the last watcher left.
+Nothing is made while nobody watches, on this node or another, and has not for `LINGER_S`. What the outbox announces
+(that a transaction started, ended, was amended) comes to every node and is kept then too, unread, so that a watcher who
+comes back after a restart gets what was committed before it.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
+from chargeplane.app.facts import announced_in
 from chargeplane.app.ports import LoggedCall, MessageLog
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
@@ -26,10 +29,20 @@ LINGER_S: Final = 60.0
 KEPT: Final = 1000
 """Newest events kept for those who come back."""
 
+UNREAD_BYTES: Final = 512 * 1024
+"""Announcements kept while nobody watches."""
+
 PENDING: Final = 1000
 """Events a watcher may be behind before it is let go."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+class _About(Struct, frozen=True):
+    station_id: str | None = None
+
+
+_about = msgspec.json.Decoder(_About).decode
 
 
 class LiveEvent(Struct, frozen=True):
@@ -78,6 +91,11 @@ class Watcher:
             self._waiting.append(event)
         self._wake.set()
 
+    def lose(self) -> None:
+        """Events may have been missed: told as soon as those that wait are read."""
+        self.lost = True
+        self._wake.set()
+
     async def next(self, timeout_s: float) -> LiveEvent | None:
         """The next event; None after `timeout_s` without one, and where the watcher is lost or closed."""
         if not self._waiting and not self.lost and not self.closed:
@@ -105,14 +123,30 @@ class EventFeed:
         self._boot = f"{int(time.time() * 1000):x}"
         self._seq = 0
         self._kept: deque[LiveEvent] = deque(maxlen=KEPT)
+        self._unread: deque[tuple[TenantId, bytes]] = deque()
+        self._unread_bytes = 0
         self._watchers: set[Watcher] = set()
-        self._linger_until = 0.0
+        self._active_until = 0.0
+        self._left_at = -LINGER_S
         self._closed = False
+        self.on_event: Callable[[LiveEvent], None] | None = None
+        """Told of every event made here; for other nodes."""
+        self.on_watched: Callable[[], None] | None = None
+        """Told when the first watcher comes."""
 
     @property
     def active(self) -> bool:
-        """Whether anybody watches, or did a moment ago."""
-        return bool(self._watchers) or time.monotonic() < self._linger_until
+        """Whether anybody watches, here or on another node, or did a moment ago."""
+        return bool(self._watchers) or time.monotonic() < self._active_until
+
+    @property
+    def watched(self) -> bool:
+        """Whether anybody watches here, or did a moment ago."""
+        return bool(self._watchers) or time.monotonic() < self._left_at + LINGER_S
+
+    def watched_elsewhere(self, for_s: float) -> None:
+        """Somebody watches on another node: events are made for so long."""
+        self._active_until = max(self._active_until, time.monotonic() + for_s)
 
     def emit(self, kind: str, tenant_id: TenantId, station_id: StationId, data: dict[str, object]) -> None:
         """Shows a committed change of a station to whoever watches."""
@@ -126,13 +160,48 @@ class EventFeed:
         """
         if not self.active:
             return
+        event = self._show(kind, tenant_id, station_id, datetime.now(UTC), _encode(data))
+        if self.on_event is not None:
+            self.on_event(event)
+
+    def show(self, kind: str, tenant_id: TenantId, station_id: str | None, at: datetime, data: bytes) -> None:
+        """Shows an event that another node made."""
+        if self.active:
+            self._show(kind, tenant_id, station_id, at, data)
+
+    def announce(self, tenant_id: TenantId, publication: bytes) -> None:
+        """Shows facts of the outbox: a publication as `app/facts` makes it."""
+        self._unread.append((tenant_id, publication))
+        self._unread_bytes += len(publication)
+        if self.active:
+            self._read()
+        else:
+            while self._unread_bytes > UNREAD_BYTES and len(self._unread) > 1:
+                self._unread_bytes -= len(self._unread.popleft()[1])
+
+    def gap(self) -> None:
+        """Events of other nodes, or facts, may have been missed: every watcher is told so and let go."""
+        self._kept.clear()
+        self._seq += 1  # nobody can go on from before it
+        for watcher in self._watchers:
+            watcher.lose()
+
+    def _read(self) -> None:
+        """Makes events of the announcements that were kept."""
+        while self._unread:
+            tenant_id, publication = self._unread.popleft()
+            self._unread_bytes -= len(publication)
+            for fact in announced_in(publication):
+                data = fact.payload.encode()
+                self._show(fact.topic, tenant_id, _about(data).station_id, fact.at, data)
+
+    def _show(self, kind: str, tenant_id: TenantId, station_id: str | None, at: datetime, data: bytes) -> LiveEvent:
         self._seq += 1
-        event = LiveEvent(
-            f"{self._boot}-{self._seq}", self._seq, kind, tenant_id, station_id, datetime.now(UTC), _encode(data)
-        )
+        event = LiveEvent(f"{self._boot}-{self._seq}", self._seq, kind, tenant_id, station_id, at, data)
         self._kept.append(event)
         for watcher in self._watchers:
             watcher.offer(event)
+        return event
 
     def watch(
         self,
@@ -149,26 +218,28 @@ class EventFeed:
             kinds: `transaction.started`, or `transaction` for all of a noun; empty for everything.
             station_id: of this station only.
             after: id of the last event seen; what followed comes first. An id that is too old, or of another process,
-                makes the watcher begin with `lost` set.
+                makes the watcher begin with `lost` set, and all that is still kept comes first.
         """
+        self._read()
         watcher = Watcher(self, tenant_id, kinds, station_id, limit)
         if after is not None:
             missed = self._since(after)
-            if missed is None:
-                watcher.lost = True
-            else:
-                for event in missed:
-                    watcher.offer(event)
+            for event in list(self._kept) if missed is None else missed:
+                watcher.offer(event)
+            watcher.lost = watcher.lost or missed is None
         if self._closed:
             watcher.end()
         self._watchers.add(watcher)
+        if len(self._watchers) == 1 and self.on_watched is not None:
+            self.on_watched()
         return watcher
 
     def leave(self, watcher: Watcher) -> None:
         """The watcher is gone."""
         self._watchers.discard(watcher)
         if not self._watchers:
-            self._linger_until = time.monotonic() + LINGER_S
+            self._left_at = time.monotonic()
+            self._active_until = max(self._active_until, self._left_at + LINGER_S)
 
     def close(self) -> None:
         """Ends all watchers: the server stops."""

@@ -10,7 +10,14 @@ without one, so no transaction stays open over somebody else's slow server. Succ
 (`RuleError`), is parked for a person to see, and the rows behind it go on. A worker that died is noticed when its
 lease ends. Claims are serialised by an advisory lock, or two workers could take two rows of one key at once.
 
-Idle it costs one indexed query every few seconds; `hint` wakes it at once after a commit in the same process.
+Topics whose handler only passes facts on within the house go in batches: a thousand rows are deleted, handed over and
+committed in one database transaction, so a row costs microseconds and a crash in between repeats the batch. That
+commit does not wait for the disk: a deletion lost with the database's last moments is a repeat as well. A batch that
+fails for another reason than an outage is handed over row by row as above, so that only the culprit waits or is parked;
+rows of its key wait behind it.
+
+Idle it costs a few indexed queries every few seconds; `hint` wakes it at once after a commit in the same process. Under
+load it looks about twenty times a second: a round trip then serves hundreds of rows.
 """
 
 from __future__ import annotations
@@ -19,14 +26,16 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 import structlog
 from msgspec import Struct
 
-from chargeplane.kernel.errors import NotFoundError, RuleError
+from chargeplane.kernel.errors import RuleError
 from chargeplane.store.database import Connection, is_unavailable
 
 log = structlog.get_logger(__name__)
@@ -37,6 +46,15 @@ _POLL_S: Final = 5.0
 _LEASE_S: Final = 120.0
 _LAST_BACKOFF_S: Final = 3600.0
 _SETTLE_RETRY_S: Final = 0.5
+_OUTAGE_RETRY_S: Final = 1.0
+_BATCH_ROWS: Final = 1000
+_BATCH_TIMEOUT_S: Final = 10.0
+_PACE_S: Final = 0.05
+_SETTLED_S: Final = 2.0
+"""What has an id below those handed over so long ago is looked for only now and then: another node's slow commit."""
+_FULL_LOOK_S: Final = 20.0
+_COUNT_EVERY_S: Final = 10.0
+_COUNTED: Final = 100_000
 
 
 class Fact(Struct, frozen=True, kw_only=True):
@@ -65,6 +83,10 @@ FactHandler = Callable[[Fact], Awaitable[None]]
 """Does what follows from a fact. RuleError: never try again. Any other error: try again later."""
 
 
+BatchHandler = Callable[[Sequence[Fact]], Awaitable[None]]
+"""Takes facts of several tenants, in order, all or none; must end within seconds. Errors as for a FactHandler."""
+
+
 class Topic(Struct, frozen=True, kw_only=True):
     """How facts of one topic are handled.
 
@@ -81,18 +103,18 @@ class Topic(Struct, frozen=True, kw_only=True):
     first_retry_s: float = 5.0
 
 
-class ParkedFact(Struct, frozen=True, kw_only=True):
-    """A fact that was given up, for a person to see."""
+class OutboxLevel(Struct, frozen=True, kw_only=True):
+    """How full the table is, all tenants together.
 
-    id: int
-    tenant_id: int
-    topic: str
-    key: str
-    payload: str
-    created_at: datetime
-    parked_at: datetime
-    attempts: int
-    error: str | None
+    Args:
+        waiting: facts to be handed over, at most 100,000 are counted.
+        parked: facts given up.
+        oldest_s: age of the oldest that waits; 0 where none does.
+    """
+
+    waiting: int = 0
+    parked: int = 0
+    oldest_s: float = 0.0
 
 
 class OutboxWorker:
@@ -103,6 +125,7 @@ class OutboxWorker:
         concurrency: handlers that run at once, each on another key.
         lease_s: how long a claimed row is safe from other workers.
         poll_s: how often the table is looked at without a hint.
+        pace_s: pause after a batch that was not full, so that the next one gathers.
     """
 
     def __init__(
@@ -112,6 +135,7 @@ class OutboxWorker:
         concurrency: int = 16,
         lease_s: float = _LEASE_S,
         poll_s: float = _POLL_S,
+        pace_s: float = _PACE_S,
     ) -> None:
         self._connect = connect
         self._concurrency = concurrency
@@ -119,7 +143,15 @@ class OutboxWorker:
         self._keys: set[asyncio.Task[None]] = set()
         self._lease_s = lease_s
         self._poll_s = poll_s
+        self._pace_s = pace_s
         self._topics: dict[str, Topic] = {}
+        self._batches: dict[str, BatchHandler] = {}
+        self._one_by_one = False
+        self._passed: deque[tuple[float, int]] = deque()
+        self._floor = 0
+        self._full_look_at = 0.0
+        self._claim_at = 0.0
+        self._count_at = 0.0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._db: Connection | None = None
@@ -130,6 +162,8 @@ class OutboxWorker:
         """Failed attempts since the start."""
         self.parked = 0
         """Facts parked since the start."""
+        self.level = OutboxLevel()
+        """How full the table was when it was last counted, a few seconds ago."""
 
     def register(self, name: str, topic: Topic) -> None:
         """Handles a topic from the next claim on; facts of topics nobody registered stay where they are."""
@@ -137,8 +171,27 @@ class OutboxWorker:
             raise ValueError("An attempt must end before its lease does.")
         self._topics[name] = topic
 
+    def register_batches(self, names: Iterable[str], handler: BatchHandler, *, max_attempts: int = 14) -> None:
+        """Handles topics in batches, from the next look on.
+
+        Args:
+            max_attempts: of one fact, where its batch failed and it is handed over alone.
+        """
+
+        async def alone(fact: Fact) -> None:
+            await handler((fact,))
+
+        for name in names:
+            self.register(name, Topic(handler=alone, max_attempts=max_attempts))
+            self._batches[name] = handler
+
     def hint(self) -> None:
         """Something was written: look at once. Costs nothing to call often."""
+        self._wake.set()
+
+    def look_again(self) -> None:
+        """Old facts may be taken again (somebody had parked ones retried): look at once, at everything."""
+        self._full_look_at = self._claim_at = 0.0
         self._wake.set()
 
     async def start(self) -> None:
@@ -165,18 +218,72 @@ class OutboxWorker:
             self._wake.clear()
             wait = self._poll_s
             try:
-                if len(self._keys) < self._concurrency:
-                    claimed = await self._claim()
-                    if claimed:
-                        self._work(claimed)
-                        continue
-                    wait = await self._until_next()
+                full = bool(self._batches) and await self._pass_on()
+                claimed = await self._claim_due()
+                if claimed:
+                    self._work(claimed)
+                if full or claimed:
+                    continue
+                wait = min(max(self._claim_at - time.monotonic(), 0.01), self._poll_s)
+                if time.monotonic() >= self._count_at:
+                    await self._count()
+                if self._batches:
+                    await asyncio.sleep(self._pace_s)
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("outbox_failed")
+                await asyncio.sleep(min(self._poll_s, _OUTAGE_RETRY_S))
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
+
+    # Passing on, a batch at a time
+
+    async def _pass_on(self) -> bool:
+        """Hands one batch over; whether it was a full one."""
+        now = time.monotonic()
+        whole = now >= self._full_look_at
+        if whole:
+            self._full_look_at = now + _FULL_LOOK_S
+        while self._passed and self._passed[0][0] < now - _SETTLED_S:
+            self._floor = self._passed.popleft()[1]
+        try:
+            async with self._use_db() as db, db.transaction():
+                held = await db.fetchval(
+                    "SELECT pg_try_advisory_xact_lock($1) FROM set_config('synchronous_commit', 'off', true)", _LOCK_KEY
+                )
+                if not held:
+                    # Another process is at it; what it leaves is looked for after the pause.
+                    self._wake.set()
+                    return False
+                # The lock is held before this statement takes its snapshot: two processes never have facts of one key.
+                rows = await db.fetch(_TAKE, list(self._batches), _BATCH_ROWS, 0 if whole else self._floor)
+                if not rows:
+                    return False
+                facts = [Fact(**row, attempts=1) for row in rows]
+                facts.sort(key=attrgetter("id"))
+                await self._hand_over(facts)
+        except Exception as error:
+            self._full_look_at = 0.0
+            if is_unavailable(error):
+                raise
+            self.failed += 1
+            log.warning("outbox_batch_failed", error=str(error) or type(error).__name__)
+            self._one_by_one = True
+            self._claim_at = 0.0
+            return False
+        self.handled += len(facts)
+        self._passed.append((now, facts[-1].id))
+        return len(facts) == _BATCH_ROWS
+
+    async def _hand_over(self, facts: Sequence[Fact]) -> None:
+        groups: dict[BatchHandler, list[Fact]] = {}
+        for fact in facts:
+            groups.setdefault(self._batches[fact.topic], []).append(fact)
+        for handler, group in groups.items():
+            async with asyncio.timeout(_BATCH_TIMEOUT_S):
+                await handler(group)
 
     # Handing over
 
@@ -193,7 +300,7 @@ class OutboxWorker:
 
     def _key_done(self, task: asyncio.Task[None]) -> None:
         self._keys.discard(task)
-        self._wake.set()  # room for more
+        self.look_again()  # room for more, and those behind it are free
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("outbox_key_failed", error=str(error) or type(error).__name__)
 
@@ -255,11 +362,22 @@ class OutboxWorker:
 
     # The table
 
+    async def _claim_due(self) -> list[Fact]:
+        """Claims facts that go one by one, where there is room and any may be due."""
+        alone = len(self._topics) > len(self._batches)
+        if len(self._keys) >= self._concurrency or not (alone or time.monotonic() >= self._claim_at):
+            return []
+        claimed = await self._claim()
+        self._claim_at = 0.0 if claimed else time.monotonic() + await self._until_next()
+        return claimed
+
     async def _claim(self) -> list[Fact]:
+        batched = [] if self._one_by_one else list(self._batches)
+        self._one_by_one = False
         async with self._use_db() as db, db.transaction():
             await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
             # The lock is held before this statement takes its snapshot, so it sees every earlier claim.
-            rows = await db.fetch(_CLAIM, list(self._topics), _BATCH, self._lease_s)
+            rows = await db.fetch(_CLAIM, list(self._topics), _BATCH, self._lease_s, batched)
         facts = [Fact(**row) for row in rows]
         facts.sort(key=lambda fact: fact.id)
         return facts
@@ -272,6 +390,12 @@ class OutboxWorker:
                 list(self._topics),
             )
         return self._poll_s if wait is None else min(max(wait, 0.01), self._poll_s)
+
+    async def _count(self) -> None:
+        self._count_at = time.monotonic() + _COUNT_EVERY_S
+        async with self._use_db() as db:
+            row = await db.fetchrow(_LEVEL, _COUNTED)
+        self.level = OutboxLevel(**row)
 
     async def _settle(self, statement: str, *arguments: Any) -> None:
         """Writes an outcome, as soon as the database is there to take it: what was done must not be done again."""
@@ -292,6 +416,8 @@ class OutboxWorker:
         async with self._db_lock:
             if self._db is None or self._db.is_closed():
                 self._db = await self._connect()
+                # Always along the index: a plan made while the table was small would read all of it, also the dead rows.
+                await self._db.execute("SET enable_seqscan = off; SET enable_bitmapscan = off")
             try:
                 yield self._db
             except asyncio.CancelledError:
@@ -305,7 +431,8 @@ _CLAIM: Final = """
     UPDATE outbox SET next_at = now() + make_interval(secs => $3), attempts = attempts + 1
     WHERE id IN (
         SELECT id FROM outbox o
-        WHERE parked_at IS NULL AND topic = ANY($1) AND (next_at IS NULL OR next_at <= now())
+        WHERE parked_at IS NULL AND topic = ANY($1)
+          AND (next_at <= now() OR next_at IS NULL AND topic <> ALL($4))
           AND NOT EXISTS (
             SELECT FROM outbox earlier
             WHERE earlier.next_at > now() AND earlier.parked_at IS NULL
@@ -316,47 +443,22 @@ _CLAIM: Final = """
 """
 
 
-async def parked_facts(db: Connection, tenant_id: int, *, limit: int = 100, after: int = 0) -> list[ParkedFact]:
-    """Facts of a tenant that were given up, oldest first.
+# Rows that were claimed once have a next_at; theirs and what stands behind them is not for batches.
+_TAKE: Final = """
+    DELETE FROM outbox WHERE id = ANY(ARRAY(
+        SELECT id FROM outbox o
+        WHERE id > $3 AND parked_at IS NULL AND next_at IS NULL AND topic = ANY($1)
+          AND NOT EXISTS (
+            SELECT FROM outbox earlier
+            WHERE earlier.next_at IS NOT NULL AND earlier.parked_at IS NULL
+              AND earlier.tenant_id = o.tenant_id AND earlier.key = o.key AND earlier.id < o.id)
+        ORDER BY id LIMIT $2))
+    RETURNING id, tenant_id, topic, key, payload, created_at
+"""
 
-    Args:
-        limit: how many at most.
-        after: id of the last one seen.
-    """
-    rows = await db.fetch(
-        "SELECT id, tenant_id, topic, key, payload, created_at, parked_at, attempts, error FROM outbox "
-        "WHERE parked_at IS NOT NULL AND tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
-        tenant_id,
-        after,
-        limit,
-    )
-    return [ParkedFact(**row) for row in rows]
-
-
-async def retry_parked(db: Connection, tenant_id: int, fact_id: int) -> None:
-    """Has a parked fact tried again, with all its attempts.
-
-    Raises:
-        NotFoundError: there is no such parked fact.
-    """
-    done = await db.execute(
-        "UPDATE outbox SET parked_at = NULL, next_at = NULL, attempts = 0 "
-        "WHERE id = $1 AND tenant_id = $2 AND parked_at IS NOT NULL",
-        fact_id,
-        tenant_id,
-    )
-    if done == "UPDATE 0":
-        raise NotFoundError("parked fact", str(fact_id))
-
-
-async def discard_parked(db: Connection, tenant_id: int, fact_id: int) -> None:
-    """Removes a parked fact.
-
-    Raises:
-        NotFoundError: there is no such parked fact.
-    """
-    done = await db.execute(
-        "DELETE FROM outbox WHERE id = $1 AND tenant_id = $2 AND parked_at IS NOT NULL", fact_id, tenant_id
-    )
-    if done == "DELETE 0":
-        raise NotFoundError("parked fact", str(fact_id))
+_LEVEL: Final = """
+    SELECT (SELECT count(*) FROM (SELECT FROM outbox WHERE parked_at IS NULL LIMIT $1) w) AS waiting,
+        (SELECT count(*) FROM outbox WHERE parked_at IS NOT NULL) AS parked,
+        coalesce((SELECT extract(epoch FROM now() - created_at)::float8
+            FROM outbox WHERE parked_at IS NULL ORDER BY id LIMIT 1), 0) AS oldest_s
+"""

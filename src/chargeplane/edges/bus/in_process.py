@@ -49,6 +49,10 @@ class InProcessBus:
                 if matches(listener.words, subject):
                     loop.call_soon(listener.deliver, subject, payload)
 
+    async def flush(self) -> None:
+        """See Bus."""
+        self._check_open()
+
     async def subscribe(self, subject: str, handler: MessageHandler) -> _Listener:
         """See Bus."""
         self._check_open()

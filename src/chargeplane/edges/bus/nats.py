@@ -37,6 +37,7 @@ _ANSWER: Final = b"\x00"
 _ERROR: Final = b"\x01"
 _QUEUE_BYTES: Final = 16 * 1024 * 1024
 _PREFIX: Final = "chargeplane."
+_FLUSH_S: Final = 5.0
 
 
 class NatsBus:
@@ -53,6 +54,7 @@ class NatsBus:
         self._client: Client | None = None
         self._queue: deque[tuple[str, bytes]] = deque()
         self._queued_bytes = 0
+        self._flushes: list[asyncio.Future[Client | None]] = []
         self._wake = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,6 +111,22 @@ class NatsBus:
         self._queue.append((subject, payload))
         self._queued_bytes += len(payload)
         self._wake.set()
+
+    async def flush(self) -> None:
+        """See Bus."""
+        if not self._open().is_connected:
+            raise UnavailableError("NATS is away.")
+        sent = asyncio.get_running_loop().create_future()
+        self._flushes.append(sent)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(_FLUSH_S):
+                client = await sent
+                if client is None:
+                    raise UnavailableError("NATS is away.")
+                await client.flush(_FLUSH_S)
+        except (nats.errors.Error, OSError, TimeoutError) as error:
+            raise UnavailableError(f"NATS is away: {str(error) or type(error).__name__}.") from error
 
     async def subscribe(self, subject: str, handler: MessageHandler) -> _Cancellable:
         """See Bus."""
@@ -211,6 +229,7 @@ class NatsBus:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            flushes, self._flushes = self._flushes, []
             while self._queue:
                 subject, payload = self._queue.popleft()
                 self._queued_bytes -= len(payload)
@@ -221,6 +240,9 @@ class NatsBus:
                     await client.publish(_PREFIX + subject, payload)
                 except (nats.errors.Error, OSError, TimeoutError):
                     self._dropped += 1
+            for sent in flushes:
+                if not sent.done():
+                    sent.set_result(self._client)
 
     def _open(self) -> Client:
         if self._client is None:

@@ -31,6 +31,7 @@ _TAGS: Final = (
     ("transactions", "Charging transactions with their events and meter values."),
     ("id-tokens", "Whom stations let charge."),
     ("quarantine", "Messages that could not be understood or matched."),
+    ("outbox", "What follows from changes and has not been handed over."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

@@ -12,6 +12,7 @@ from chargeplane.app.commands import Commands
 from chargeplane.app.events import EventFeed
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.messages import Messages
+from chargeplane.app.outbox import Outbox
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
@@ -46,6 +47,7 @@ class Services:
     transactions: Transactions
     id_tokens: IdTokens
     quarantine: Quarantine
+    outbox: Outbox
     events: EventFeed
     readiness: Readiness
     metrics: Callable[[], tuple[bytes, str]]

@@ -16,7 +16,7 @@ from msgspec import Struct
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.commit.fields import Field, array, take_arrays_as_bytes
 from chargeplane.store.commit.node import Node, NodeReplacedError
-from chargeplane.store.commit.tables import CLOSED_TRANSACTION, OPEN_TRANSACTION, TARGETS, statement
+from chargeplane.store.commit.tables import CLOSED_TRANSACTION, OPEN_TRANSACTION, OUTBOX, TARGETS, statement
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -94,6 +94,8 @@ class _FencedError(Exception):
     """The fence was raised."""
 
 
+_FACTS = 1 << OUTBOX.index
+
 # SQLSTATE classes in which the data are to blame: cardinality, data exception, integrity, program limit.
 _DATA_CLASSES = frozenset({"21", "22", "23", "54"})
 
@@ -140,6 +142,8 @@ class GroupCommitter:
         self.on_lost: Callable[[StationKey], None] = _nobody
         """Told of each of them that another node owns now."""
         self._fence_raised = False
+        self.on_facts: Callable[[], None] | None = None
+        """Told once a batch that wrote to the outbox."""
 
     @property
     def running(self) -> bool:
@@ -304,6 +308,8 @@ class GroupCommitter:
                 break
         self.available = True
         self._observer.committed(len(works), time.perf_counter() - started)
+        if mask & _FACTS and self.on_facts is not None:
+            self.on_facts()
 
     async def _drop_lost(self, works: Sequence[Work]) -> None:
         """Our fence was raised: finds the stations we lost and gives their works back."""

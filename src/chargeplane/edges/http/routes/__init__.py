@@ -12,6 +12,7 @@ from chargeplane.edges.http.routes.events import event_routes
 from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
 from chargeplane.edges.http.routes.messages import message_routes
+from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.services import Services
@@ -28,6 +29,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *transaction_routes(services),
         *id_token_routes(services),
         *quarantine_routes(services),
+        *outbox_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]

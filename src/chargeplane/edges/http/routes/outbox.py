@@ -1,0 +1,49 @@
+"""/v1/outbox."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.routes.common import ident_of
+from chargeplane.edges.http.services import Services
+from chargeplane.store.queries.outbox import FactView
+
+_KIND = "outbox fact"
+
+
+def outbox_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    outbox = services.outbox
+
+    @get("/v1/outbox", tags=["outbox"], opt={"scope": Scope.ADMIN})
+    async def list_outbox(
+        request: Request[Any, Any, Any], parked: FromQuery[bool | None] = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[FactView]:
+        """Facts that have not been handed over, oldest first; `parked=true` for those given up."""
+        after = decode_cursor("outbox", cursor, (int,))
+        found = await outbox.page(caller_of(request), parked, limit + 1, after)
+        return as_page("outbox", found, limit, lambda view: (int(view.id),))
+
+    @get("/v1/outbox/{id:str}", tags=["outbox"], opt={"scope": Scope.ADMIN})
+    async def get_outbox_fact(request: Request[Any, Any, Any], id: FromPath[str]) -> FactView:
+        """A fact that has not been handed over."""
+        return await outbox.one(caller_of(request), ident_of(_KIND, id))
+
+    @post("/v1/outbox/{id:str}/retry", tags=["outbox"], opt={"scope": Scope.ADMIN}, status_code=204)
+    async def retry_outbox_fact(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
+        """Has a parked fact tried again, from the beginning."""
+        await outbox.retry(caller_of(request), ident_of(_KIND, id))
+
+    @delete("/v1/outbox/{id:str}", tags=["outbox"], opt={"scope": Scope.ADMIN})
+    async def discard_outbox_fact(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
+        """Removes a parked fact: what follows from it is never done."""
+        await outbox.discard(caller_of(request), ident_of(_KIND, id))
+
+    return [list_outbox, get_outbox_fact, retry_outbox_fact, discard_outbox_fact]
