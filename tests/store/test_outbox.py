@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from chargeplane.kernel.errors import InvalidInputError, NotFoundError, UnavailableError
+from chargeplane.kernel.errors import InvalidInputError, UnavailableError
+from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Connection, Database
-from chargeplane.store.outbox import Fact, OutboxWorker, Topic, discard_parked, parked_facts, retry_parked
+from chargeplane.store.outbox import Fact, OutboxWorker, Topic
+from chargeplane.store.queries.outbox import discard, page, retry
+
+TENANT = TenantId(1)
 
 
 class Setting:
@@ -32,6 +36,17 @@ class Setting:
         of_topic = {k: options.pop(k) for k in ("max_attempts", "timeout_s", "first_retry_s") if k in options}
         worker = OutboxWorker(self.database.connect_writer, **options)  # type: ignore[arg-type]
         worker.register("t", Topic(handler=handler, **of_topic))  # type: ignore[arg-type]
+        await worker.start()
+        self.workers.append(worker)
+        return worker
+
+    async def work_batches(
+        self, handler: Callable[[Sequence[Fact]], Awaitable[None]], **options: float
+    ) -> OutboxWorker:
+        """Starts a worker that takes topic `t` in batches."""
+        max_attempts = int(options.pop("max_attempts", 14))
+        worker = OutboxWorker(self.database.connect_writer, **options)  # type: ignore[arg-type]
+        worker.register_batches(("t",), handler, max_attempts=max_attempts)
         await worker.start()
         self.workers.append(worker)
         return worker
@@ -185,12 +200,13 @@ async def test_what_fails_too_often_or_for_good_is_parked_and_the_rest_goes_on(s
     await setting.settled("SELECT count(*) = 2 AND bool_and(parked_at IS NOT NULL) FROM outbox")
     assert heard == ["fine"]
     assert worker.parked == 2
-    parked = await parked_facts(setting.db, 1)
+    parked = await page(setting.db, TENANT, True, 10, None)
     assert [(one.payload, one.attempts, one.error) for one in parked] == [
         ("refused", 1, "The partner knows no such session."),
         ("failing", 2, "away"),
     ]
-    assert await parked_facts(setting.db, 2) == []
+    assert await page(setting.db, TenantId(2), True, 10, None) == []
+    assert await page(setting.db, TENANT, False, 10, None) == []
 
 
 async def test_parked_fact_can_be_tried_again_or_discarded(setting: Setting) -> None:
@@ -203,17 +219,15 @@ async def test_parked_fact_can_be_tried_again_or_discarded(setting: Setting) -> 
     await setting.write(("a", "1"), ("b", "2"))
     worker = await setting.work(handle)
     await setting.settled("SELECT count(*) = 2 AND bool_and(parked_at IS NOT NULL) FROM outbox")
-    first, second = await parked_facts(setting.db, 1)
-    with pytest.raises(NotFoundError):
-        await retry_parked(setting.db, 2, first.id)
+    first, second = [int(fact.id) for fact in await page(setting.db, TENANT, True, 10, None)]
+    assert not await retry(setting.db, TenantId(2), first)
     allowed.set()
-    await retry_parked(setting.db, 1, first.id)
-    await discard_parked(setting.db, 1, second.id)
+    assert await retry(setting.db, TENANT, first)
+    assert await discard(setting.db, TENANT, second)
     worker.hint()
     await setting.settled()
     assert worker.handled == 1
-    with pytest.raises(NotFoundError):
-        await discard_parked(setting.db, 1, second.id)
+    assert not await discard(setting.db, TENANT, second)
 
 
 async def test_slow_handler_is_cut_off_and_tried_again(setting: Setting) -> None:
@@ -302,6 +316,133 @@ async def test_worker_goes_on_after_its_connection_was_lost(setting: Setting) ->
     await setting.write(("a", "2"))
     assert await asyncio.wait_for(heard.get(), 10) == "2"
     assert worker.handled == 2
+
+
+async def test_batches_of_several_workers_keep_the_order_of_a_key(setting: Setting) -> None:
+    heard: dict[str, list[int]] = {}
+    sizes: list[int] = []
+
+    async def handle(facts: Sequence[Fact]) -> None:
+        sizes.append(len(facts))
+        for fact in facts:
+            heard.setdefault(fact.key, []).append(int(fact.payload))
+            await asyncio.sleep(0)
+
+    workers = [await setting.work_batches(handle, poll_s=0.02, pace_s=0.002) for _ in range(3)]
+    for first in range(0, 2000, 100):
+        await setting.write(*((f"k{number % 7}", str(number)) for number in range(first, first + 100)))
+    await setting.settled()
+    assert sorted(n for one in heard.values() for n in one) == list(range(2000))
+    assert all(one == sorted(one) for one in heard.values())
+    assert max(sizes) >= 100
+    assert sum(worker.handled for worker in workers) == 2000
+
+
+async def test_batch_of_a_worker_that_died_is_handed_over_again(setting: Setting) -> None:
+    taken, heard = asyncio.Event(), asyncio.Event()
+    again: list[str] = []
+
+    async def hang(facts: Sequence[Fact]) -> None:
+        taken.set()
+        await asyncio.Event().wait()
+
+    async def handle(facts: Sequence[Fact]) -> None:
+        again.extend(fact.payload for fact in facts)
+        heard.set()
+
+    await setting.write(("a", "1"), ("a", "2"), ("b", "3"))
+    dying = await setting.work_batches(hang)
+    await taken.wait()
+    await setting.db.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' "
+        "AND datname = current_database()"
+    )
+    await dying.stop()
+    await setting.work_batches(handle)
+    await asyncio.wait_for(heard.wait(), 10)
+    assert again == ["1", "2", "3"]
+    await setting.settled()
+
+
+async def test_batch_waits_while_its_receiver_is_away(setting: Setting) -> None:
+    away = True
+    heard: list[str] = []
+    tried = asyncio.Event()
+
+    async def handle(facts: Sequence[Fact]) -> None:
+        tried.set()
+        if away:
+            raise UnavailableError("away")
+        heard.extend(fact.payload for fact in facts)
+
+    await setting.write(("a", "1"), ("a", "2"))
+    worker = await setting.work_batches(handle, poll_s=0.02)
+    await asyncio.wait_for(tried.wait(), 10)
+    assert await setting.db.fetchval("SELECT count(*) = 2 AND bool_and(attempts = 0) FROM outbox")
+    away = False
+    await setting.settled()
+    assert heard == ["1", "2"]
+    assert worker.failed == 0
+
+
+async def test_only_the_culprit_of_a_batch_is_parked(setting: Setting) -> None:
+    heard: list[str] = []
+
+    async def handle(facts: Sequence[Fact]) -> None:
+        if any(fact.payload == "refused" for fact in facts):
+            raise InvalidInputError("no")
+        heard.extend(fact.payload for fact in facts)
+
+    await setting.write(("a", "1"), ("a", "refused"), ("a", "3"), ("b", "4"))
+    worker = await setting.work_batches(handle, poll_s=0.02)
+    await setting.settled("SELECT count(*) = 1 AND bool_and(parked_at IS NOT NULL) FROM outbox")
+    assert sorted(heard) == ["1", "3", "4"]
+    assert heard.index("1") < heard.index("3")
+    await setting.write(("a", "5"))
+    worker.hint()
+    await setting.settled("SELECT count(*) = 1 FROM outbox")
+    assert heard[-1] == "5"
+    assert worker.parked == 1
+
+
+async def test_fact_behind_one_that_waits_for_another_attempt_waits_too(setting: Setting) -> None:
+    heard: list[str] = []
+    fails = 2
+
+    async def handle(facts: Sequence[Fact]) -> None:
+        nonlocal fails
+        if any(fact.payload == "first" for fact in facts) and fails:
+            fails -= 1
+            raise ValueError("boom")
+        heard.extend(fact.payload for fact in facts)
+
+    await setting.write(("a", "first"))
+    worker = await setting.work_batches(handle, poll_s=0.02)
+    await setting.settled("SELECT bool_and(next_at IS NOT NULL AND error = 'boom') FROM outbox")
+    await setting.write(("a", "second"), ("b", "other"))
+    worker.hint()
+    await setting.settled("SELECT count(*) = 2 FROM outbox")
+    assert heard == ["other"]
+    await setting.db.execute("UPDATE outbox SET next_at = now() WHERE next_at IS NOT NULL")
+    worker.look_again()
+    await setting.settled()
+    assert heard == ["other", "first", "second"]
+
+
+async def test_level_tells_what_waits_and_what_was_parked(setting: Setting) -> None:
+    async def handle(facts: Sequence[Fact]) -> None:
+        raise InvalidInputError("no")
+
+    await setting.db.execute(
+        "INSERT INTO outbox (tenant_id, topic, key, payload, created_at) "
+        "VALUES (1, 'later', 'k', '{}', now() - interval '1 hour')"
+    )
+    await setting.write(("k2", "1"))
+    worker = await setting.work_batches(handle)
+    await setting.settled("SELECT count(*) = 1 FROM outbox WHERE parked_at IS NOT NULL")
+    await worker._count()
+    assert (worker.level.waiting, worker.level.parked) == (1, 1)
+    assert 3600 <= worker.level.oldest_s < 3700
 
 
 def test_attempt_longer_than_the_lease_is_a_mistake(database_url: str) -> None:

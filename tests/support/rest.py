@@ -17,8 +17,8 @@ from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.events import EventFeed, MessageFeed
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.messages import Messages
-from chargeplane.app.ports import CloseReason, LoggedCall
 from chargeplane.app.outbox import Outbox
+from chargeplane.app.ports import CloseReason, LoggedCall
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions

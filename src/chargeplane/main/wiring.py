@@ -22,10 +22,13 @@ from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.directory import Directory
 from chargeplane.app.directory_sync import SharedDirectory
+from chargeplane.app.event_sharing import SharedEvents
 from chargeplane.app.events import EventFeed, MessageFeed
+from chargeplane.app.facts import TOPICS, Announcer
 from chargeplane.app.house import StationSettings
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.messages import Messages
+from chargeplane.app.outbox import Outbox
 from chargeplane.app.ports import StationCredentials
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.reaching import NodeReach
@@ -50,6 +53,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.embedded import EmbeddedPostgres
 from chargeplane.store.message_log import MessageLogWriter
 from chargeplane.store.migrations import upgrade_database
+from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.partitions import Partitions, aging_tables, partitioned_tables
 from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
@@ -225,11 +229,15 @@ class Server:
         config = self.config
         alone = config.nats_url is None
         bus = await self._bus()
+        shared_events = SharedEvents(self.events, bus, self.node.id, alone=alone)
+        await shared_events.start()
+        self._stops.append(shared_events.stop)
         reach = NodeReach(self.stations, bus, alone=alone)
         self._stops.append(reach.stop)
         shared = SharedDirectory(self.directory, self.stations, bus, self.node, self._fetch, self._execute, alone=alone)
         await shared.start()
         self._stops.append(shared.stop)
+        outbox = await self._start_outbox(bus)
         self.first_key = await ensure_admin_key(self.database, config.admin_key)
         commands = Commands(
             self.database,
@@ -252,6 +260,7 @@ class Server:
             transactions=Transactions(self.database, reach),
             id_tokens=IdTokens(self.database, self.events),
             quarantine=Quarantine(self.database, self.events),
+            outbox=Outbox(self.database, outbox.look_again),
             events=self.events,
             readiness=Readiness(self.database, self.committer),
             metrics=Exposition(self.measures),
@@ -262,6 +271,31 @@ class Server:
             )
             await self.http.start()
             self._stops.append(self.http.stop)
+
+    async def _start_outbox(self, bus: Bus) -> OutboxWorker:
+        """Hands facts on from now on, first those that were committed before this start."""
+        outbox = OutboxWorker(lambda: self._connect_writer("outbox"))
+        outbox.register_batches(TOPICS, Announcer(bus))
+        await outbox.start()
+        self._stops.append(outbox.stop)
+        self.committer.on_facts = outbox.hint
+        measures = self.measures
+        measures.gauge(
+            "chargeplane_outbox_waiting",
+            "Facts of all tenants that wait to be handed over; counted to 100,000.",
+            lambda: outbox.level.waiting,
+        )
+        measures.gauge("chargeplane_outbox_parked", "Facts that were given up.", lambda: outbox.level.parked)
+        measures.gauge(
+            "chargeplane_outbox_oldest_seconds", "Age of the oldest fact that waits.", lambda: outbox.level.oldest_s
+        )
+        measures.gauge(
+            "chargeplane_outbox_handled", "Facts this process handed over since its start.", lambda: outbox.handled
+        )
+        measures.gauge(
+            "chargeplane_outbox_failed", "Attempts of this process that failed since its start.", lambda: outbox.failed
+        )
+        return outbox
 
     async def _bus(self) -> Bus:
         """Over NATS where one is named: there may be other nodes, on this machine or elsewhere."""

@@ -147,6 +147,7 @@ class OutboxWorker:
         self._topics: dict[str, Topic] = {}
         self._batches: dict[str, BatchHandler] = {}
         self._one_by_one = False
+        self._stopping = False
         self._passed: deque[tuple[float, int]] = deque()
         self._floor = 0
         self._full_look_at = 0.0
@@ -200,6 +201,7 @@ class OutboxWorker:
 
     async def stop(self) -> None:
         """Ends; attempts under way are cut off and made again by whoever comes next, without waiting for the lease."""
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -214,7 +216,7 @@ class OutboxWorker:
             self._db = None
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             self._wake.clear()
             wait = self._poll_s
             try:
@@ -230,6 +232,8 @@ class OutboxWorker:
                 if self._batches:
                     await asyncio.sleep(self._pace_s)
             except Exception as error:
+                if self._stopping:  # a rollback that failed stands in place of the cancellation
+                    return
                 if not is_unavailable(error):
                     log.exception("outbox_failed")
                 await asyncio.sleep(min(self._poll_s, _OUTAGE_RETRY_S))
@@ -394,7 +398,7 @@ class OutboxWorker:
     async def _count(self) -> None:
         self._count_at = time.monotonic() + _COUNT_EVERY_S
         async with self._use_db() as db:
-            row = await db.fetchrow(_LEVEL, _COUNTED)
+            (row,) = await db.fetch(_LEVEL, _COUNTED)
         self.level = OutboxLevel(**row)
 
     async def _settle(self, statement: str, *arguments: Any) -> None:

@@ -354,3 +354,61 @@ async def test_what_is_not_understood_is_in_the_quarantine(world: World) -> None
         assert_problem(await world.client.post(f"{path}/resolve", json={"note": "again"}), 409)
         assert (await world.get("/v1/quarantine", resolved="false"))["items"] == []
         assert len((await world.get("/v1/quarantine", resolved="true"))["items"]) == 1
+
+
+async def test_start_and_end_are_told_by_the_outbox_in_order(world: World) -> None:
+    async with world.client.stream("GET", "/v1/events?type=transaction") as stream:
+        lines = stream.aiter_lines()
+        assert (await anext(lines)).startswith(":")
+        async with world.station("CP1") as station:
+            number = await _session_16(station)
+            await station.call("StopTransaction", {"transactionId": number, "meterStop": 1750, "timestamp": NOW})
+        told = []
+        async with asyncio.timeout(10):
+            async for line in lines:
+                if line.startswith("data: "):
+                    told.append(msgspec.json.decode(line[6:]))
+                    if told[-1]["type"] == "transaction.ended":
+                        break
+    (one,) = (await world.get("/v1/transactions"))["items"]
+    kinds = [event["type"] for event in told]
+    assert kinds.index("transaction.started") < kinds.index("transaction.ended")
+    assert kinds.count("transaction.started") == kinds.count("transaction.ended") == 1
+    assert set(kinds) == {"transaction.started", "transaction.updated", "transaction.ended"}
+    last = told[-1]
+    assert last["station_id"] == last["data"]["station_id"] == "CP1"
+    assert (last["data"]["id"], last["data"]["energy_wh"], last["data"]["state"]) == (one["id"], 750, "closed")
+    async with asyncio.timeout(10):
+        while (await world.get("/v1/outbox"))["items"]:
+            await asyncio.sleep(0.02)
+
+
+async def test_what_was_committed_before_a_crash_is_told_after_it(world: World) -> None:
+    payload = '{"id": "7", "station_id": "CP9", "energy_wh": 1}'
+    async with world.server.database.change() as db:
+        await db.executemany(
+            "INSERT INTO outbox (tenant_id, topic, key, payload) VALUES (1, $1, '7', $2)",
+            [("transaction.started", payload), ("transaction.ended", payload)],
+        )
+    config = world.server.config
+    await world.server.stop()
+    again = Server(config)
+    await again.start()
+    try:
+        base = f"http://127.0.0.1:{again.http.port}"
+        async with httpx.AsyncClient(base_url=base, headers=world.client.headers, timeout=20) as client:
+            async with asyncio.timeout(10):
+                while (await client.get("/v1/outbox")).json()["items"]:
+                    await asyncio.sleep(0.02)
+            headers = {"Last-Event-ID": "an-event-of-the-process-before"}
+            async with client.stream("GET", "/v1/events", headers=headers) as stream:
+                kinds = []
+                async with asyncio.timeout(10):
+                    async for line in stream.aiter_lines():
+                        if line.startswith("event: "):
+                            kinds.append(line[7:])
+                        if len(kinds) == 3:
+                            break
+        assert kinds == ["lost", "transaction.started", "transaction.ended"]
+    finally:
+        await again.stop()
