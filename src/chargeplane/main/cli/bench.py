@@ -24,4 +24,4 @@ def bench(arguments: tuple[str, ...]) -> None:
         raise RuleError(
             "The benchmarks are not part of the installed package. Run `make bench` in a checkout of the source."
         )
-    raise SystemExit(subprocess.run([sys.executable, str(_RUN), *arguments], check=False).returncode)
+    raise SystemExit(subprocess.run([sys.executable, str(_RUN), *arguments], check=False).returncode)  # noqa: S603 - our own script
