@@ -265,7 +265,10 @@ class OutboxWorker:
                 rows = await db.fetch(_TAKE, list(self._batches), _BATCH_ROWS, 0 if whole else self._floor)
                 if not rows:
                     return False
-                facts = [Fact(**row, attempts=1) for row in rows]
+                facts = [
+                    Fact(id=ident, tenant_id=tenant, topic=topic, key=key, payload=payload, created_at=at, attempts=1)
+                    for ident, tenant, topic, key, payload, at in rows
+                ]
                 facts.sort(key=attrgetter("id"))
                 await self._hand_over(facts)
         except Exception as error:
