@@ -220,6 +220,7 @@ async def test_commands_wait_for_accepted_and_raw_calls_do_not(world: World, ver
     assert [name for name, _ in station.got] == [get[0]]
     assert (await world.get(f"/commands/{command['id']}"))["state"] == "pending"
     await world.rest.patch(path, json={"registration": "accepted"})
+    assert (await station.boot())["status"] == "Accepted"
     done = await world.eventually(
         lambda: world.get(f"/commands/{command['id']}"), lambda seen: seen["state"] == "accepted"
     )

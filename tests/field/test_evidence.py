@@ -21,7 +21,7 @@ async def _left_open(world: World, version: str) -> tuple[Station, Charge]:
 
 @pytest.mark.parametrize("version", VERSIONS_2X)
 async def test_station_is_asked_and_its_lost_transaction_closed(world: World, version: str) -> None:
-    """stations.md, Transactions: an Ended that never comes; ask, then close by evidence."""
+    """stations.md, Transactions, line 3: an Ended that never comes; ask, then close by evidence."""
     station, charge = await _left_open(world, version)
     station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": False}
     await station.status("Available", at(LATER))

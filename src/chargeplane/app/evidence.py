@@ -52,6 +52,7 @@ class Doubt(Struct):
         doubted_at: our time of it.
         asked_at: when the station was last asked.
         asking: an answer is being waited for.
+        dumb: the station cannot be asked (1.6), or does not know the question.
     """
 
     actor: Actor
@@ -61,6 +62,7 @@ class Doubt(Struct):
     doubted_at: datetime
     asked_at: datetime | None = None
     asking: bool = False
+    dumb: bool = False
 
 
 class Doubts:
@@ -112,7 +114,7 @@ class Doubts:
             since = max(doubt.doubted_at, doubt.actor.connected_at or doubt.doubted_at)
             if now - (doubt.asked_at or since) < min(self._ask_after, self._grace):
                 continue
-            if link.ocpp_version != "1.6" and state.ocpp_transaction_id and self._may_ask(doubt.actor.key):
+            if not doubt.dumb and state.ocpp_transaction_id and self._may_ask(doubt.actor.key):
                 doubt.asking = True
                 self._spawn(self._ask(doubt, state.ocpp_transaction_id, since))
             else:
@@ -137,7 +139,10 @@ class Doubts:
                 if outcome.payload is not None:
                     told = _decode(outcome.payload)
                     ongoing, queued = told.ongoingIndicator, told.messagesInQueue
-        except (InvalidInputError, UnavailableError, msgspec.MsgspecError) as error:
+                doubt.dumb = outcome.error_code is not None
+        except InvalidInputError:
+            doubt.dumb = True  # its version has no such call, or not for this id
+        except (UnavailableError, msgspec.MsgspecError) as error:
             log.info("transaction_not_asked_for", station=doubt.actor.station_id, reason=str(error))
         finally:
             doubt.asking = False
