@@ -6,15 +6,14 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
 
 from chargeplane.simulator import Entry, Line
 from tests.faults.town import Resident, Town, database, town
-from tests.support.served import Served, served
+from tests.support.served import Served
 
 SOAK_KILLS = int(os.environ.get("CHARGEPLANE_SOAK_KILLS", "200"))
 SOAK_POSTGRES_KILLS = int(os.environ.get("CHARGEPLANE_SOAK_POSTGRES_KILLS", "25"))
@@ -175,12 +174,6 @@ SERIES: dict[str, list[Point]] = {
     ],
     "random": [at_random(random.Random(seed)) for seed in range(5)],
 }
-
-
-@pytest.fixture
-async def server(data_dir: Path) -> AsyncIterator[Served]:
-    async with served(data_dir) as made:
-        yield made
 
 
 async def survive(server: Served, points: list[Point], kill: Kill, *, tell: bool = False) -> None:

@@ -51,6 +51,11 @@ class Resident(VirtualStation):
         if self.withhold is None or not self.withhold(self, data):
             super()._receive(data)
 
+    def move(self, url: str) -> None:
+        """Loses its socket and connects to another address."""
+        self._url = url
+        self.drop()
+
     @property
     def asking(self) -> str | None:
         """Action of the CALL that waits for its answer."""

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from chargeplane.kernel.errors import RuleError
+from chargeplane.kernel.errors import RuleError, UnavailableError
 from chargeplane.store.migrations import migration_status, upgrade_database
 
 
@@ -45,3 +45,19 @@ async def test_database_of_a_newer_release_is_refused(database_url: str) -> None
 
 async def test_migrated_database_has_nothing_pending(database_url: str) -> None:
     assert (await migration_status(database_url)).up_to_date
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("/test_", "/absent_", "absent_"),
+        ("port=5432", "port=1", "its socket is not there"),
+        ("host=", "host=/nowhere", "its socket is not there"),
+    ],
+)
+async def test_a_database_that_cannot_be_reached_is_named_without_its_password(
+    database_url: str, old: str, new: str, reason: str
+) -> None:
+    with pytest.raises(UnavailableError, match=reason) as caught:
+        await upgrade_database(database_url.replace(old, new, 1))
+    assert database_url.split(":")[2].split("@")[0] not in str(caught.value)

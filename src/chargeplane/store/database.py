@@ -395,7 +395,7 @@ class Database:
 
     def _away(self, error: BaseException) -> UnavailableError:
         self._set_available(False)
-        return UnavailableError(f"The database {self.address} cannot be reached: {_reason(error)}.")
+        return unreachable(self.address, error)
 
 
 def make_engine(address: DatabaseAddress, application: str) -> AsyncEngine:
@@ -417,7 +417,14 @@ def make_engine(address: DatabaseAddress, application: str) -> AsyncEngine:
     )
 
 
+def unreachable(address: DatabaseAddress, error: BaseException) -> UnavailableError:
+    """What is said of a database that cannot be reached: where it is, without the password, and why."""
+    return UnavailableError(f"The database {address} cannot be reached: {_reason(error)}.")
+
+
 def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "its socket is not there, so it does not run"
     if isinstance(error, ConnectionRefusedError):
         return "nothing listens there"
     if isinstance(error, socket.gaierror):

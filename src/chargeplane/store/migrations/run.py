@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo
@@ -15,10 +16,11 @@ from alembic.script import ScriptDirectory
 from msgspec import Struct
 from sqlalchemy import Connection as SyncConnection
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chargeplane.kernel.errors import RuleError
-from chargeplane.store.database import make_engine, parse_address
+from chargeplane.store.database import make_engine, parse_address, unreachable
 
 LOCK_KEY: Final = 0x6368_6172_6765
 """Advisory lock of migrations ("charge")."""
@@ -55,6 +57,7 @@ async def upgrade_database(url: str, progress: Callable[[str], None] = lambda _s
         The status afterwards.
     Raises:
         RuleError: a newer release wrote the database.
+        UnavailableError: the database cannot be reached; the sentence says where it was looked for and why.
     """
     script = _script()
     async with _connection(url) as connection:
@@ -90,10 +93,17 @@ async def migration_status(url: str) -> MigrationStatus:
 
 @contextlib.asynccontextmanager
 async def _connection(url: str) -> AsyncIterator[AsyncConnection]:
-    engine = make_engine(parse_address(url), "chargeplane migrations")
+    address = parse_address(url)
+    engine = make_engine(address, "chargeplane migrations")
     try:
-        async with engine.connect() as connection:
+        try:
+            connection = await engine.connect().start()
+        except (OSError, TimeoutError, asyncpg.PostgresError, SQLAlchemyError) as error:
+            raise unreachable(address, error) from error
+        try:
             yield connection
+        finally:
+            await connection.close()
     finally:
         await asyncio.shield(engine.dispose())
 
