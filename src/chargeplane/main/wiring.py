@@ -50,7 +50,7 @@ from chargeplane.main.logging import configure_logging
 from chargeplane.main.tls import StationTls
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
 from chargeplane.store.database import Database
-from chargeplane.store.embedded import EmbeddedPostgres
+from chargeplane.store.embedded import Cluster, EmbeddedPostgres
 from chargeplane.store.message_log import MessageLogWriter
 from chargeplane.store.migrations import upgrade_database
 from chargeplane.store.outbox import OutboxWorker
@@ -222,8 +222,20 @@ class Server:
             self.postgres = EmbeddedPostgres(config.data_path, progress=progress)
             url = await self.postgres.start()
             self._stops.append(self.postgres.stop)
+        elif config.workers == 1:
+            self._lock_folder()
         await upgrade_database(url, progress)
         return url
+
+    def _lock_folder(self) -> None:
+        """With an own database too, a folder has one server: both would be the same node, and the newer one end the older."""
+        folder = Cluster(self.config.data_path)
+        folder.lock()
+
+        async def unlock() -> None:
+            folder.unlock()
+
+        self._stops.append(unlock)
 
     async def _start_rest(self, secrets: InstallationKeys) -> None:
         config = self.config

@@ -28,7 +28,7 @@ from chargeplane.edges.bus import EmbeddedNats
 from chargeplane.main.config import Config
 from chargeplane.main.logging import configure_logging
 from chargeplane.main.wiring import Places, serve
-from chargeplane.store.embedded import EmbeddedPostgres
+from chargeplane.store.embedded import Cluster, EmbeddedPostgres
 from chargeplane.store.migrations import upgrade_database
 
 log = structlog.get_logger(__name__)
@@ -87,6 +87,10 @@ class Workers:
                 )
                 url = await postgres.start()
                 stack.push_async_callback(postgres.stop)
+            else:
+                folder = Cluster(config.data_path)
+                folder.lock()
+                stack.callback(folder.unlock)
             await upgrade_database(url, _say)
             nats_url = config.nats_url
             if nats_url is None:
