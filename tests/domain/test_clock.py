@@ -54,3 +54,17 @@ def test_local_time_sent_as_utc_is_recognised() -> None:
     offset = measure(None, at(0), at(0))
     assert offset is not None
     assert not offset.zone_like
+
+
+def test_a_status_with_an_old_time_tells_nothing_of_the_clock() -> None:
+    assert measure(None, at(0), at(120), may_be_old=True) is None
+    ahead = measure(None, at(120), at(0), may_be_old=True)
+    assert ahead is not None
+    assert ahead.offset_s == 7200
+    assert measure(ahead, at(30), at(90), may_be_old=True) is ahead
+    set_right = measure(ahead, at(90), at(90), may_be_old=True)
+    assert set_right is not None
+    assert set_right.offset_s == 0
+    lost = measure(set_right, at(0).replace(year=1970), at(120), may_be_old=True)
+    assert lost is not None
+    assert lost.offset_s < -(10**9)

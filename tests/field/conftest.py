@@ -9,21 +9,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from chargeplane.main.config import Config, OcppConfig
+from chargeplane.main.config import Config, TlsConfig
 from chargeplane.main.wiring import Server
-from tests.support.field import World, running
+from tests.support.authority import Authority
+from tests.support.field import QUICK, World, running
 from tests.support.postgres import TestServer
 from tests.support.rest import ADMIN_KEY
-
-QUICK = OcppConfig(
-    trigger_boot_after_s=0.5,
-    ask_by_evidence_after_s=0.2,
-    close_by_evidence_after_s=0.6,
-    seen_flush_s=0.2,
-    ping_interval_s=1.0,
-    ping_timeout_s=1.0,
-    shutdown_grace_s=1.0,
-)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -43,16 +34,22 @@ def field_database_url(postgres_server: TestServer) -> Iterator[str]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def field_server(field_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """The server."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = Authority()
+    chain, key = authority.issue("localhost", dns="localhost").write(folder, "server")
     config = Config(
         bind="127.0.0.1",
         http_port=0,
         ocpp_port=0,
+        ocpps_port=0,
+        tls=TlsConfig(certificate_file=str(chain), key_file=str(key)),
         data_dir=str(tmp_path_factory.mktemp("field")),
         database_url=field_database_url,
         admin_key=ADMIN_KEY,
         ocpp=QUICK,
     )
     async with running(Server(config), ADMIN_KEY) as world:
+        world.authority = authority.pem
         await world.post("/id-tokens", {"id_token": "TAG", "type": "ISO14443"})
         yield world
 

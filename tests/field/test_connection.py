@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import zlib
 from typing import Any
 
@@ -324,6 +325,29 @@ async def test_wrong_and_missing_passwords_are_refused(world: World, version: st
         raw = await RawStation.dial(world.server.ocpp.ports[0])
         assert (await raw.upgrade(f"/ocpp/{station_id}", protocols=f"ocpp{version}", auth=auth)).status == status
         raw.hang_up()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("checks", [True, False], ids=["tls-1.2", "unchecked"])
+async def test_station_that_is_tls_12_only_or_does_not_check_our_certificate(
+    world: World, version: str, checks: bool
+) -> None:
+    """Line 6: one is TLS 1.2 only; one does not check our certificate."""
+    station_id = await world.register(security_profile=2)
+    context = ssl.create_default_context(cadata=world.authority.decode())
+    if checks:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    port = world.server.places().ocpps_port
+    raw = RawStation(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost"))
+    auth = f"{station_id}:{PASSWORD}".encode()
+    assert (await raw.upgrade(f"/ocpp/{station_id}", protocols=f"ocpp{version}", auth=auth)).status == 101
+    station = Station(world, raw, station_id, version)
+    assert (await station.boot())["status"] == "Accepted"
+    station._reading.cancel()
+    raw.hang_up()
 
 
 # -- item 8: reconnects ------------------------------------------------------------------------------------------------------

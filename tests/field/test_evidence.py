@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
-from tests.support.field import VERSIONS, VERSIONS_2X, Charge, Station, World, at
+from chargeplane.main.config import Config, OcppConfig
+from chargeplane.main.wiring import Server
+from tests.support.field import QUICK, VERSIONS, VERSIONS_2X, Charge, Station, World, at, running
+from tests.support.rest import ADMIN_KEY
 
 LATER = 30
 
@@ -103,6 +107,35 @@ async def test_old_available_of_a_replay_closes_nothing(world: World, version: s
     await charge.end(2000, 30)
     one = await station.transaction()
     assert (one["energy_wh"], one["flags"]) == (1000, [])
+
+
+async def test_doubt_outlives_the_server(database_url: str, tmp_path: Path) -> None:
+    """stations.md, Transactions, line 3: the server is restarted before it could ask."""
+
+    def server(ocpp: OcppConfig) -> Server:
+        return Server(
+            Config(
+                bind="127.0.0.1",
+                http_port=0,
+                ocpp_port=0,
+                data_dir=str(tmp_path),
+                database_url=database_url,
+                admin_key=ADMIN_KEY,
+                ocpp=ocpp,
+            )
+        )
+
+    async with running(server(OcppConfig()), ADMIN_KEY) as world:
+        station, charge = await _left_open(world, "2.0.1")
+        await station.status("Available", at(LATER))
+        world.hang_up()
+    async with running(server(QUICK), ADMIN_KEY) as world:
+        again = await world.plug(station.id, "2.0.1")
+        again.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": False}
+        assert await again.until_called("GetTransactionStatus") == {"transactionId": charge.ocpp_id}
+        one = await world.eventually(again.transaction, lambda seen: seen["state"] == "closed")
+        assert one["energy_wh"] == 700
+        world.hang_up()
 
 
 def _doubts(station: Station) -> Callable[[], Awaitable[int]]:

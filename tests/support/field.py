@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from msgspec import json
 
+from chargeplane.main.config import OcppConfig
 from chargeplane.main.wiring import Server
 from tests.support.raw_station import PING, PONG, TEXT, RawStation
 
@@ -20,6 +21,17 @@ VERSIONS_2X = ("2.0.1", "2.1")
 PASSWORD = "sixteen-or-more-characters"
 T0 = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
 REGISTER = "Energy.Active.Import.Register"
+
+QUICK = OcppConfig(
+    trigger_boot_after_s=0.5,
+    ask_by_evidence_after_s=0.2,
+    close_by_evidence_after_s=0.6,
+    seen_flush_s=0.2,
+    ping_interval_s=1.0,
+    ping_timeout_s=1.0,
+    shutdown_grace_s=1.0,
+)
+"""What the server does by itself, soon enough for tests."""
 
 _numbers = count(1)
 
@@ -303,6 +315,8 @@ class World:
     def __init__(self, server: Server, rest: httpx.AsyncClient) -> None:
         self.server = server
         self.rest = rest
+        self.authority = b""
+        """Certificate of who signed the server's."""
         self._stations: list[Station] = []
 
     async def get(self, path: str, **params: Any) -> Any:

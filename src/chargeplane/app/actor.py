@@ -125,7 +125,7 @@ class Actor(Transacting):
                 received, answer, f"EVSE {message.evse_id}, connector {message.connector_id}: no station has so many."
             )
             return
-        self._measure(message.at, received.received_at)
+        self._measure(message.at, received.received_at, may_be_old=True)
         place = (message.evse_id, message.connector_id)
         known = self._connectors.get(place) if self._connectors is not None else None
         written: list[rows.Write] = []

@@ -433,10 +433,10 @@ class Turns:
             return self.boot_answer()
         return _ACKNOWLEDGED
 
-    def _measure(self, at: datetime | None, now: datetime) -> None:
+    def _measure(self, at: datetime | None, now: datetime, *, may_be_old: bool = False) -> None:
         """Learns how far the station's clock is from ours."""
         if at is not None:
-            self._clock = measure(self._clock, at, now)
+            self._clock = measure(self._clock, at, now, may_be_old=may_be_old)
 
     def _emit(self, kind: str, data: dict[str, object]) -> None:
         self._house.feed.emit(kind, self.tenant_id, self.station_id, data)

@@ -56,18 +56,27 @@ class ClockOffset(Struct, frozen=True, kw_only=True):
 _MEASURE_WINDOW: Final = timedelta(minutes=15)
 
 
-def measure(previous: ClockOffset | None, at: datetime | None, now: datetime) -> ClockOffset | None:
-    """The clock offset after a message that was sent live (boot, heartbeat, status, an event not flagged offline).
+_LATE_S: Final = -60.0
+
+
+def measure(
+    previous: ClockOffset | None, at: datetime | None, now: datetime, *, may_be_old: bool = False
+) -> ClockOffset | None:
+    """The clock offset after a message that was sent live (a status, an event not flagged offline).
 
     Args:
         at: the station's time in the message; None leaves the offset as it was.
         now: when the message came in.
+        may_be_old: the time may be that of something long ago (a status is sent again after a reconnect with the time of
+            its change): where it is past, it tells nothing.
     Returns:
         The offset, or None where nothing could be measured yet.
     """
     if at is None:
         return previous
     offset = (at - now).total_seconds()
+    if may_be_old and offset < _LATE_S and at.year >= _FIRST_YEAR and (previous is None or offset < previous.offset_s):
+        return previous
     if previous is not None and offset < previous.offset_s and now - previous.measured_at < _MEASURE_WINDOW:
         return previous
     return ClockOffset(offset_s=offset, measured_at=now, zone_like=zone_like(offset))
