@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -118,6 +119,47 @@ async def test_every_station_is_reached_through_every_worker(parent: Parent) -> 
             assert told.json()["payload"]["configurationKey"][0]["value"] == f"CS-{number}"
     for task in answering:
         task.cancel()
+
+
+async def test_events_of_all_workers_reach_a_watcher_of_one(parent: Parent) -> None:
+    sockets = [await parent.station(f"CS-{number}") for number in range(6)]
+    for socket in sockets:
+        await _boot(socket)
+    told: dict[str, list[str]] = {}
+    async with (
+        httpx.AsyncClient(base_url=parent.rest, headers={"Authorization": f"Bearer {KEY}"}) as client,
+        client.stream("GET", "/v1/events?type=transaction,id_token", timeout=60) as stream,
+    ):
+        lines = stream.aiter_lines()
+        await anext(lines)
+        changed = 6
+        for number, socket in enumerate(sockets):
+            await socket.send(
+                json.dumps([2, "s", "StartTransaction", {"connectorId": 1, "idTag": f"T{number}", "meterStart": 0,
+                            "timestamp": "2026-01-31T12:00:00Z"}])
+            )  # fmt: skip
+            answer: list[Any] = []
+            while answer[:2] != [3, "s"]:
+                answer = json.loads(await asyncio.wait_for(socket.recv(), 30))
+            await socket.send(
+                json.dumps([2, "e", "StopTransaction", {"transactionId": answer[2]["transactionId"], "meterStop": 5,
+                            "timestamp": "2026-01-31T12:05:00Z"}])
+            )  # fmt: skip
+        for number in range(changed):  # by now the other worker knows that somebody watches
+            made = await parent.ask("POST", "/id-tokens", {"id_token": f"CARD-{number}"})
+            assert made.status_code == 201, made.text
+        seen = 0
+        async with asyncio.timeout(30):
+            async for line in lines:
+                if line.startswith("data: "):
+                    event = json.loads(line[6:])
+                    if event["type"].startswith("id_token"):
+                        seen += 1
+                    elif event["type"] != "transaction.updated":
+                        told.setdefault(event["station_id"], []).append(event["type"])
+                if seen == changed and sum(map(len, told.values())) >= 12:
+                    break
+    assert told == {f"CS-{number}": ["transaction.started", "transaction.ended"] for number in range(6)}
 
 
 async def test_worker_that_dies_is_started_again(parent: Parent) -> None:
