@@ -14,8 +14,9 @@ import msgspec
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands, Wire
-from chargeplane.app.events import EventFeed, MessageFeed
+from chargeplane.app.events import EventFeed
 from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.message_feed import MessageFeed
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.ports import CloseReason, LoggedCall

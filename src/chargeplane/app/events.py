@@ -11,7 +11,6 @@ comes back after a restart gets what was committed before it.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,8 +21,8 @@ import msgspec
 from msgspec import Struct
 
 from chargeplane.app.facts import announced_in
-from chargeplane.app.ports import LoggedCall, MessageLog
-from chargeplane.kernel.ids import StationId, StationKey, TenantId
+from chargeplane.app.watching import PENDING, Watching
+from chargeplane.kernel.ids import StationId, TenantId
 
 LINGER_S: Final = 60.0
 KEPT: Final = 1000
@@ -31,9 +30,6 @@ KEPT: Final = 1000
 
 UNREAD_BYTES: Final = 512 * 1024
 """Announcements kept while nobody watches."""
-
-PENDING: Final = 1000
-"""Events a watcher may be behind before it is let go."""
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -63,53 +59,25 @@ class LiveEvent(Struct, frozen=True):
     data: bytes
 
 
-class Watcher:
-    """One who watches. Iterate with `next`; end with `close`."""
+class Watcher(Watching[LiveEvent]):
+    """One who watches the feed. End with `close`."""
 
     def __init__(
         self, feed: EventFeed, tenant_id: TenantId, kinds: frozenset[str], station_id: str | None, limit: int
     ) -> None:
+        super().__init__(limit)
         self._feed = feed
         self._tenant_id = tenant_id
         self._kinds = kinds
         self._station_id = station_id
-        self._limit = limit
-        self._waiting: deque[LiveEvent] = deque()
-        self._wake = asyncio.Event()
-        self.lost = False
-        self.closed = False
 
     def offer(self, event: LiveEvent) -> None:
-        """Takes the event where it is wanted; beyond the limit the watcher counts as lost."""
+        """Takes the event where it is wanted."""
         if event.tenant_id != self._tenant_id or (self._station_id and event.station_id != self._station_id):
             return
         if self._kinds and event.kind not in self._kinds and event.kind.partition(".")[0] not in self._kinds:
             return
-        if len(self._waiting) >= self._limit:
-            self.lost = True
-        else:
-            self._waiting.append(event)
-        self._wake.set()
-
-    def lose(self) -> None:
-        """Events may have been missed: told as soon as those that wait are read."""
-        self.lost = True
-        self._wake.set()
-
-    async def next(self, timeout_s: float) -> LiveEvent | None:
-        """The next event; None after `timeout_s` without one, and where the watcher is lost or closed."""
-        if not self._waiting and not self.lost and not self.closed:
-            self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
-            except TimeoutError:
-                return None
-        return self._waiting.popleft() if self._waiting else None
-
-    def end(self) -> None:
-        """Wakes the watcher for good: the server stops."""
-        self.closed = True
-        self._wake.set()
+        self.put(event)
 
     def close(self) -> None:
         """Leaves the feed."""
@@ -256,86 +224,3 @@ class EventFeed:
         if seq > self._seq or seq + 1 < oldest:
             return None
         return (event for event in list(self._kept) if event.seq > seq)
-
-
-class MessageFeed:
-    """The OCPP log, live, station by station; passes every entry on to the log that keeps it.
-
-    Costs one dict look-up a message while nobody watches.
-    """
-
-    def __init__(self, log: MessageLog) -> None:
-        self._log = log
-        self._watched: dict[StationKey, set[MessageWatcher]] = {}
-        self._closed = False
-
-    def add(self, entry: LoggedCall) -> None:
-        """Keeps the entry and shows it to whoever watches its station."""
-        self._log.add(entry)
-        if self._watched:
-            watchers = self._watched.get(entry.station)
-            if watchers:
-                for watcher in watchers:
-                    watcher.offer(entry)
-
-    def watch(self, key: StationKey) -> MessageWatcher:
-        """A new watcher of a station's messages."""
-        watcher = MessageWatcher(self, key)
-        if self._closed:
-            watcher.end()
-        self._watched.setdefault(key, set()).add(watcher)
-        return watcher
-
-    def leave(self, watcher: MessageWatcher) -> None:
-        """The watcher is gone."""
-        watchers = self._watched.get(watcher.key)
-        if watchers is not None:
-            watchers.discard(watcher)
-            if not watchers:
-                del self._watched[watcher.key]
-
-    def close(self) -> None:
-        """Ends all watchers: the server stops."""
-        self._closed = True
-        for watchers in self._watched.values():
-            for watcher in watchers:
-                watcher.end()
-
-
-class MessageWatcher:
-    """One who watches a station's messages."""
-
-    def __init__(self, feed: MessageFeed, key: StationKey) -> None:
-        self.key = key
-        self._feed = feed
-        self._waiting: deque[LoggedCall] = deque()
-        self._wake = asyncio.Event()
-        self.lost = False
-        self.closed = False
-
-    def offer(self, entry: LoggedCall) -> None:
-        """Takes an entry; beyond the limit the watcher counts as lost."""
-        if len(self._waiting) >= PENDING:
-            self.lost = True
-        else:
-            self._waiting.append(entry)
-        self._wake.set()
-
-    async def next(self, timeout_s: float) -> LoggedCall | None:
-        """The next entry; None after `timeout_s` without one, and where the watcher is lost or closed."""
-        if not self._waiting and not self.lost and not self.closed:
-            self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
-            except TimeoutError:
-                return None
-        return self._waiting.popleft() if self._waiting else None
-
-    def end(self) -> None:
-        """Wakes the watcher for good: the server stops."""
-        self.closed = True
-        self._wake.set()
-
-    def close(self) -> None:
-        """Leaves the feed."""
-        self._feed.leave(self)

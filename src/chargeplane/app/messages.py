@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chargeplane.app.api_keys import Caller
-from chargeplane.app.events import MessageFeed, MessageWatcher
+from chargeplane.app.message_feed import MessageFeed, MessageWatcher
 from chargeplane.app.ports import LoggedCall
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey

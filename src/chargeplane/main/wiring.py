@@ -23,10 +23,11 @@ from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.directory import Directory
 from chargeplane.app.directory_sync import SharedDirectory
 from chargeplane.app.event_sharing import SharedEvents
-from chargeplane.app.events import EventFeed, MessageFeed
+from chargeplane.app.events import EventFeed
 from chargeplane.app.facts import TOPICS, Announcer
 from chargeplane.app.house import StationSettings
 from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.message_feed import MessageFeed
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.ports import StationCredentials

@@ -13,7 +13,7 @@ from litestar.params import FromQuery
 from litestar.response import Stream
 
 from chargeplane.app.api_keys import Scope
-from chargeplane.app.events import MessageWatcher
+from chargeplane.app.message_feed import MessageWatcher
 from chargeplane.app.messages import Messages
 from chargeplane.app.ports import LoggedCall
 from chargeplane.edges.http.auth import caller_of
