@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.field import PASSWORD, VERSIONS, VERSIONS_2X, World
+from tests.support.field import PASSWORD, VERSIONS, VERSIONS_2X, World, at, now, token_status
 from tests.support.raw_station import RawStation
 from tests.support.rest import assert_problem
 
@@ -281,3 +281,96 @@ async def test_web_says_that_it_is_not_built(world: World, path: str) -> None:
     problem = assert_problem(answer, 404)
     assert "not built" in problem["detail"]
     assert "/docs" in problem["detail"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_id_token_is_matched_by_case_folding_everywhere(world: World, version: str) -> None:
+    name = f"Straße-{version}"
+    await world.post("/id-tokens", {"id_token": name, "type": "ISO14443"})
+    twice = await world.rest.post("/id-tokens", json={"id_token": name.upper(), "type": "ISO14443"})
+    assert_problem(twice, 409)
+    assert len((await world.get("/id-tokens", id_token=name.upper()))["items"]) == 1
+    assert len((await world.get("/id-tokens", q=name.upper()[:6]))["items"]) >= 1
+    station = await world.station(version)
+    token = {"idToken": name.upper(), "type": "ISO14443"}
+    asked = {"idTag": name.upper()} if version == "1.6" else {"idToken": token}
+    assert token_status(await station.call("Authorize", asked)) == "Accepted"
+    charge = station.charge(tag=name.upper())
+    await charge.start(0, 0)
+    (one,) = (await world.get("/transactions", id_token=name.lower()))["items"]
+    assert one["id_token"] == name.upper()
+
+
+async def test_lists_of_transactions_find_what_was_told_late(world: World) -> None:
+    """A page up to some start looks at what was opened soon after it, and at what is known to be late."""
+    station = await world.station("2.0.1")
+    for hours in (0, 1, 2):  # T0 is long ago: all of it is told late
+        charge = station.charge(evse=1)
+        await charge.start(0, hours * 60)
+        await charge.end(10, hours * 60 + 30)
+    fresh = station.charge(evse=1)
+    await fresh.start(0, 0, timestamp=now())
+    everything = (await world.get("/transactions", station_id=station.id))["items"]
+    assert len(everything) == 4
+    assert everything[0]["state"] == "open"
+
+    async def found(**wanted: Any) -> list[str]:
+        ids, cursor = [], None
+        while True:
+            page = await world.get(
+                "/transactions", station_id=station.id, **wanted, limit=1, **({"cursor": cursor} if cursor else {})
+            )
+            ids += [one["id"] for one in page["items"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                return ids
+
+    names = [one["id"] for one in everything]
+    assert await found() == names
+    assert await found(started_to=at(90)) == names[2:]
+    assert await found(started_to=at(60)) == names[3:]
+    assert await found(started_from=at(60)) == names[:3]
+    assert await found(started_from=at(60), started_to=at(61)) == names[2:3]
+    assert await found(started_to=now(3600)) == names
+    assert await found(state="closed") == names[1:]
+    assert await found(state="open") == names[:1]
+    assert await found(state="open", started_to=at(60)) == []
+
+
+async def test_stations_are_filtered_by_what_they_are(world: World) -> None:
+    station = await world.station("1.6", name="Filter Me", location_id="LOC-FILTER")
+    away = await world.register(name="Filter me too", location_id="LOC-FILTER", registration="pending")
+    await station.status("Faulted")
+
+    async def found(**wanted: Any) -> set[str]:
+        return {one["station_id"] for one in (await world.get("/charging-stations", **wanted))["items"]}
+
+    assert await found(location_id="LOC-FILTER") == {station.id, away}
+    assert await found(q="filter me") == {station.id, away}
+    assert await found(q="ME TOO") == {away}
+    assert await found(q="filter%me") == set()
+    assert await found(location_id="LOC-FILTER", connected="true") == {station.id}
+    assert await found(location_id="LOC-FILTER", connected="false") == {away}
+    assert await found(location_id="LOC-FILTER", status="Faulted") == {station.id}
+    assert await found(location_id="LOC-FILTER", status="Unknown") == {away}
+    assert await found(location_id="LOC-FILTER", status="Available") == set()
+    assert await found(location_id="LOC-FILTER", registration="pending") == {away}
+    assert await found(location_id="LOC-FILTER", model="one") == {station.id}
+    assert await found(location_id="LOC-FILTER", q="acme", status="Faulted", connected="true") == {station.id}
+
+
+async def test_id_tokens_are_searched_in_token_group_and_note(world: World) -> None:
+    for number, more in enumerate(({"note": "Fleet of Müller"}, {"group_id": "GRP-Search"}, {})):
+        await world.post("/id-tokens", {"id_token": f"SEARCH-{number}%_X", "type": "Central", **more})
+
+    async def found(text: str) -> set[str]:
+        return {one["id_token"] for one in (await world.get("/id-tokens", q=text, type="Central"))["items"]}
+
+    every = {f"SEARCH-{number}%_X" for number in range(3)}
+    assert await found("search-") == every
+    assert await found("rch-1%_x") == {"SEARCH-1%_X"}
+    assert await found("MÜLLER") == {"SEARCH-0%_X"}
+    assert await found("grp-search") == {"SEARCH-1%_X"}
+    assert await found("%_") == every  # shorter than what the index holds
+    assert await found("%__") == set()
+    assert await found("search-0%_xmüller") == set()

@@ -110,6 +110,7 @@ def transaction(
         int4_or_null(state.evse_id),
         int4_or_null(state.connector_id),
         text(token.value) if token is not None else NULL,
+        text(token_key(token.value)) if token is not None else NULL,
         text_or_null(token.type) if token is not None else NULL,
         text_or_null(authorization),
         timestamp(state.opened_at),

@@ -73,7 +73,7 @@ def _replace(*names: str) -> str:
 TRANSACTION: Final = _target(
     "transaction",
     "id int8, tenant_id int4, station_key int8, ocpp_transaction_id text, evse_id int4, connector_id int4, id_token text, "
-    "id_token_type text, authorization_status text, opened_at timestamptz, started_at timestamptz, stopped_at timestamptz, "
+    "token_key text, id_token_type text, authorization_status text, opened_at timestamptz, started_at timestamptz, stopped_at timestamptz, "
     "stop_reason text, charging_state text, meter_start_wh text u.meter_start_wh::numeric, meter_stop_wh text u.meter_stop_wh::numeric, energy_wh text u.energy_wh::numeric, is_open bool, "
     "offline bool, flags text string_to_array(u.flags;' '), start_message_id text, reservation_id int4, remote_start_id int4, "
     "ordinal int4, state text, updated_at timestamptz",
@@ -83,6 +83,7 @@ TRANSACTION: Final = _target(
         "evse_id",
         "connector_id",
         "id_token",
+        "token_key",
         "id_token_type",
         "started_at",
         "stopped_at",

@@ -165,6 +165,8 @@ class StoredStation(Struct, frozen=True, kw_only=True):
 
 _CONNECTED = f"(c.connected AND n.seen_at > now() - interval '{int(NODE_LIVES.total_seconds())} seconds')"
 
+_CONNECTION_JOINS = "LEFT JOIN station_connection c ON c.station_key = s.key LEFT JOIN node n ON n.id = c.node_id"
+
 # The whole station's own word counts where it is out of service; else the best of its connectors.
 _STATUS = """
     SELECT CASE
@@ -186,9 +188,7 @@ _SELECT = f"""
         coalesce({_CONNECTED}, false) AS connected, c.ocpp_version, c.remote_address, c.changed_at, c.last_seen_at,
         c.clock_offset_s, c.clock_measured_at,
         ({_STATUS}) AS status
-    FROM charging_station s
-    LEFT JOIN station_connection c ON c.station_key = s.key
-    LEFT JOIN node n ON n.id = c.node_id"""
+    FROM charging_station s {_CONNECTION_JOINS}"""
 
 
 async def page(
@@ -198,20 +198,38 @@ async def page(
     where = Where()
     where.add("s.tenant_id = ?", tenant_id)
     where.add("s.deleted_at IS NULL")
-    if wanted.connected is not None:
-        where.add(f"coalesce({_CONNECTED}, false) = ?", wanted.connected)
-    where.add_if(f"({_STATUS}) = ?", wanted.status)
+    joins = ""
+    if wanted.connected:
+        joins = _CONNECTION_JOINS.replace("LEFT JOIN", "JOIN")
+        where.add(_CONNECTED)
+    elif wanted.connected is not None:
+        joins = _CONNECTION_JOINS
+        where.add(f"{_CONNECTED} IS NOT TRUE")
+    if wanted.status is not None:
+        # Whoever has the status has a connector that has it; that is found faster than what all connectors say together.
+        if wanted.status == "Unknown":
+            where.add("NOT EXISTS (SELECT FROM connector k WHERE k.station_key = s.key)")
+        else:
+            where.add("EXISTS (SELECT FROM connector k WHERE k.station_key = s.key AND k.status = ?)", wanted.status)
+        where.add(f"({_STATUS}) = ?", wanted.status)
     where.add_if("s.registration = ?", wanted.registration)
+    if wanted.registration not in (None, "Accepted"):
+        where.add("s.registration <> 'Accepted'")  # as its index says
     where.add_if("s.location_id = ?", wanted.location_id)
     where.add_if("lower(s.model) = lower(?)", wanted.model)
     if wanted.q is not None:
-        pattern = like(wanted.q)
-        columns = ("s.station_id", "s.name", "s.vendor", "s.model", "s.serial_number")
-        where.add("(" + " OR ".join(f"lower({c}) LIKE ?" for c in columns) + ")", *[pattern] * len(columns))
+        where.add("s.search LIKE ?", like(wanted.q))
     if after:
         where.add("s.key < ?", after[0])
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY s.key DESC LIMIT ${len(where.values)}", *where.values)
+    # The page is chosen before anything is gathered for it.
+    chosen = (
+        f"SELECT s.key FROM charging_station s {joins} WHERE {where} ORDER BY s.key DESC LIMIT ${len(where.values)}"
+    )
+    rows = await db.fetch(
+        f"WITH chosen AS MATERIALIZED ({chosen}) {_SELECT} WHERE s.key IN (SELECT key FROM chosen) ORDER BY s.key DESC",
+        *where.values,
+    )
     keys = [row["key"] for row in rows]
     evses, quirks = await _evses(db, keys), await _quirks(db, keys)
     return [(row["key"], _view(row, evses, quirks)) for row in rows]
@@ -238,6 +256,14 @@ async def key_of(db: Db, tenant_id: TenantId, station_id: str) -> StationKey | N
         station_id,
     )
     return key
+
+
+async def keys_of(db: Db, tenant_id: TenantId, station_id: str) -> list[StationKey]:
+    """Our keys of the stations that have this id or had it before they were deleted, compared without case."""
+    rows = await db.fetch(
+        "SELECT key FROM charging_station WHERE tenant_id = $1 AND lower(station_id) = lower($2)", tenant_id, station_id
+    )
+    return [row["key"] for row in rows]
 
 
 async def locked(db: Db, tenant_id: TenantId, station_id: str) -> StoredStation | None:

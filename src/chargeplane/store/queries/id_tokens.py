@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from chargeplane.domain.authorization import token_key
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position, Where, like
 
@@ -55,11 +56,6 @@ _COLUMNS = (
 )
 
 
-def token_key(id_token: str) -> str:
-    """What a token is matched by."""
-    return id_token.lower()
-
-
 async def page(
     db: Db, tenant_id: TenantId, wanted: IdTokenFilter, limit: int, after: Position | None
 ) -> list[IdTokenView]:
@@ -71,7 +67,11 @@ async def page(
     where.add_if("status = ?", wanted.status)
     where.add_if("group_id = ?", wanted.group_id)
     if wanted.q is not None:
-        where.add("(token_key LIKE ? OR lower(group_id) LIKE ? OR lower(note) LIKE ?)", *[like(wanted.q)] * 3)
+        lowered, folded = wanted.q.lower(), token_key(wanted.q)
+        texts = [lowered] if lowered == folded else [lowered, folded]
+        # The grams find candidates by the index; the pattern decides. A text of one or two letters has none.
+        places = ["(search LIKE ? AND search_grams(search) @> coalesce(search_grams(?), '{}'))" for _ in texts]
+        where.add(f"({' OR '.join(places)})", *(value for one in texts for value in (like(one), one)))
     if after:
         where.add("id_token.id < ?", after[0])
     where.values.append(limit)

@@ -42,7 +42,7 @@ class Where:
 
 
 def like(text: str) -> str:
-    """A LIKE pattern that finds the text anywhere."""
+    """A LIKE pattern that finds the text anywhere, in lower case."""
     escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
+from chargeplane.store.queries.charging_stations import keys_of
 from chargeplane.store.queries.paging import Db, Position, Where
 from chargeplane.store.queries.payloads import as_json
 
@@ -57,7 +58,8 @@ async def page(
     where.add("q.tenant_id = ?", tenant_id)
     if wanted.resolved is not None:
         where.add(f"q.resolved_at IS {'NOT ' if wanted.resolved else ''}NULL")
-    where.add_if("lower(s.station_id) = lower(?)", wanted.station_id)
+    if wanted.station_id is not None:
+        where.add("q.station_key = ANY(?)", await keys_of(db, tenant_id, wanted.station_id))
     where.add_if("q.action = ?", wanted.action)
     if after:
         where.add("q.id < ?", after[0])

@@ -13,11 +13,19 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from chargeplane.domain.authorization import token_key
 from chargeplane.domain.messages import Reading, SignedValue
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
+from chargeplane.store.queries.charging_stations import keys_of
 from chargeplane.store.queries.paging import Db, Position, Where
 from chargeplane.store.queries.payloads import as_json
+
+_SOON: Final = timedelta(hours=1)
+"""What is opened later than this after its start was told late; as in the index `transaction_delayed`."""
+
+_FEW_OPEN: Final = 1000
+"""Open transactions that are looked up one by one."""
 
 _CLOCK_SLACK: Final = timedelta(days=1)
 """A station's clock is believed ahead of ours by less than this."""
@@ -163,17 +171,17 @@ async def page(
     where = Where()
     where.add("t.tenant_id = ?", tenant_id)
     if wanted.station_id is not None:
-        keys = await db.fetch(
-            "SELECT key FROM charging_station WHERE tenant_id = $1 AND lower(station_id) = lower($2)",
-            tenant_id,
-            wanted.station_id,
-        )
-        where.add("t.station_key = ANY(?)", [row["key"] for row in keys])
-    where.add_if("lower(t.id_token) = lower(?)", wanted.id_token)
+        where.add("t.station_key = ANY(?)", await keys_of(db, tenant_id, wanted.station_id))
+    where.add_if("t.token_key = ?", None if wanted.id_token is None else token_key(wanted.id_token))
     if wanted.is_open is not None:
         where.add(f"{'' if wanted.is_open else 'NOT '}t.is_open")
     if wanted.is_open:
-        where.add("o.transaction_id IS NOT NULL")
+        # is_open has no index, for it changes; where few are open, they are looked up, else the newest soon show some.
+        ids = await db.fetch(
+            "SELECT transaction_id FROM open_transaction WHERE tenant_id = $1 LIMIT $2", tenant_id, _FEW_OPEN + 1
+        )
+        if len(ids) <= _FEW_OPEN:
+            where.add("t.id = ANY(?)", [row["transaction_id"] for row in ids])
     if wanted.started_from is not None:
         where.add("t.started_at >= ?", wanted.started_from)
         # started_at is not indexed; what started then was not opened before.
@@ -183,8 +191,22 @@ async def page(
     if after:
         where.add("(t.opened_at, t.id) < (?, ?)", *after)
     where.values.append(limit)
+    page_end = f"ORDER BY t.opened_at DESC, t.id DESC LIMIT ${len(where.values)}"
+    chosen = f"SELECT t.id, t.opened_at FROM transaction t WHERE {where} {page_end}"
+    if wanted.started_to is not None and wanted.started_to.year < 9999:
+        # What started before a time was opened soon after it, or is one of the few that were told late.
+        where.values.append(wanted.started_to + _SOON)
+        bound = f"${len(where.values)}"
+        chosen = (
+            f"(SELECT t.id, t.opened_at FROM transaction t WHERE {where} AND t.opened_at <= {bound} {page_end}) UNION ALL"
+            f" (SELECT t.id, t.opened_at FROM transaction t WHERE {where} AND t.opened_at > {bound}"
+            f" AND t.opened_at - t.started_at > interval '1 hour' {page_end}) {page_end.replace('t.', '')}"
+        )
+    # The page is chosen before anything is gathered for it.
     rows = await db.fetch(
-        f"{_SELECT} WHERE {where} ORDER BY t.opened_at DESC, t.id DESC LIMIT ${len(where.values)}", *where.values
+        f"WITH chosen AS MATERIALIZED ({chosen}) {_SELECT} WHERE t.id IN (SELECT id FROM chosen)"
+        " ORDER BY t.opened_at DESC, t.id DESC",
+        *where.values,
     )
     return [_view(row) for row in rows]
 

@@ -67,9 +67,17 @@ CREATE TABLE charging_station (
     meter_type        text,
     meter_serial_number text,
     boot_reason       text,
-    booted_at         timestamptz
+    booted_at         timestamptz,
+    -- what a search looks in
+    search            text GENERATED ALWAYS AS (lower(station_id || chr(10) || coalesce(name, '') || chr(10) ||
+        coalesce(vendor, '') || chr(10) || coalesce(model, '') || chr(10) || coalesce(serial_number, ''))) STORED
 ) WITH (fillfactor = 70);
 CREATE UNIQUE INDEX charging_station_id ON charging_station (tenant_id, lower(station_id)) WHERE deleted_at IS NULL;
+-- Deleted ones too: their history is still asked for.
+CREATE INDEX charging_station_any_id ON charging_station (tenant_id, lower(station_id));
+CREATE INDEX charging_station_location ON charging_station (tenant_id, location_id, key) WHERE location_id IS NOT NULL;
+CREATE INDEX charging_station_waiting ON charging_station (tenant_id, registration, key) WHERE registration <> 'Accepted';
+CREATE INDEX charging_station_newest ON charging_station (tenant_id, key) WHERE deleted_at IS NULL;
 
 -- Who owns a station and whether it is connected. connected counts only while the node lives (node.seen_at).
 CREATE TABLE station_connection (
@@ -95,6 +103,7 @@ CREATE TABLE unknown_station (
     attempts       bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (tenant_id, station_id)
 );
+CREATE INDEX unknown_station_newest ON unknown_station (tenant_id, last_seen_at, station_id);
 
 CREATE TABLE connector (
     station_key       bigint NOT NULL REFERENCES charging_station ON DELETE CASCADE,
@@ -136,12 +145,16 @@ CREATE TABLE station_quirk (
     PRIMARY KEY (station_key, rule)
 ) WITH (fillfactor = 70);
 
+-- Every three letters in a row of a text: what holds another text holds all of its threes.
+CREATE FUNCTION search_grams(text) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS
+    $$ SELECT array_agg(DISTINCT substr($1, i, 3)) FROM generate_series(1, length($1) - 2) AS i $$;
+
 CREATE TABLE id_token (
     id               bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant_id        integer NOT NULL REFERENCES tenant,
     type             text NOT NULL,
     id_token         text NOT NULL,
-    token_key        text NOT NULL,              -- id_token in lower case: matching is without case
+    token_key        text NOT NULL,              -- id_token case-folded: matching is without case
     status           text NOT NULL,
     valid_from       timestamptz,
     valid_until      timestamptz,
@@ -153,9 +166,15 @@ CREATE TABLE id_token (
     revision         integer NOT NULL DEFAULT 1,
     created_at       timestamptz NOT NULL DEFAULT now(),
     updated_at       timestamptz NOT NULL DEFAULT now(),
+    search           text GENERATED ALWAYS AS (token_key || chr(10) || lower(coalesce(group_id, '')) || chr(10) ||
+        lower(coalesce(note, ''))) STORED,
     UNIQUE (tenant_id, token_key, type)
 );
-CREATE INDEX id_token_group ON id_token (tenant_id, group_id) WHERE group_id IS NOT NULL;
+CREATE INDEX id_token_search ON id_token USING gin (search_grams(search));
+CREATE INDEX id_token_newest ON id_token (tenant_id, id);
+CREATE INDEX id_token_status ON id_token (tenant_id, status, id);
+CREATE INDEX id_token_type ON id_token (tenant_id, type, id);
+CREATE INDEX id_token_group ON id_token (tenant_id, group_id, id) WHERE group_id IS NOT NULL;
 
 -- Ids are handed out in blocks of the increment, in memory.
 CREATE SEQUENCE transaction_id_seq AS bigint INCREMENT 1000 MINVALUE 1;
@@ -174,6 +193,7 @@ CREATE TABLE transaction (
     evse_id              integer,
     connector_id         integer,
     id_token             text,
+    token_key            text,                   -- id_token case-folded
     id_token_type        text,
     authorization_status text,                   -- what the station was told about the token at the start
     opened_at            timestamptz NOT NULL,   -- ours; its UTC day is the partition of the events
@@ -195,9 +215,11 @@ CREATE TABLE transaction (
     updated_at           timestamptz NOT NULL
 ) WITH (fillfactor = 60);
 CREATE INDEX transaction_newest ON transaction (tenant_id, opened_at, id);
+-- What was told late: few, so that a list up to some start need not look at everything that was opened since.
+CREATE INDEX transaction_delayed ON transaction (tenant_id, opened_at, id) WHERE opened_at - started_at > interval '1 hour';
 CREATE INDEX transaction_ocpp_id ON transaction (station_key, ocpp_transaction_id);
 CREATE INDEX transaction_station ON transaction (station_key, opened_at);
-CREATE INDEX transaction_id_token ON transaction (tenant_id, lower(id_token), opened_at);
+CREATE INDEX transaction_id_token ON transaction (tenant_id, token_key, opened_at);
 
 -- The open ones, with a snapshot of their state every few events.
 CREATE TABLE open_transaction (
