@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from msgspec import json
 
 from tests.support.field import VERSIONS, VERSIONS_2X, Charge, Station, World, at, sampled, token_status
 
@@ -436,3 +438,94 @@ async def test_transaction_id_that_comes_back_after_a_boot(world: World, version
     await session(first, 1100, 20)
     assert [summary(one) for one in await first.transactions()] == [(100, "closed", [])] * 2
     assert [summary(one) for one in await second.transactions()] == [(100, "closed", [])]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_values_outside_of_a_transaction_are_kept_and_shown(world: World, version: str) -> None:
+    """Item 6: meter values without a transaction id are kept: the main meter, or an EVSE where nothing runs."""
+    station = await world.station(version)
+    place = "connectorId" if version == "1.6" else "evseId"
+    sent = [{place: evse, "meterValue": [sampled(version, 1400 + evse, at(10))]} for evse in (0, 1)]
+    for payload in sent:
+        await station.call("MeterValues", payload)
+    assert await station.transactions() == []
+    path = f"/charging-stations/{station.id}/messages"
+    seen = await world.eventually(
+        lambda: world.get(path, action="MeterValues"), lambda page: len(page["items"]) == len(sent)
+    )
+    assert [message["payload"] for message in reversed(seen["items"])] == sent
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_ended_below_values_stored_because_the_car_charged_on(world: World, version: str) -> None:
+    """Line 2: a stop below values already stored because the car charged on, in 2.x."""
+    station = await world.station(version)
+    charge = station.charge()
+    await charge.start(1000, 0)
+    await charge.update(1500, 10)
+    late = charge.ended(1700, 20)
+    await charge.update(1900, 30)
+    await station.call(*late)
+    one = await station.transaction()
+    assert (one["state"], one["stopped_at"], one["energy_wh"]) == ("closed", at(20), 700)
+
+
+async def test_mass_reconnect_with_queued_stops_loses_none(world: World) -> None:
+    """Item 9, as far as it goes: all come back at once, boot and tell what they queued."""
+    stations = await asyncio.gather(*(world.station(VERSIONS[n % 3]) for n in range(30)))
+    charges = [station.charge() for station in stations]
+    await asyncio.gather(*(charge.start(1000, 0) for charge in charges))
+    for station in stations:
+        station.raw.hang_up()
+
+    async def back(charge: Charge) -> Any:
+        station = charge.station = await world.plug(charge.station.id, charge.station.version)
+        boot = asyncio.ensure_future(station.boot())
+        await charge.end(1500, 20)
+        assert (await boot)["status"] == "Accepted"
+        return summary(await station.transaction())
+
+    assert await asyncio.gather(*map(back, charges)) == [(500, "closed", [])] * 30
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_whole_session_in_one_burst_is_taken_in_order(world: World, version: str) -> None:
+    """Line 2: messages seconds apart, here without a pause: lookups and reads in between change no order."""
+    tag, other = await world.token(), await world.token()
+    station = await world.station(version)
+    charge = station.charge(tag=tag)
+    old = charge.updated(1100, 5)
+    calls = [
+        charge.started(1000, 0),
+        charge.updated(1200, 10),
+        old,
+        old,
+        charge.updated(1300, 15, seqNo=1),
+        charge.ended(1500, 20, other),
+        charge.updated(1400, 18),
+    ]
+    frames = await asyncio.gather(*(station.begin(*call) for call in calls))
+    assert [frame[0] for frame in frames] == [3] * 7
+    assert token_status(frames[5][2]) == "Accepted"
+    one = await station.transaction()
+    assert summary(one) == (500, "closed", ["late_values", "seq_gap", "seq_repeated", "stopped_by_other"])
+    assert [event["payload"] for event in await station.events()] == [
+        payload for n, (_, payload) in enumerate(calls) if n != 3
+    ]
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_what_was_sent_right_before_the_socket_died_counts_once(world: World, version: str) -> None:
+    """Items 1 and 2: the answers found no socket; the station tells everything again on the next one."""
+    station = await world.station(version)
+    charge = station.charge(tag=await world.token())
+    calls = [charge.started(1000, 0), charge.updated(1200, 10), charge.ended(1500, 20, charge.tag)]
+    for n, call in enumerate(calls):
+        station.raw.send(json.encode([2, f"a{n}", *call]))
+    await station.raw.writer.drain()
+    station.raw.hang_up()
+    again = await world.plug(station.id, version)
+    for n, call in enumerate(calls):
+        await again.call(*call, f"b{n}")
+    assert summary(await again.transaction()) == (500, "closed", [])
+    assert len(await again.events()) == 3
