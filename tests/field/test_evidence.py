@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -95,6 +96,36 @@ async def test_station_that_wants_no_questions_is_not_asked(world: World) -> Non
     await station.status("Available", at(LATER))
     await world.eventually(station.transaction, lambda seen: seen["state"] == "closed")
     assert station.got == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_transaction_that_went_on_is_doubted_again_by_the_next_status(world: World, version: str) -> None:
+    """Line 3: Available by mistake, values go on, then Available for good, within one look of the server."""
+    station, charge = await _left_open(world, version)
+    station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": False}
+    await asyncio.gather(
+        station.begin("StatusNotification", station.status_payload("Available", at(LATER))),
+        station.begin(*charge.updated(1900, LATER + 5)),
+        station.begin("StatusNotification", station.status_payload("Available", at(LATER + 10))),
+    )
+    one = await world.eventually(station.transaction, lambda seen: seen["state"] == "closed")
+    assert (one["energy_wh"], one["stopped_at"], one["flags"]) == (900, at(LATER + 5), ["closed_by_evidence"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_station_that_is_away_is_waited_for(world: World, version: str) -> None:
+    """Line 3: what it has queued comes when it is back; the time it was away is no time of grace."""
+    station, charge = await _left_open(world, version)
+    other, _ = await _left_open(world, "1.6")
+    await station.status("Available", at(LATER))
+    await station.leave()
+    await other.status("Available", at(LATER))
+    await world.eventually(other.transaction, lambda seen: seen["state"] == "closed")
+    assert (await station.transaction())["state"] == "open"
+    charge.station = await world.plug(station.id, version)
+    await charge.end(1900, 20)
+    one = await station.transaction()
+    assert (one["energy_wh"], one["flags"]) == (900, [])
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -94,7 +94,11 @@ class Doubts:
         """A status speaks against an open transaction."""
         place = (status.evse_id, status.connector_id)
         doubt = Doubt(actor, state.id, place, effective(status.at, now), now)
-        self._open.setdefault((actor.key, state.id), doubt)
+        known = self._open.setdefault((actor.key, state.id), doubt)
+        if known is not doubt and known.actor is actor:
+            if (state.newest_effective or state.started_at) >= known.told_at:
+                known.doubted_at = now  # it went on in between: this is a new doubt
+            known.place, known.told_at = place, doubt.told_at
 
     def review(self, now: datetime) -> None:
         """Settles what can be settled by now; called with every sweep."""
@@ -108,17 +112,15 @@ class Doubts:
             if state is None:
                 del self._open[key]
                 continue
-            link = doubt.actor.link
-            if link is None:
+            if doubt.actor.link is None:
                 continue  # what it has queued comes when it is back
-            since = max(doubt.doubted_at, doubt.actor.connected_at or doubt.doubted_at)
-            if now - (doubt.asked_at or since) < min(self._ask_after, self._grace):
+            if now - (doubt.asked_at or _since(doubt)) < min(self._ask_after, self._grace):
                 continue
             if not doubt.dumb and state.ocpp_transaction_id and self._may_ask(doubt.actor.key):
                 doubt.asking = True
-                self._spawn(self._ask(doubt, state.ocpp_transaction_id, since))
+                self._spawn(self._ask(doubt, state.ocpp_transaction_id))
             else:
-                self._settle(doubt, None, None, since, now)
+                self._settle(doubt, None, None, now)
 
     def _doubted(self, doubt: Doubt) -> TransactionState | None:
         """The transaction while it is open, has told nothing newer, and its connector is still free."""
@@ -128,7 +130,7 @@ class Doubts:
         known = doubt.actor.connector_status(*doubt.place)
         return state if known is not None and known.status == ConnectorState.AVAILABLE else None
 
-    async def _ask(self, doubt: Doubt, ocpp_transaction_id: str, since: datetime) -> None:
+    async def _ask(self, doubt: Doubt, ocpp_transaction_id: str) -> None:
         ongoing: bool | None = None
         queued: bool | None = None
         try:
@@ -148,11 +150,13 @@ class Doubts:
             doubt.asking = False
         now = utc_now()
         doubt.asked_at = now
-        if self._doubted(doubt) is not None:
-            self._settle(doubt, ongoing, queued, since, now)
+        if self._doubted(doubt) is not None and doubt.actor.link is not None:
+            self._settle(doubt, ongoing, queued, now)
 
-    def _settle(self, doubt: Doubt, ongoing: bool | None, queued: bool | None, since: datetime, now: datetime) -> None:
-        decided = verdict(ongoing=ongoing, messages_in_queue=queued, doubted_at=since, now=now, grace=self._grace)
+    def _settle(self, doubt: Doubt, ongoing: bool | None, queued: bool | None, now: datetime) -> None:
+        decided = verdict(
+            ongoing=ongoing, messages_in_queue=queued, doubted_at=_since(doubt), now=now, grace=self._grace
+        )
         if decided is Verdict.WAIT:
             return
         self._open.pop((doubt.actor.key, doubt.number), None)
@@ -167,3 +171,8 @@ class Doubts:
             log.warning("transaction_closed_by_evidence", station=doubt.actor.station_id, transaction=doubt.number)
         except (NotFoundError, UnavailableError):
             pass
+
+
+def _since(doubt: Doubt) -> datetime:
+    """From when a stop could have come: not while the station was away."""
+    return max(doubt.doubted_at, doubt.actor.connected_at or doubt.doubted_at)
