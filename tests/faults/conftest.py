@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from chargeplane.store.embedded import Cluster
 from tests.support import postgres
@@ -16,6 +17,17 @@ async def server(data_dir: Path) -> AsyncIterator[Served]:
     """A server with its embedded PostgreSQL, as durable as in production."""
     async with served(data_dir) as made:
         yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server() -> AsyncIterator[Served]:
+    """One server for all tests of a file that leave it as it was; starting one takes seconds."""
+    folder = postgres.make_data_dir()
+    try:
+        async with served(folder) as made:
+            yield made
+    finally:
+        await asyncio.to_thread(postgres.remove_data_dir, folder)
 
 
 @pytest.fixture

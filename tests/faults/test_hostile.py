@@ -16,6 +16,8 @@ from tests.ocpp.hostile import FORGIVEN, HOSTILE
 from tests.support.raw_station import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawStation, frame
 from tests.support.served import Served
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 _START = b'[2,"m","StartTransaction",{"connectorId":%b,"idTag":"T","meterStart":%b,"timestamp":"2026-05-01T12:00:00Z"}]'
 _METER = b'[2,"m","MeterValues",{"connectorId":1,"transactionId":%b,"meterValue":[{"timestamp":%b,"sampledValue":[{"value":%b}]}]}]'
 MORE: dict[str, bytes] = {
@@ -103,47 +105,48 @@ async def outcome(station: RawStation, data: bytes, number: int) -> list[Any]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_every_hostile_frame_is_answered_or_closed_clearly_and_the_neighbours_charge_on(
-    server: Served, version: str
+    shared_server: Served, version: str
 ) -> None:
-    async with town(server, 3) as neighbours:
+    server, name = shared_server, f"HOSTILE-{version}"
+    async with town(server, 3, prefix=f"A-{version}-") as neighbours:
         neighbours.charge()
-        station = await plug(server, "EVIL", version)
+        station = await plug(server, name, version)
         refused = 0
-        for number, (name, data) in enumerate((HOSTILE | FORGIVEN | MORE).items()):
+        for number, (kind, data) in enumerate((HOSTILE | FORGIVEN | MORE).items()):
             if number % 15 == 14:  # a socket logs its first complaints only
                 station.hang_up()
-                station = await dial(server, "EVIL", version)
+                station = await dial(server, name, version)
             found = await outcome(station, data, number)
             if found and isinstance(found[0], int):
-                assert found[0] in (1003, 1007, 1009), (name, found)
-                assert found[0] != 1009 or len(data) > 256 * 1024, name
+                assert found[0] in (1003, 1007, 1009), (kind, found)
+                assert found[0] != 1009 or len(data) > 256 * 1024, kind
                 refused += 1
                 station.hang_up()
-                station = await dial(server, "EVIL", version)
+                station = await dial(server, name, version)
                 continue
             for answer in found:
-                assert answer[0] in (3, 4), (name, answer)
+                assert answer[0] in (3, 4), (kind, answer)
                 if answer[0] == 4:
-                    assert answer[2], name
-                    assert answer[3], f"{name}: an error says what is wrong"
+                    assert answer[2], kind
+                    assert answer[3], f"{kind}: an error says what is wrong"
                     refused += 1
-            assert len(found) <= 1, (name, found)
+            assert len(found) <= 1, (kind, found)
             # Answers and SENDs get none; everything else gets its one answer.
             silent = data.lstrip()[:2] in (b"[3", b"[4") or (version == "2.1" and data[:2] in (b"[5", b"[6"))
-            assert found or silent, name
-        for name, (data, codes) in ON_THE_WIRE.items():
+            assert found or silent, kind
+        for kind, (data, codes) in ON_THE_WIRE.items():
             station.hang_up()
-            station = await dial(server, "EVIL", version)
+            station = await dial(server, name, version)
             station.writer.write(data)
             refused += 1
             try:
                 while (read := await station.read())[0] != CLOSE:
                     pass
-                assert int.from_bytes(read[1][:2], "big") in codes, (name, read)
+                assert int.from_bytes(read[1][:2], "big") in codes, (kind, read)
             except (ConnectionError, asyncio.IncompleteReadError):
-                pytest.fail(f"{name}: cut without a close code")
+                pytest.fail(f"{kind}: cut without a close code")
         station.hang_up()
-        lines = [line for line in server.log() if line.get("station") == "EVIL"]
+        lines = [line for line in server.log() if line.get("station") == name]
         told = [line for line in lines if line["event"] in ("ocpp_frame_refused", "ocpp_disconnected")]
         assert len(told) >= refused
         assert all(line["reason"] or line["code"] for line in told)
@@ -174,8 +177,9 @@ def rounds(frames: dict[str, bytes]) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize(("frames", "bound_mib"), [(6_000, 5.0), pytest.param(100_000, 5.0, marks=pytest.mark.soak)])
-async def test_hostile_frames_leave_no_memory_behind(server: Served, frames: int, bound_mib: float) -> None:
-    async with town(server, 3) as neighbours:
+async def test_hostile_frames_leave_no_memory_behind(shared_server: Served, frames: int, bound_mib: float) -> None:
+    server = shared_server
+    async with town(server, 3, prefix="B-") as neighbours:
         neighbours.charge()
         stations = {version: await plug(server, f"EVIL-{version}", version) for version in VERSIONS}
 
