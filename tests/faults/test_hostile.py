@@ -118,8 +118,8 @@ async def test_every_hostile_frame_is_answered_or_closed_clearly_and_the_neighbo
                 station = await dial(server, name, version)
             found = await outcome(station, data, number)
             if found and isinstance(found[0], int):
-                assert found[0] in (1003, 1007, 1009), (kind, found)
-                assert found[0] != 1009 or len(data) > 256 * 1024, kind
+                # A message past the limit is cut while it is still being sent, which may cost its sender the close frame.
+                assert found[0] in ((1009, 1006) if len(data) > 256 * 1024 else (1003, 1007)), (kind, found)
                 refused += 1
                 station.hang_up()
                 station = await dial(server, name, version)
@@ -144,12 +144,13 @@ async def test_every_hostile_frame_is_answered_or_closed_clearly_and_the_neighbo
                     pass
                 assert int.from_bytes(read[1][:2], "big") in codes, (kind, read)
             except (ConnectionError, asyncio.IncompleteReadError):
-                pytest.fail(f"{kind}: cut without a close code")
+                assert 1009 in codes, f"{kind}: cut without a close code"
         station.hang_up()
         lines = [line for line in server.log() if line.get("station") == name]
         told = [line for line in lines if line["event"] in ("ocpp_frame_refused", "ocpp_disconnected")]
         assert len(told) >= refused
         assert all(line["reason"] or line["code"] for line in told)
+        assert {1003, 1007, 1009} <= {line.get("code") for line in told}
         assert [line for line in server.log() if line["level"] in ("error", "critical")] == []
         await neighbours.finish()
         assert [each.counters.connects for each in neighbours.stations] == [1, 1, 1]
@@ -192,7 +193,7 @@ async def test_hostile_frames_leave_no_memory_behind(shared_server: Served, fram
                     if number % 50 == 49:
                         for data in filter(closes, (HOSTILE | MORE).values()):
                             stations[version].send(data)
-                            assert await stations[version].close_code() in (1007, 1009)
+                            assert await stations[version].ended()
                             stations[version] = await dial(server, f"EVIL-{version}", version)
                     for data in corpus:
                         stations[version].send(data)
