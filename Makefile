@@ -32,7 +32,7 @@ docs: setup ## writes the generated pages again
 lock: setup ## writes requirements/*.txt again from pyproject.toml (ARGS="--upgrade")
 	@tools/lock.sh $(ARGS)
 
-soak: setup ## the long fault tests: 200 kills of the server under load
-	@$(BIN)/pytest -n0 -m soak $(ARGS)
+soak: setup ## the long fault tests: 200 kills under load, 25 with PostgreSQL, outages, hostile frames (ARGS="-k kills")
+	@$(BIN)/pytest -n0 -s -v -m soak $(ARGS)
 
 .PHONY: help setup run test check fmt bench docs lock soak

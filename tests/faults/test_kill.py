@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sys
 from collections.abc import Awaitable, Callable
 
 import asyncpg
@@ -202,7 +201,10 @@ async def survive(server: Served, points: list[Point], kill: Kill, *, tell: bool
                 stations.after_restart.clear()
                 count = await stations.check_acknowledged(db)
             if tell:
-                print(f"kill {number + 1} of {len(points)}: {count} acknowledged", file=sys.__stderr__, flush=True)
+                print(
+                    f"kill {number + 1} of {len(points)}: {count} messages acknowledged so far, all there, once",
+                    flush=True,
+                )
         assert all(unanswered), "nothing was in flight"
         await asyncio.sleep(0.3)
         await stations.finish()
