@@ -304,7 +304,7 @@ class _Work:
     def segments(self, profile: ChargingProfile, evse: EvseCondition) -> list[_Segment]:
         """When a profile has which period, clipped to the time asked for."""
         schedule = _alternative(profile, self.alternative)
-        if schedule is None:
+        if schedule is None or not schedule.periods:
             return []
         low, high = 0, self.duration_s
         # K01.FR.36, K01.FR.37: valid from validFrom until before validTo.
@@ -345,7 +345,7 @@ class _Work:
         # K01.FR.91: the schedule follows the wall clock, also over the shift to and from daylight saving time.
         found: list[_Segment] = []
         for begin, end, ahead in _utc_offsets(self.start, zone, low, high):
-            found += _rounds(profile, schedule, terms, self.offset(schedule.start - ahead), begin, end)
+            found += _rounds(profile, schedule, terms, self.offset(schedule.start) - ahead // _SECOND, begin, end)
         return found
 
     def merged(self, layers: Sequence[_Layer], generations: Sequence[_Layer], supply: Supply) -> list[_Segment]:
