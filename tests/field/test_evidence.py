@@ -113,6 +113,32 @@ async def test_transaction_that_went_on_is_doubted_again_by_the_next_status(worl
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+async def test_replay_that_begins_with_the_status_and_lacks_the_end(world: World, version: str) -> None:
+    """Lines 2 and 3: statuses first with old times, then a transaction whose end never comes."""
+    station = await world.station(version)
+    station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": False}
+    await station.status("Available", at(LATER))
+    charge = station.charge()
+    await charge.start(1000, 0)
+    await charge.update(1700, 10)
+    one = await world.eventually(station.transaction, lambda seen: seen["state"] == "closed")
+    assert (one["energy_wh"], one["flags"]) == (700, ["closed_by_evidence"])
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_clock_that_is_behind_closes_nothing_that_goes_on(world: World, version: str) -> None:
+    """Line 3, item 13: a status whose time cannot be believed counts from its arrival; so does what comes after it."""
+    station, charge = await _left_open(world, version)
+    station.answers["GetTransactionStatus"] = None
+    await station.status("Available", "1970-01-01T00:00:00Z")
+    assert await _doubts(station)() == 1
+    await charge.update(1800, 11)
+    await world.eventually(_doubts(station), lambda count: count == 0)
+    await charge.end(1900, 20)
+    assert (await station.transaction())["flags"] == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_station_that_is_away_is_waited_for(world: World, version: str) -> None:
     """Line 3: what it has queued comes when it is back; the time it was away is no time of grace."""
     station, charge = await _left_open(world, version)

@@ -214,13 +214,15 @@ class Station:
         """Its entries in the quarantine."""
         return list((await self.world.get("/quarantine", station_id=self.id))["items"])
 
-    async def quirks(self, *rules: str) -> dict[str, int]:
-        """Hits by rule, when these rules are among them."""
-        seen = await self.world.eventually(
-            self.view, lambda view: {quirk["rule"] for quirk in view["quirks"]} >= set(rules)
-        )
+    async def quirks(self, *rules: str, least: int = 1) -> dict[str, int]:
+        """Hits by rule, when each of these rules has at least so many."""
+
+        def hits(view: Any) -> dict[str, int]:
+            return {quirk["rule"]: quirk["hits"] for quirk in view["quirks"]}
+
+        seen = await self.world.eventually(self.view, lambda view: all(hits(view).get(r, 0) >= least for r in rules))
         assert all(quirk["description"] and quirk["last_at"] for quirk in seen["quirks"])
-        return {quirk["rule"]: quirk["hits"] for quirk in seen["quirks"]}
+        return hits(seen)
 
 
 def sampled(version: str, wh: object, when: str, **more: Any) -> dict[str, Any]:

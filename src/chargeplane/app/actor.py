@@ -23,7 +23,6 @@ from chargeplane.domain.messages import (
     Authorize,
     AuthorizeAnswer,
     Boot,
-    ConnectorState,
     ConnectorStatus,
     Heartbeat,
     HeartbeatAnswer,
@@ -45,7 +44,6 @@ class Actor(Transacting):
     __slots__ = (
         "_attempts",
         "_clock_written",
-        "_connectors",
         "_loaded_at",
         "_notices",
         "booted",
@@ -56,7 +54,6 @@ class Actor(Transacting):
         super().__init__(house, key, tenant_id, station_id)
         self.connected_at: datetime | None = None
         self.booted = False
-        self._connectors: dict[tuple[int, int], KnownStatus] | None = None
         self._loaded_at: datetime | None = None
         self._attempts: dict[tuple[str, bytes], AuthorizationStatus] | None = None
         self._notices: set[tuple[str, bytes]] | None = None
@@ -80,22 +77,9 @@ class Actor(Transacting):
         self._loaded_at = now
         self._loaded = True
         if self._open:
-            self._doubt_again()
+            # Doubts are not stored: those of the last process arise again.
+            self._doubt(self._open, timeless=True)
         self._resume()
-
-    def _doubt_again(self) -> None:
-        """Doubts are not stored: those of the last process arise again from the connectors' statuses."""
-        for (evse_id, connector_id), known in self.connectors.items():
-            if known.status == ConnectorState.AVAILABLE:
-                status = ConnectorStatus(
-                    evse_id=evse_id,
-                    connector_id=connector_id,
-                    status=ConnectorState.AVAILABLE,
-                    reported=known.status,
-                    at=known.at,
-                )
-                for state in doubtful(status, self._open, known.received_at):
-                    self._house.doubt(self, state, status, known.received_at)
 
     def _heartbeat(self, received: Received, answer: AnswerCallback) -> None:
         answer(HeartbeatAnswer(now=received.received_at))

@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 
 from chargeplane.app.house import StationSettings, utc_now
-from chargeplane.domain.clock import effective
+from chargeplane.domain.clock import effective, plausible
 from chargeplane.domain.evidence import Verdict, verdict
 from chargeplane.domain.messages import ConnectorState, ConnectorStatus
 from chargeplane.domain.transactions import Flag, TransactionState
@@ -49,6 +49,7 @@ class Doubt(Struct):
     Args:
         place: EVSE and connector that turned Available.
         told_at: effective time of that status.
+        ordinal: events of the transaction by then; None where the status told a time that can be believed.
         doubted_at: our time of it.
         asked_at: when the station was last asked.
         asking: an answer is being waited for.
@@ -59,6 +60,7 @@ class Doubt(Struct):
     number: TransactionId
     place: tuple[int, int]
     told_at: datetime
+    ordinal: int | None
     doubted_at: datetime
     asked_at: datetime | None = None
     asking: bool = False
@@ -93,12 +95,13 @@ class Doubts:
     def add(self, actor: Actor, state: TransactionState, status: ConnectorStatus, now: datetime) -> None:
         """A status speaks against an open transaction."""
         place = (status.evse_id, status.connector_id)
-        doubt = Doubt(actor, state.id, place, effective(status.at, now), now)
+        ordinal = None if plausible(status.at, now) else state.ordinal
+        doubt = Doubt(actor, state.id, place, effective(status.at, now), ordinal, now)
         known = self._open.setdefault((actor.key, state.id), doubt)
         if known is not doubt and known.actor is actor:
-            if (state.newest_effective or state.started_at) >= known.told_at:
-                known.doubted_at = now  # it went on in between: this is a new doubt
-            known.place, known.told_at = place, doubt.told_at
+            if _went_on(known, state):
+                known.doubted_at = now
+            known.place, known.told_at, known.ordinal = place, doubt.told_at, ordinal
 
     def review(self, now: datetime) -> None:
         """Settles what can be settled by now; called with every sweep."""
@@ -125,7 +128,7 @@ class Doubts:
     def _doubted(self, doubt: Doubt) -> TransactionState | None:
         """The transaction while it is open, has told nothing newer, and its connector is still free."""
         state = next((known for known in doubt.actor.open_transactions if known.id == doubt.number), None)
-        if state is None or (state.newest_effective or state.started_at) >= doubt.told_at:
+        if state is None or _went_on(doubt, state):
             return None
         known = doubt.actor.connector_status(*doubt.place)
         return state if known is not None and known.status == ConnectorState.AVAILABLE else None
@@ -171,6 +174,13 @@ class Doubts:
             log.warning("transaction_closed_by_evidence", station=doubt.actor.station_id, transaction=doubt.number)
         except (NotFoundError, UnavailableError):
             pass
+
+
+def _went_on(doubt: Doubt, state: TransactionState) -> bool:
+    """Whether the transaction told something newer than the status: by the station's clock, where that has no say by arrival."""
+    if doubt.ordinal is not None:
+        return state.ordinal > doubt.ordinal
+    return (state.newest_effective or state.started_at) >= doubt.told_at
 
 
 def _since(doubt: Doubt) -> datetime:

@@ -17,9 +17,13 @@ from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received
 from chargeplane.app.turns import Job, Turns
 from chargeplane.domain.authorization import IdTokenRecord, authorize, matching, may_stop
+from chargeplane.domain.connectors import KnownStatus
+from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.messages import (
     Acknowledged,
     AuthorizationStatus,
+    ConnectorState,
+    ConnectorStatus,
     IdToken,
     IdTokenInfo,
     MeterReport,
@@ -60,12 +64,13 @@ _encode_fact = msgspec.json.Encoder(decimal_format="number").encode
 class Transacting(Turns):
     """The turns of a station that charges."""
 
-    __slots__ = ("_newest_told", "_open")
+    __slots__ = ("_connectors", "_newest_told", "_open")
 
     def __init__(self, house: House, key: StationKey, tenant_id: TenantId, station_id: StationId) -> None:
         super().__init__(house, key, tenant_id, station_id)
         self._open: tuple[TransactionState, ...] = ()
         self._newest_told: datetime | None = None
+        self._connectors: dict[tuple[int, int], KnownStatus] | None = None
 
     def _forget(self) -> None:
         super()._forget()
@@ -339,6 +344,9 @@ class Transacting(Turns):
                     self._measure(report.at, now)
                 self._write_state(state, outcome, report, info if outcome.opened else None, now, written)
             self._remember(state, outcome, now)
+            if outcome.opened and state.is_open and self._connectors is not None:
+                # A replay may begin with the statuses and lack the stop.
+                self._doubt((state,), timeless=False)
         if isinstance(received.message, MeterReport):
             value: StationAnswer = _ACKNOWLEDGED
         else:
@@ -359,6 +367,24 @@ class Transacting(Turns):
             after = tell
 
         self._submit(received, answer, value, written, after)
+
+    def _doubt(self, states: Sequence[TransactionState], *, timeless: bool) -> None:
+        """Casts doubt on open transactions that a status we hold speaks against.
+
+        Args:
+            timeless: statuses without a time of their own count too, from their arrival.
+        """
+        for (evse_id, connector_id), known in (self._connectors or {}).items():
+            if known.status == ConnectorState.AVAILABLE and (timeless or known.at is not None):
+                status = ConnectorStatus(
+                    evse_id=evse_id,
+                    connector_id=connector_id,
+                    status=ConnectorState.AVAILABLE,
+                    reported=known.status,
+                    at=known.at,
+                )
+                for state in doubtful(status, states, known.received_at):
+                    self._house.doubt(self, state, status, known.received_at)
 
     def _write_state(
         self,
