@@ -165,8 +165,6 @@ class StoredStation(Struct, frozen=True, kw_only=True):
 
 _CONNECTED = f"(c.connected AND n.seen_at > now() - interval '{int(NODE_LIVES.total_seconds())} seconds')"
 
-_CONNECTION_JOINS = "LEFT JOIN station_connection c ON c.station_key = s.key LEFT JOIN node n ON n.id = c.node_id"
-
 # The whole station's own word counts where it is out of service; else the best of its connectors.
 _STATUS = """
     SELECT CASE
@@ -188,7 +186,9 @@ _SELECT = f"""
         coalesce({_CONNECTED}, false) AS connected, c.ocpp_version, c.remote_address, c.changed_at, c.last_seen_at,
         c.clock_offset_s, c.clock_measured_at,
         ({_STATUS}) AS status
-    FROM charging_station s {_CONNECTION_JOINS}"""
+    FROM charging_station s
+    LEFT JOIN station_connection c ON c.station_key = s.key
+    LEFT JOIN node n ON n.id = c.node_id"""
 
 
 async def page(
@@ -199,12 +199,12 @@ async def page(
     where.add("s.tenant_id = ?", tenant_id)
     where.add("s.deleted_at IS NULL")
     joins = ""
-    if wanted.connected:
-        joins = _CONNECTION_JOINS.replace("LEFT JOIN", "JOIN")
-        where.add(_CONNECTED)
-    elif wanted.connected is not None:
-        joins = _CONNECTION_JOINS
-        where.add(f"{_CONNECTED} IS NOT TRUE")
+    if wanted.connected is not None:
+        joins = f"{'' if wanted.connected else 'LEFT '}JOIN station_connection c ON c.station_key = s.key"
+        nodes = [
+            row["id"] for row in await db.fetch("SELECT id FROM node WHERE seen_at > now() - $1::interval", NODE_LIVES)
+        ]
+        where.add("(c.connected AND c.node_id = ANY(?))" + ("" if wanted.connected else " IS NOT TRUE"), nodes)
     if wanted.status is not None:
         # Whoever has the status has a connector that has it; that is found faster than what all connectors say together.
         if wanted.status == "Unknown":
