@@ -247,3 +247,20 @@ def test_bench_hands_its_arguments_to_the_checkout_s_benchmarks() -> None:
         check=True,
     )
     assert "--prefill" in told.stdout
+
+
+def test_database_that_refuses_is_one_sentence(database_url: str, tmp_path: Path) -> None:
+    before, _, query = database_url.partition("?")
+    wrong = f"{before.rpartition('/')[0]}/no_such_database?{query}"
+    done = run(
+        "serve",
+        CHARGEPLANE_DATABASE_URL=wrong,
+        CHARGEPLANE_DATA_DIR=str(tmp_path),
+        CHARGEPLANE_HTTP_PORT="0",
+        CHARGEPLANE_OCPP_PORT="0",
+    )
+    assert done.returncode == 3
+    last = done.stderr.splitlines()[-1]
+    assert re.fullmatch(
+        r'Error: The database \S+ cannot be reached: database "no_such_database" does not exist\.', last
+    ), done.stderr

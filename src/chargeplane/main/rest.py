@@ -125,7 +125,9 @@ class RestClient:
             )
         sentence = str(sentence or f"The server at {self.url} answered {status}.")
         wrong = [
-            f"{field.get('pointer') or field.get('parameter') or ''}: {field.get('detail', '')}" for field in fields
+            f"{field.get('pointer') or field.get('parameter') or ''}: {field.get('detail', '')}"
+            for field in fields
+            if field.get("detail", "") not in sentence  # it says so already
         ]
         if wrong:
             sentence += " (" + "; ".join(wrong) + ")"

@@ -450,7 +450,11 @@ async def serve(config: Config, *, worker: int = 0, ready: Ready | None = None) 
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    starting = asyncio.ensure_future(server.start(lambda sentence: log.info("starting", doing=sentence)))
+
+    def say(sentence: str) -> None:
+        log.info("stopping" if told.is_set() else "starting" if not starting.done() else "running", doing=sentence)
+
+    starting = asyncio.ensure_future(server.start(say))
     stopping = asyncio.ensure_future(told.wait())
     firsts: set[asyncio.Future[Any]] = {starting, stopping}
     await asyncio.wait(firsts, return_when=asyncio.FIRST_COMPLETED)

@@ -82,7 +82,7 @@ class Workers:
             if url is None:
                 postgres = EmbeddedPostgres(
                     config.data_path,
-                    progress=_say,
+                    progress=self._say,
                     settings={"max_connections": str(30 + _CONNECTIONS_PER_WORKER * config.workers)},
                 )
                 url = await postgres.start()
@@ -91,10 +91,10 @@ class Workers:
                 folder = Cluster(config.data_path)
                 folder.lock()
                 stack.callback(folder.unlock)
-            await upgrade_database(url, _say)
+            await upgrade_database(url, self._say)
             nats_url = config.nats_url
             if nats_url is None:
-                nats = EmbeddedNats(config.data_path, progress=_say)
+                nats = EmbeddedNats(config.data_path, progress=self._say)
                 nats_url = await nats.start()
                 stack.push_async_callback(nats.stop)
             config = replace(
@@ -118,6 +118,9 @@ class Workers:
             await asyncio.gather(*tasks, return_exceptions=True)
         log.info("stopped")
         return 0
+
+    def _say(self, sentence: str) -> None:
+        log.info("stopping" if self._stopping.is_set() else "starting", doing=sentence)
 
     async def _announce(self, started: list[asyncio.Future[Places]]) -> None:
         places = await asyncio.gather(*started)
@@ -182,10 +185,6 @@ async def serve_workers(config: Config, ready: Callable[[Places], None]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, workers.stop)
     return await workers.run()
-
-
-def _say(sentence: str) -> None:
-    log.info("starting", doing=sentence)
 
 
 def _free_port(host: str) -> int:

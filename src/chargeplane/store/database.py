@@ -24,6 +24,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from msgspec import Struct
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chargeplane.kernel.errors import InvalidInputError, UnavailableError
@@ -423,6 +424,8 @@ def unreachable(address: DatabaseAddress, error: BaseException) -> UnavailableEr
 
 
 def _reason(error: BaseException) -> str:
+    while isinstance(error, DBAPIError) and error.orig is not None:
+        error = error.orig.__cause__ or error.orig  # SQLAlchemy's own sentences are for programmers
     if isinstance(error, FileNotFoundError):
         return "its socket is not there, so it does not run"
     if isinstance(error, ConnectionRefusedError):

@@ -73,6 +73,7 @@ def serve(config_file: Path | None, workers: int | None, role: str | None) -> No
     from msgspec.structs import replace
 
     from chargeplane.main.config import Role, load_config, unknown_variables
+    from chargeplane.main.doors import check_doors
     from chargeplane.main.wiring import serve as run
     from chargeplane.main.workers import serve_workers
 
@@ -83,6 +84,7 @@ def serve(config_file: Path | None, workers: int | None, role: str | None) -> No
         config = replace(config, role=Role(role))
     for name in unknown_variables():
         err.print(Text.assemble(("Warning: ", "bold yellow"), f"{name} sets nothing; is it misspelt?"))
+    check_doors(config)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if config.workers > 1:
             sys.exit(runner.run(serve_workers(config, announce)))
