@@ -218,7 +218,7 @@ async def test_commands_wait_for_accepted_and_raw_calls_do_not(world: World, ver
     get = ("GetConfiguration", {}) if version == "1.6" else ("GetTransactionStatus", {})
     station.answers[get[0]] = {} if version == "1.6" else {"messagesInQueue": False}
     assert (await ask(world, station, *get))["outcome"] == "callresult"
-    assert [name for name, _ in station.got] == [get[0]]
+    assert station.asked() == [get[0]]
     assert (await world.get(f"/commands/{command['id']}"))["state"] == "pending"
     await world.rest.patch(path, json={"registration": "accepted"})
     assert (await station.boot())["status"] == "Accepted"
@@ -226,7 +226,7 @@ async def test_commands_wait_for_accepted_and_raw_calls_do_not(world: World, ver
         lambda: world.get(f"/commands/{command['id']}"), lambda seen: seen["state"] == "accepted"
     )
     assert done["action"] == "ClearCache"
-    assert [name for name, _ in station.got] == [get[0], "ClearCache"]
+    assert station.asked() == [get[0], "ClearCache"]
 
 
 @pytest.mark.parametrize("version", VERSIONS_2X)
