@@ -129,7 +129,7 @@ class Town:
             self.sessions.append((station, session))
             energy += 17
 
-    async def finish(self, timeout_s: float = 60.0) -> None:
+    async def finish(self, timeout_s: float = 150.0) -> None:
         """No more drivers; every session comes to its end, every message to its answer."""
         self.going = False
         try:

@@ -10,6 +10,7 @@ from base64 import b64encode
 from msgspec import json
 
 TEXT, BINARY, CONTINUATION, CLOSE, PING, PONG = 1, 2, 0, 8, 9, 10
+PATIENCE_S = 60.0
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
@@ -37,7 +38,7 @@ class RawStation:
     async def ask(self, raw: bytes) -> Answer:
         """Sends a request and reads its response."""
         self.writer.write(raw)
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 10)
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), PATIENCE_S)
         answer = Answer(head[:-4], b"")
         answer.body = await self.reader.readexactly(int(answer.headers.get("content-length", "0")))
         return answer
@@ -78,13 +79,13 @@ class RawStation:
 
     async def read(self) -> tuple[int, bytes, int]:
         """(opcode, payload, reserved bits) of the next frame."""
-        first, second = await asyncio.wait_for(self.reader.readexactly(2), 10)
+        first, second = await asyncio.wait_for(self.reader.readexactly(2), PATIENCE_S)
         size = second & 0x7F
         if size == 126:
             (size,) = struct.unpack("!H", await self.reader.readexactly(2))
         elif size == 127:
             (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
-        return first & 0xF, await asyncio.wait_for(self.reader.readexactly(size), 10), (first >> 4) & 7
+        return first & 0xF, await asyncio.wait_for(self.reader.readexactly(size), PATIENCE_S), (first >> 4) & 7
 
     async def message(self) -> list[object]:
         """The next text message as JSON."""
@@ -112,7 +113,7 @@ class RawStation:
     async def ended(self) -> bool:
         """Waits for the end of the connection."""
         try:
-            while await asyncio.wait_for(self.reader.read(65536), 10):
+            while await asyncio.wait_for(self.reader.read(65536), PATIENCE_S):
                 pass
         except ConnectionError:
             pass

@@ -82,7 +82,7 @@ class Served:
                 sys.executable, "-c", _SERVE, env=variables, stdout=asyncio.subprocess.PIPE, stderr=log
             )
 
-    async def start(self, timeout_s: float = 60.0) -> None:
+    async def start(self, timeout_s: float = 120.0) -> None:
         """Starts the process and waits until stations can be taken."""
         await self.launch()
         assert self.process.stdout is not None
@@ -115,14 +115,14 @@ class Served:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
 
-    async def gone(self, timeout_s: float = 60.0) -> int:
+    async def gone(self, timeout_s: float = 120.0) -> int:
         """Waits for the end of the process; its exit code."""
         assert self.process.stdout is not None
         async with asyncio.timeout(timeout_s):
             await self.process.stdout.read()
             return await self.process.wait()
 
-    async def stop(self, timeout_s: float = 60.0) -> int:
+    async def stop(self, timeout_s: float = 120.0) -> int:
         """SIGTERM; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return await self.gone(timeout_s)
