@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
-from chargeplane.domain.charging_profiles import PeriodUpdate, after_offline, after_transaction, delayed, updated
+from chargeplane.domain.charging_profiles import (
+    PeriodUpdate,
+    after_offline,
+    after_transaction,
+    cleared,
+    delayed,
+    updated,
+)
 from chargeplane.kernel.errors import InvalidInputError
-from tests.domain.charging import DEFAULT, DYNAMIC, RELATIVE, TX, at, period, profile
+from tests.domain.charging import DEFAULT, DYNAMIC, EXTERNAL, GENERATION, MAX, RELATIVE, TX, at, period, profile
 
 NOON = at("2026-03-02T12:00")
 
@@ -58,3 +66,33 @@ def test_long_offline_spell_ends_profiles_that_ask_for_it_k01_fr_102() -> None:
     goes = profile(DEFAULT, RELATIVE, [(0, 1)], id=2, level=1, max_offline_s=60, invalid_after_offline=True)
     assert after_offline((stays, goes), NOON, NOON + timedelta(seconds=59)) == (stays, goes)
     assert after_offline((stays, goes), NOON, NOON + timedelta(seconds=60)) == (stays,)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gone"),
+    [
+        ({}, [1, 2, 3]),  # OCPP 1.6 errata 3.25
+        ({"id": 2}, [2]),
+        ({"id": 9}, []),
+        ({"id": 2, "evse_id": 9}, [2]),  # OCPP 1.6 errata 3.26
+        ({"evse_id": 1}, [2, 3]),
+        ({"evse_id": 1, "stack_level": 1}, [3]),
+        ({"purpose": MAX}, [1]),
+        ({"purpose": MAX, "evse_id": 1}, []),
+        ({"evse_id": 0}, [1]),
+        ({"purpose": EXTERNAL}, []),  # K10.FR.08
+        ({"id": 4}, []),  # K10.FR.09
+        ({"id": 5}, []),
+    ],
+)
+def test_profiles_are_cleared_that_match_all_criteria_k10(asked: dict[str, Any], gone: list[int]) -> None:
+    installed = [
+        profile(MAX, DYNAMIC, [(0, 1)], id=1),
+        profile(DEFAULT, RELATIVE, [(0, 1)], id=2),
+        profile(DEFAULT, RELATIVE, [(0, 1)], id=3, level=1),
+        profile(EXTERNAL, DYNAMIC, [(0, 1)], id=4),
+        profile(GENERATION, DYNAMIC, [(0, 1)], id=5),
+    ]
+    kept, removed = cleared(installed, **asked)
+    assert [p.id for p in removed] == gone
+    assert [p.id for p in kept] == [n for n in range(1, 6) if n not in gone]

@@ -230,6 +230,41 @@ def after_transaction(profiles: Iterable[ChargingProfile], transaction_id: str) 
     return tuple(p for p in profiles if p.purpose is not ProfilePurpose.TX or p.transaction_id != transaction_id)
 
 
+def cleared(
+    profiles: Iterable[ChargingProfile],
+    *,
+    id: int | None = None,
+    evse_id: int | None = None,
+    purpose: ProfilePurpose | None = None,
+    stack_level: int | None = None,
+) -> tuple[tuple[ChargingProfile, ...], tuple[ChargingProfile, ...]]:
+    """What remains on a station and what goes when profiles are cleared.
+
+    Args:
+        id: where given, the others are ignored.
+        evse_id, purpose, stack_level: a profile goes where it has all that are given; without any, all go. What
+            an external system set, and LocalGeneration, stays in any case.
+    Returns:
+        The remaining profiles and the cleared ones; none cleared: the station answers Unknown.
+    Source: OCPP 2.1 K10.FR.01, K10.FR.03, K10.FR.04, K10.FR.08, K10.FR.09; OCPP 1.6 errata 3.25, 3.26.
+    """
+    kept: list[ChargingProfile] = []
+    gone: list[ChargingProfile] = []
+    for profile in profiles:
+        if profile.purpose in (ProfilePurpose.EXTERNAL_CONSTRAINTS, ProfilePurpose.LOCAL_GENERATION):
+            matches = False
+        elif id is not None:
+            matches = profile.id == id
+        else:
+            matches = (
+                evse_id in (None, profile.evse_id)
+                and purpose in (None, profile.purpose)
+                and stack_level in (None, profile.stack_level)
+            )
+        (gone if matches else kept).append(profile)
+    return tuple(kept), tuple(gone)
+
+
 def after_offline(
     profiles: Iterable[ChargingProfile], offline_since: datetime, now: datetime
 ) -> tuple[ChargingProfile, ...]:
