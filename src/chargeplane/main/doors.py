@@ -18,6 +18,8 @@ def check_doors(config: Config) -> None:
     doors = []
     if config.role in (Role.ALL, Role.STATIONS):
         doors.append(("stations", "OCPP_PORT", config.ocpp_port))
+        if config.tls.certificate_file is not None:
+            doors.append(("stations over TLS", "OCPPS_PORT", config.ocpps_port))
     if config.role in (Role.ALL, Role.API):
         doors.append(("REST", "HTTP_PORT", config.http_port))
     for purpose, variable, port in doors:

@@ -195,7 +195,8 @@ class Partitions:
             put_off=tuple(put_off),
         )
         if made or dropped or put_off or report.deleted:
-            log.info("partitions", made=len(made), dropped=dropped, deleted=report.deleted, put_off=put_off)
+            told = {"made": len(made), "dropped": dropped, "deleted": report.deleted, "put_off": put_off}
+            log.info("partitions", **{name: what for name, what in told.items() if what})
         return report
 
     async def _delete(self, db: Connection, table: AgingTable) -> int:

@@ -51,8 +51,12 @@ _KEPT_MESSAGES: Final = 200
 @click.option(
     "--speed", type=click.FloatRange(0.1, 3600), default=30.0, show_default=True, help="Charging seconds per second."
 )
-@click.option("--http-port", type=click.IntRange(0, 65535), default=8080, show_default=True)
-@click.option("--ocpp-port", type=click.IntRange(0, 65535), default=9000, show_default=True)
+@click.option(
+    "--http-port", type=click.IntRange(0, 65535), default=8080, show_default=True, envvar="CHARGEPLANE_HTTP_PORT"
+)
+@click.option(
+    "--ocpp-port", type=click.IntRange(0, 65535), default=9000, show_default=True, envvar="CHARGEPLANE_OCPP_PORT"
+)
 @click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Keeps the data there; else it is removed."
 )
@@ -264,7 +268,7 @@ class Board(View):
         text.append(f"{state.charging} of {state.evses} EVSEs charging   ", "cyan")
         text.append(f"{amount(state.power_w, 'W')}   {amount(state.energy_wh, 'Wh')}   ", "bold")
         text.append(f"{total.sessions} sessions   {rate:.1f} messages/s   ")
-        text.append(f"cars {self._speed:g} times faster   Ctrl-C ends\n", "dim")
+        text.append(f"{self._speed:g}x speed   Ctrl-C ends\n", "dim")
         text.append(f"REST {self._http}/docs   OCPP {self._ocpp}/STATION_ID   API key {self._key}\n")
         text.append(f"curl -H 'Authorization: Bearer {self._key}' '{self._http}/v1/transactions?limit=3'", "dim")
         return text
