@@ -11,7 +11,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chargeplane.domain.charging_profiles import (
@@ -307,7 +307,7 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(situations())
 def test_equals_what_holds_at_every_moment(situation: dict[str, Any]) -> None:
     grid_s, station, profiles = situation["grid_s"], situation["station"], situation["profiles"]
