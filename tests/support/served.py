@@ -46,7 +46,6 @@ class Served:
         self.log_file = data_dir / f"server-{id(self)}.log"
         self.process: asyncio.subprocess.Process
         self._client: httpx.AsyncClient | None = None
-        self._output: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
@@ -129,11 +128,11 @@ class Served:
 
     async def close(self) -> None:
         """Ends what still runs."""
-        if self._client is not None:
-            await self._client.aclose()
         if hasattr(self, "process") and self.process.returncode is None:
             self.kill()
             await self.gone()
+        if self._client is not None:
+            await self._client.aclose()
 
     async def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         """The answer to a request; `path` begins with `/`."""
