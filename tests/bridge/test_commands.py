@@ -15,6 +15,7 @@ from chargeplane.domain.commands import (
     ClearCache,
     Command,
     CommandState,
+    DeliverCertificate,
     Reset,
     ResetKind,
     Start,
@@ -119,10 +120,26 @@ def test_commands_in_1_6(command: Command, action: str, payload: dict[str, Any])
             {"operationalStatus": "Operative", "evse": {"id": 2, "connectorId": 1}},
         ),
         (ClearCache(), "ClearCache", {}),
+        (DeliverCertificate(chain="x"), "CertificateSigned", {"certificateChain": "x"}),
+        (
+            DeliverCertificate(chain="x", use="ChargingStationCertificate"),
+            "CertificateSigned",
+            {"certificateChain": "x", "certificateType": "ChargingStationCertificate"},
+        ),
     ],
 )
 def test_commands_in_2_x(version: OcppVersion, command: Command, action: str, payload: dict[str, Any]) -> None:
     assert sent(version, command) == (action, payload)
+
+
+def test_a_certificate_goes_out_with_the_request_id_where_the_version_has_one() -> None:
+    command = DeliverCertificate(chain="x", use="ChargingStationCertificate", request_id=7)
+    assert sent(V16, command) == ("CertificateSigned", {"certificateChain": "x"})
+    assert "requestId" not in sent(V201, command)[1]
+    assert sent(V21, command)[1]["requestId"] == 7
+    for version in VERSIONS:
+        with pytest.raises(InvalidInputError, match="at most 10000 characters"):
+            to_call(version, DeliverCertificate(chain="x" * 10_001))
 
 
 def test_1_6_has_no_reset_of_one_evse() -> None:
@@ -189,6 +206,7 @@ COMMANDS: list[Command] = [
     Trigger(message="Heartbeat"),
     ChangeAvailability(operative=True),
     ClearCache(),
+    DeliverCertificate(chain="x"),
 ]
 
 

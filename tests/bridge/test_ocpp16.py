@@ -18,6 +18,8 @@ from chargeplane.domain.messages import (
     AuthorizeAnswer,
     Boot,
     BootAnswer,
+    CertificateAnswer,
+    CertificateRequest,
     ConnectorState,
     ConnectorStatus,
     HeartbeatAnswer,
@@ -337,7 +339,6 @@ def test_a_signed_value_of_another_kind_is_kept_whole(value: str) -> None:
         ("FirmwareStatusNotification", {"status": "Downloading"}, "Downloading"),
         ("LogStatusNotification", {"status": "Uploaded", "requestId": 0}, "Uploaded"),
         ("SecurityEventNotification", {"type": "SettingSystemTime", "timestamp": T}, "SettingSystemTime"),
-        ("SignCertificate", {"csr": "-----BEGIN"}, None),
         ("SignedFirmwareStatusNotification", {"status": "InvalidSignature"}, "InvalidSignature"),
     ],
 )
@@ -345,7 +346,13 @@ def test_notices(action: str, fields: dict[str, Any], tells: str | None) -> None
     assert came(action, **fields) == Notice(action=action, tells=tells)
 
 
+def test_a_request_for_a_certificate_is_answered_as_the_desk_says() -> None:
+    assert came("SignCertificate", csr="-----BEGIN \u0000") == CertificateRequest(csr="-----BEGIN \ufffd")
+    assert went("SignCertificate", CertificateAnswer(accepted=True)) == {"status": "Accepted"}
+    assert went("SignCertificate", CertificateAnswer(accepted=False)) == {"status": "Rejected"}
+    assert went("SignCertificate", Acknowledged()) == {"status": "Rejected"}
+
+
 def test_answers_to_notices_say_what_is_true() -> None:
     assert went("DataTransfer", Acknowledged()) == {"status": "UnknownVendorId"}
-    assert went("SignCertificate", Acknowledged()) == {"status": "Rejected"}
     assert went("SecurityEventNotification", Acknowledged()) == {}

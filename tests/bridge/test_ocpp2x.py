@@ -17,6 +17,8 @@ from chargeplane.domain.messages import (
     AuthorizeAnswer,
     Boot,
     BootAnswer,
+    CertificateAnswer,
+    CertificateRequest,
     ConnectorState,
     ConnectorStatus,
     HeartbeatAnswer,
@@ -283,7 +285,6 @@ def test_a_json_number_keeps_its_digits(version: OcppVersion) -> None:
         ("FirmwareStatusNotification", {"status": "Installed", "requestId": 1}, "Installed"),
         ("LogStatusNotification", {"status": "AcceptedCanceled", "requestId": 0}, "AcceptedCanceled"),
         ("SecurityEventNotification", {"type": "StartupOfTheDevice", "timestamp": T}, "StartupOfTheDevice"),
-        ("SignCertificate", {"csr": "x", "certificateType": "V2GCertificate"}, "V2GCertificate"),
         (
             "NotifyReport",
             {"requestId": 4, "generatedAt": T, "seqNo": 2, "tbc": True},
@@ -299,6 +300,17 @@ def test_a_json_number_keeps_its_digits(version: OcppVersion) -> None:
 )
 def test_notices(version: OcppVersion, action: str, fields: dict[str, Any], tells: str) -> None:
     assert came(version, action, **fields) == Notice(action=action, tells=tells)
+
+
+@BOTH
+def test_a_request_for_a_certificate_is_answered_as_the_desk_says(version: OcppVersion) -> None:
+    assert came(version, "SignCertificate", csr="x", certificateType="V2GCertificate") == CertificateRequest(
+        csr="x", use="V2GCertificate"
+    )
+    assert went(version, "SignCertificate", CertificateAnswer(accepted=True)) == {"status": "Accepted"}
+    assert went(version, "SignCertificate", CertificateAnswer(accepted=False)) == {"status": "Rejected"}
+    if version is V21:
+        assert came(V21, "SignCertificate", csr="x", requestId=4) == CertificateRequest(csr="x", request_id=4)
 
 
 @BOTH

@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+_SHA256 = hashes.SHA256()
+
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
@@ -99,3 +101,10 @@ def client_context(trusted: bytes, shown: tuple[Path, Path] | None = None) -> ss
     if shown is not None:
         context.load_cert_chain(*shown)
     return context
+
+
+def csr_of(common_name: str, key: object = None, hash_with: hashes.HashAlgorithm | None = _SHA256) -> str:
+    """A certificate signing request as PEM."""
+    signing = ec.generate_private_key(ec.SECP256R1()) if key is None else key
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name_of(common_name))
+    return builder.sign(signing, hash_with).public_bytes(serialization.Encoding.PEM).decode()  # type: ignore[arg-type]

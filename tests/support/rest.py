@@ -12,6 +12,8 @@ import httpx
 import msgspec
 
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
+from chargeplane.app.authority import HouseAuthority
+from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.events import EventFeed
@@ -188,6 +190,8 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
         Wire(reported_variables=reported_variables, reservation_field=reservation_field, call_outcome=call_outcome),
     )
     await commands.start()
+    authority = HouseAuthority(database, keys, organization="Operator", station_days=30)
+    certificates = Certificates(database, authority, authority, commands, stations, events)
     services = Services(
         database=database,
         keys=keys,
@@ -200,6 +204,7 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
         id_tokens=IdTokens(database, events),
         quarantine=Quarantine(database, events),
         outbox=Outbox(database, lambda: None),
+        certificates=certificates,
         events=events,
         readiness=readiness,
         metrics=lambda: (b"# nothing\n", "text/plain; version=0.0.4"),

@@ -23,6 +23,8 @@ from chargeplane.domain.messages import (
     Authorize,
     AuthorizeAnswer,
     Boot,
+    CertificateAnswer,
+    CertificateRequest,
     ConnectorStatus,
     Heartbeat,
     HeartbeatAnswer,
@@ -194,6 +196,47 @@ class Actor(Transacting):
 
         self._submit(received, answer, _ACKNOWLEDGED, written, after)
 
+    def _certificate_request(self, received: Received, answer: AnswerCallback) -> None:
+        message = received.message
+        assert isinstance(message, CertificateRequest)
+        desk = self._house.certificates
+        if desk is None:
+            self._keep_request(received, answer, message, None)
+            return
+        generation = self._hold(received, answer)
+
+        def decided(ident: int | None) -> None:
+            self._continue(generation, lambda: self._keep_request(received, answer, message, ident))
+
+        desk.consider(self.tenant_id, self.key, message, decided)
+
+    def _keep_request(
+        self, received: Received, answer: AnswerCallback, message: CertificateRequest, ident: int | None
+    ) -> None:
+        written: list[rows.Write] = []
+        if self._notices is None or (received.message_id, received.content_hash) not in self._notices:
+            notice = Notice(action=received.action, tells=message.use)
+            written.append(
+                rows.notice(
+                    notice,
+                    self._station,
+                    received.message_id,
+                    received.content_hash,
+                    received.payload,
+                    received.received_at,
+                )
+            )
+        desk = self._house.certificates
+        after: Job | None = None
+        if desk is not None and ident is not None:
+            number, carry_out = ident, desk.carry_out
+
+            def make() -> None:
+                carry_out(number)
+
+            after = make
+        self._submit(received, answer, CertificateAnswer(accepted=ident is not None), written, after)
+
     def _unusable(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
         assert isinstance(message, Unusable)
@@ -247,5 +290,6 @@ _HANDLERS: dict[type, Callable[[Actor, Received, AnswerCallback], None]] = {
     TransactionReport: Actor._transaction,
     MeterReport: Actor._meter,
     Notice: Actor._notice,
+    CertificateRequest: Actor._certificate_request,
     Unusable: Actor._unusable,
 }

@@ -41,6 +41,8 @@ class Scope(enum.StrEnum):
     ID_TOKENS_WRITE = "id-tokens:write"
     QUARANTINE_READ = "quarantine:read"
     QUARANTINE_WRITE = "quarantine:write"
+    CERTIFICATES_READ = "certificates:read"
+    CERTIFICATES_WRITE = "certificates:write"
     EVENTS_READ = "events:read"
     ADMIN = "admin"
 

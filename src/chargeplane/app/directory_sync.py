@@ -24,6 +24,7 @@ ALIVE_S = 15.0
 _SEEN_EVERY_S = 5.0
 _ANSWER_S = 3.0
 _TENANTS = b"tenants"
+_CERTIFICATES = b"certificates"
 
 Fetch = Callable[..., Awaitable[list[Any]]]
 Execute = Callable[..., Awaitable[None]]
@@ -57,6 +58,8 @@ class SharedDirectory:
         self._execute = execute
         self._alone = alone
         self._subscription: Subscription | None = None
+        self.on_certificates: Callable[[], Awaitable[None]] | None = None
+        """Reads again what was revoked and who signs."""
         self._life: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -92,6 +95,16 @@ class SharedDirectory:
         await self._directory.refresh_tenants()
         await self._tell_all(_TENANTS)
 
+    async def refresh_certificates(self) -> None:
+        """Returns when every living node knows what was revoked and who signs.
+
+        Raises:
+            UnavailableError: a living node did not answer.
+        """
+        if self.on_certificates is not None:
+            await self.on_certificates()
+        await self._tell_all(_CERTIFICATES)
+
     async def _tell_all(self, message: bytes) -> None:
         if self._alone:
             return
@@ -113,6 +126,9 @@ class SharedDirectory:
     async def _refresh_for_other(self, message: bytes) -> bytes:
         if message == _TENANTS:
             await self._directory.refresh_tenants()
+        elif message == _CERTIFICATES:
+            if self.on_certificates is not None:
+                await self.on_certificates()
         else:
             await self._apply(StationKey(int(message)))
         return b""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from chargeplane.app.ports import CertificateDesk
 from chargeplane.domain.messages import ConnectorStatus, Registration
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
@@ -76,6 +77,7 @@ class House(Struct, kw_only=True):
     heartbeat_interval: Callable[[StationKey], int]
     doubt: Callable[[Any, TransactionState, ConnectorStatus, datetime], None]
     feed: LiveFeed = Silence()
+    certificates: CertificateDesk | None = None
 
 
 def utc_now() -> datetime:

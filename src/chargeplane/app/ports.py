@@ -14,7 +14,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome
-from chargeplane.domain.messages import Registration, StationAnswer, StationMessage
+from chargeplane.domain.messages import CertificateRequest, Registration, StationAnswer, StationMessage
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
 AnswerCallback = Callable[[StationAnswer], None]
@@ -172,6 +172,65 @@ class LoggedCall(Struct, frozen=True):
     error_code: str | None
     latency_us: int | None
     stored: bool = False
+
+
+class Signed(Struct, frozen=True, kw_only=True):
+    """A certificate that was made.
+
+    Args:
+        chain: PEM: it, then the intermediate ones.
+        issuer: its issuer's name in DER.
+        serial_number: hexadecimal.
+    """
+
+    chain: str
+    subject: str
+    issuer: bytes
+    serial_number: str
+    not_before: datetime
+    not_after: datetime
+
+
+class CertificateAuthority(Protocol):
+    """Signs certificates of stations. The house has one (`app/authority.py`); another one can stand in."""
+
+    def check(self, csr: str, common_name: str) -> None:
+        """Judges a request before the station gets its answer; called in a thread.
+
+        Args:
+            csr: PKCS #10 as PEM.
+            common_name: what the subject must name.
+        Raises:
+            RuleError: no certificate will be made of it; the sentence says why.
+        """
+
+    async def sign(self, csr: str, *, common_name: str, station_key: StationKey) -> Signed:
+        """A station's certificate. Any error but RuleError is tried again later.
+
+        Raises:
+            RuleError: no certificate will be made of it; the sentence says why.
+        """
+        ...
+
+    async def trust(self) -> str:
+        """PEM of the authorities that the certificates lead to; empty where none was made so far."""
+        ...
+
+
+class CertificateDesk(Protocol):
+    """Where the stations' actors bring requests for certificates. Implemented by app/certificates.py."""
+
+    def consider(
+        self,
+        tenant_id: TenantId,
+        key: StationKey,
+        request: CertificateRequest,
+        decided: Callable[[int | None], None],
+    ) -> None:
+        """Judges a request and writes it down; then calls `decided` with its number, or None where it is refused."""
+
+    def carry_out(self, ident: int) -> None:
+        """Signs an accepted request and brings the certificate to its station."""
 
 
 class MessageLog(Protocol):

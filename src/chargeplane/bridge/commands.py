@@ -19,6 +19,7 @@ from chargeplane.domain.commands import (
     Command,
     CommandOutcome,
     CommandState,
+    DeliverCertificate,
     Reset,
     ResetKind,
     Start,
@@ -33,6 +34,7 @@ from chargeplane.ocpp import v16, v21, v201
 from chargeplane.ocpp.versions import OcppVersion
 
 _MAX_INT: Final = 2**31 - 1
+_MAX_CHAIN: Final = 10_000
 
 
 def to_call(version: OcppVersion, command: Command) -> tuple[str, Struct]:
@@ -145,6 +147,10 @@ _REASONS: Final[Mapping[tuple[type, str], str]] = {
     (Trigger, "Rejected"): "The station will not send that message now.",
     (Trigger, "NotImplemented"): "The station cannot send that message on request.",
     (ChangeAvailability, "Rejected"): "The station refused the change of availability.",
+    (
+        DeliverCertificate,
+        "Rejected",
+    ): "The station does not take the certificate: it may not trust the authority that signed it.",
     (ClearCache, "Rejected"): "The station did not clear its cache; it may have none.",
 }
 _SOON: Final[Mapping[type, str]] = {
@@ -294,6 +300,20 @@ def _clear_cache16(command: ClearCache) -> tuple[str, Struct]:
     return "ClearCache", v16.ClearCacheRequest()
 
 
+def _deliver16(command: DeliverCertificate) -> tuple[str, Struct]:
+    return "CertificateSigned", v16.CertificateSignedRequest(certificate_chain=_fitting_chain(command))
+
+
+def _fitting_chain(command: DeliverCertificate) -> str:
+    if len(command.chain) > _MAX_CHAIN:
+        raise _invalid(
+            f"A certificate chain has at most {_MAX_CHAIN} characters, this one has {len(command.chain)}.",
+            "/chain",
+            f"at most {_MAX_CHAIN} characters",
+        )
+    return command.chain
+
+
 # --- OCPP 2.0.1 and 2.1 -----------------------------------------------------------------------------------------------
 
 
@@ -324,6 +344,7 @@ _TYPES_201: Final[Mapping[str, v201.IdTokenEnumType]] = {kind.value: kind for ki
 
 
 def _calls2x(v: Any) -> Mapping[type, Callable[[Any], tuple[str, Struct]]]:
+    uses = {word.value: word for word in v.CertificateSigningUseEnumType}
     triggers = {word.value: word for word in v.MessageTriggerEnumType if word.value != "CustomTrigger"}
 
     def evse2x(evse_id: int, connector_id: int | None) -> Any:
@@ -396,6 +417,15 @@ def _calls2x(v: Any) -> Mapping[type, Callable[[Any], tuple[str, Struct]]]:
     def clear_cache(command: ClearCache) -> tuple[str, Struct]:
         return "ClearCache", v.ClearCacheRequest()
 
+    def deliver(command: DeliverCertificate) -> tuple[str, Struct]:
+        # A02.FR.14: of the type that was asked for; the request id since 2.1
+        more = {} if command.request_id is None or v is v201 else {"request_id": command.request_id}
+        return "CertificateSigned", v.CertificateSignedRequest(
+            certificate_chain=_fitting_chain(command),
+            certificate_type=uses.get(command.use or ""),
+            **more,
+        )
+
     return {
         Start: start,
         Stop: stop,
@@ -404,6 +434,7 @@ def _calls2x(v: Any) -> Mapping[type, Callable[[Any], tuple[str, Struct]]]:
         Trigger: trigger,
         ChangeAvailability: availability,
         ClearCache: clear_cache,
+        DeliverCertificate: deliver,
     }
 
 
@@ -416,6 +447,7 @@ _CALLS: Final[Mapping[OcppVersion, Mapping[type, Callable[[Any], tuple[str, Stru
         Trigger: _trigger16,
         ChangeAvailability: _availability16,
         ClearCache: _clear_cache16,
+        DeliverCertificate: _deliver16,
     },
     OcppVersion.V201: _calls2x(v201),
     OcppVersion.V21: _calls2x(v21),

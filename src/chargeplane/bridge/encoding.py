@@ -26,6 +26,11 @@ def heartbeat(request: Any, answer: HeartbeatAnswer) -> bytes:
     return b'{"currentTime":"%b"}' % rfc3339(answer.now).encode()
 
 
+def sign_certificate(request: Any, answer: Any) -> bytes:
+    """SignCertificateResponse of every version (OCPP 2.x A02.FR.11, FR.12)."""
+    return b'{"status":"Accepted"}' if getattr(answer, "accepted", False) else b'{"status":"Rejected"}'
+
+
 def boot(request: Any, answer: BootAnswer) -> bytes:
     """BootNotificationResponse of every version (OCPP 1.6, 6.4; 2.x B01.FR.08)."""
     return b'{"currentTime":"%b","interval":%d,"status":"%b"}' % (

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge.encoding import boot, empty, encode, heartbeat
+from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings16
 from chargeplane.domain.messages import (
@@ -25,6 +25,7 @@ from chargeplane.domain.messages import (
     Authorize,
     AuthorizeAnswer,
     Boot,
+    CertificateRequest,
     ConnectorState,
     ConnectorStatus,
     Heartbeat,
@@ -197,6 +198,10 @@ def _notice(action: str, tells: Callable[[Any], object]) -> Callable[[Any], Stat
     return notice
 
 
+def _sign_certificate(request: v16.SignCertificateRequest) -> StationMessage:
+    return CertificateRequest(csr=made_storable(request.csr))
+
+
 INCOMING: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
@@ -207,7 +212,7 @@ INCOMING: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "LogStatusNotification": _notice("LogStatusNotification", lambda r: r.status),
     "MeterValues": _meter_values,
     "SecurityEventNotification": _notice("SecurityEventNotification", lambda r: r.type),
-    "SignCertificate": _notice("SignCertificate", lambda r: None),
+    "SignCertificate": _sign_certificate,
     "SignedFirmwareStatusNotification": _notice("SignedFirmwareStatusNotification", lambda r: r.status),
     "StartTransaction": _start,
     "StatusNotification": _status,
@@ -273,8 +278,7 @@ OUTGOING: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
     "LogStatusNotification": empty,
     "MeterValues": empty,
     "SecurityEventNotification": empty,
-    # no certificate authority signs here
-    "SignCertificate": _constant(v16.SignCertificateResponse(status=v16.GenericStatus.REJECTED)),
+    "SignCertificate": sign_certificate,
     "SignedFirmwareStatusNotification": empty,
     "StartTransaction": _answer_start,
     "StatusNotification": empty,

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge.encoding import boot, empty, encode, heartbeat
+from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
 from chargeplane.bridge.variables import in_report
@@ -25,6 +25,7 @@ from chargeplane.domain.messages import (
     Authorize,
     AuthorizeAnswer,
     Boot,
+    CertificateRequest,
     ConnectorState,
     ConnectorStatus,
     Heartbeat,
@@ -144,6 +145,15 @@ def _notice(action: str, tells: Callable[[Any], object]) -> tuple[str, Callable[
     return action, notice
 
 
+def _sign_certificate(request: Any) -> StationMessage:
+    use = request.certificate_type
+    return CertificateRequest(
+        csr=made_storable(request.csr),
+        use=None if use is None else str(use.value),
+        request_id=getattr(request, "request_id", None),  # since 2.1
+    )
+
+
 def _part(request: Any) -> str:
     return f"request {request.request_id}"
 
@@ -187,7 +197,7 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
             _notice("ReportChargingProfiles", _part),
             _notice("ReservationStatusUpdate", lambda r: f"{r.reservation_id}: {r.reservation_update_status}"),
             _notice("SecurityEventNotification", lambda r: r.type),
-            _notice("SignCertificate", lambda r: r.certificate_type),
+            ("SignCertificate", _sign_certificate),
         )
     ),
 }
@@ -281,8 +291,8 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
         "TransactionEvent": transaction_event,
         # P02.FR.06: nobody here knows the vendor
         "DataTransfer": _constant(v.DataTransferResponse(status=v.DataTransferStatusEnumType.UNKNOWN_VENDOR_ID)),
-        # no certificate authority and no ISO 15118 back end serves here yet
-        "SignCertificate": _constant(v.SignCertificateResponse(status=v.GenericStatusEnumType.REJECTED)),
+        "SignCertificate": sign_certificate,
+        # no ISO 15118 back end serves here yet
         "Get15118EVCertificate": _constant(
             v.Get15118EVCertificateResponse(status=v.Iso15118EVCertificateStatusEnumType.FAILED, exi_response="")
         ),

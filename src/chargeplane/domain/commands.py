@@ -72,7 +72,21 @@ class ClearCache(Struct, frozen=True, kw_only=True, tag="clear_cache"):
     """Forget cached authorisations."""
 
 
-Command = Start | Stop | Unlock | Reset | Trigger | ChangeAvailability | ClearCache
+class DeliverCertificate(Struct, frozen=True, kw_only=True, tag="deliver_certificate"):
+    """Give the station the certificate it asked for (CertificateSigned).
+
+    Args:
+        chain: PEM: the certificate, then the intermediate ones.
+        use: OCPP 2.x CertificateSigningUseEnum word as the station gave it (A02.FR.14).
+        request_id: the station's, of its request (2.1).
+    """
+
+    chain: str
+    use: str | None = None
+    request_id: int | None = None
+
+
+Command = Start | Stop | Unlock | Reset | Trigger | ChangeAvailability | ClearCache | DeliverCertificate
 """Every version-free command; msgspec picks by `type`."""
 
 

@@ -224,6 +224,20 @@ class Notice(Struct, frozen=True, kw_only=True):
     variables: tuple[ReportedVariable, ...] = ()
 
 
+class CertificateRequest(Struct, frozen=True, kw_only=True):
+    """A station asks for a certificate of a key it made (OCPP 2.0.1 A02, A03; 1.6 security whitepaper).
+
+    Args:
+        csr: PKCS #10 as PEM.
+        use: OCPP 2.x CertificateSigningUseEnum word; None where the station says nothing.
+        request_id: the station's, to find the answer by (2.1).
+    """
+
+    csr: str
+    use: str | None = None
+    request_id: int | None = None
+
+
 class Unusable(Struct, frozen=True, kw_only=True):
     """A transaction message that cannot be understood even after repair: it goes to quarantine and is answered.
 
@@ -236,7 +250,17 @@ class Unusable(Struct, frozen=True, kw_only=True):
     reason: str
 
 
-StationMessage = Boot | Heartbeat | ConnectorStatus | Authorize | TransactionReport | MeterReport | Notice | Unusable
+StationMessage = (
+    Boot
+    | Heartbeat
+    | ConnectorStatus
+    | Authorize
+    | TransactionReport
+    | MeterReport
+    | Notice
+    | CertificateRequest
+    | Unusable
+)
 """Everything a station can tell."""
 
 
@@ -284,5 +308,11 @@ class TransactionAnswer(Struct, frozen=True, kw_only=True):
     id_token_info: IdTokenInfo | None = None
 
 
-StationAnswer = BootAnswer | HeartbeatAnswer | Acknowledged | AuthorizeAnswer | TransactionAnswer
+class CertificateAnswer(Struct, frozen=True, kw_only=True):
+    """Answer to a CertificateRequest: whether a certificate will be made of it."""
+
+    accepted: bool
+
+
+StationAnswer = BootAnswer | HeartbeatAnswer | Acknowledged | AuthorizeAnswer | TransactionAnswer | CertificateAnswer
 """Everything we answer."""

@@ -231,6 +231,21 @@ class TlsConfig(Struct, frozen=True, kw_only=True):
             extra={"allowed": "text"},
         ),
     ] = ""
+    server_names: Annotated[
+        str,
+        Meta(
+            description="Host names and addresses that stations call the server by, separated by commas. Where no "
+            "certificate_file is set, the authority of the house makes a certificate for them.",
+            extra={"allowed": "text"},
+        ),
+    ] = ""
+    organization: Annotated[
+        str,
+        Meta(min_length=1, max_length=64, description="Organisation (O) in what the authority of the house signs."),
+    ] = "Chargeplane"
+    station_certificate_days: Annotated[
+        int, Meta(ge=1, le=3650, description="How long a station's certificate from the authority of the house holds.")
+    ] = 365
     reload_interval_s: Annotated[Seconds, Meta(description="How often the files are looked at.")] = 10.0
 
 

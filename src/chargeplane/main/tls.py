@@ -1,4 +1,4 @@
-"""What the stations' TLS door is opened with, kept up to date: the files that the configuration names."""
+"""What the stations' TLS door is opened with, kept up to date: configured files, and the certificate authority of the house."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import structlog
+from msgspec.structs import replace
 
+from chargeplane.app.authority import HouseAuthority
+from chargeplane.app.ports import CertificateAuthority
 from chargeplane.edges.ocpp_server import ServerCertificate, TlsDoor, TlsMaterial
+from chargeplane.edges.ocpp_server.tls import Revoked
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.main.config import TlsConfig
 
@@ -21,11 +25,26 @@ class StationTls:
 
     Args:
         config: names of the files.
+        house: makes the server's certificate where no file holds one and its names are configured.
+        authority: signs the stations' certificates, which are trusted beside those of the configured authorities.
+        revoked: what was revoked by hand.
         on_failure: told of every TLS handshake that failed.
     """
 
-    def __init__(self, config: TlsConfig, *, on_failure: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: TlsConfig,
+        *,
+        house: HouseAuthority | None = None,
+        authority: CertificateAuthority | None = None,
+        revoked: Revoked = lambda issuer, serial_number: False,
+        on_failure: Callable[[], None] = lambda: None,
+    ) -> None:
         self._config = config
+        self._house = house
+        self._authority = authority
+        self._revoked = revoked
+        self._loading = asyncio.Lock()
         self._on_failure = on_failure
         self._refused: TlsMaterial | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -41,9 +60,11 @@ class StationTls:
         material = await self._material()
         if not material.certificates:
             return None
-        organizations = frozenset(name for part in self._config.organizations.split(",") if (name := part.strip()))
+        organizations = frozenset(_parts(self._config.organizations))
+        if organizations:
+            organizations |= {self._config.organization}
         self.door = await asyncio.to_thread(
-            lambda: TlsDoor(material, organizations=organizations, on_failure=self._on_failure)
+            lambda: TlsDoor(material, organizations=organizations, revoked=self._revoked, on_failure=self._on_failure)
         )
         self._watching = asyncio.create_task(self._watch(self.door), name="tls-files")
         return self.door
@@ -60,6 +81,10 @@ class StationTls:
         door = self.door
         if door is None:
             return False
+        async with self._loading:
+            return await self._reload(door)
+
+    async def _reload(self, door: TlsDoor) -> bool:
         try:
             material = await self._material()
             if material in (door.material, self._refused):
@@ -83,7 +108,22 @@ class StationTls:
                 log.exception("tls_reload_failed")
 
     async def _material(self) -> TlsMaterial:
-        return await asyncio.to_thread(read_files, self._config)
+        material = await asyncio.to_thread(read_files, self._config)
+        names = _parts(self._config.server_names)
+        if not material.certificates and self._house is not None and names:
+            chain, key = await self._house.server_certificate(names)
+            made = ServerCertificate(chain=chain.encode(), key=key)
+            material = replace(material, certificates=(made,))
+        if material.certificates and self._authority is not None:
+            trust = await self._authority.trust()
+            material = replace(
+                material, client_authorities=(material.client_authorities + b"\n" + trust.encode()).strip()
+            )
+        return material
+
+
+def _parts(text: str) -> list[str]:
+    return [part for piece in text.split(",") if (part := piece.strip())]
 
 
 def read_files(config: TlsConfig) -> TlsMaterial:

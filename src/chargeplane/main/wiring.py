@@ -17,7 +17,9 @@ import structlog
 from msgspec import Struct
 
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
+from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.bus import Bus
+from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.directory import Directory
@@ -262,6 +264,18 @@ class Server:
         self._stops.append(commands.stop)
         charging_stations = ChargingStations(self.database, shared, reach, secrets, self.events)
         self._unknown.register = charging_stations.take_pending
+        self.authority = HouseAuthority(
+            self.database,
+            secrets,
+            organization=config.tls.organization,
+            station_days=config.tls.station_certificate_days,
+        )
+        self.certificates = Certificates(self.database, self.authority, self.authority, commands, reach, self.events)
+        self.certificates.tell_nodes = shared.refresh_certificates
+        shared.on_certificates = self.certificates.reload
+        self.stations.house.certificates = self.certificates
+        await self.certificates.start()
+        self._stops.append(self.certificates.stop)
         services = Services(
             database=self.database,
             keys=secrets,
@@ -274,6 +288,7 @@ class Server:
             id_tokens=IdTokens(self.database, self.events),
             quarantine=Quarantine(self.database, self.events),
             outbox=Outbox(self.database, outbox.look_again),
+            certificates=self.certificates,
             events=self.events,
             readiness=Readiness(self.database, self.committer),
             metrics=Exposition(self.measures),
@@ -341,7 +356,14 @@ class Server:
         def tls_failed() -> None:
             self.ocpp.tls_failed()
 
-        self.tls = StationTls(config.tls, on_failure=tls_failed)
+        self.tls = StationTls(
+            config.tls,
+            house=self.authority,
+            authority=self.authority,
+            revoked=self.certificates.is_revoked,
+            on_failure=tls_failed,
+        )
+        self.certificates.on_reload = self.tls.reload
         self._stops.append(self.tls.close)
         door = await self.tls.open()
         if door is not None:

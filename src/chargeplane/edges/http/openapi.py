@@ -32,6 +32,7 @@ _TAGS: Final = (
     ("id-tokens", "Whom stations let charge."),
     ("quarantine", "Messages that could not be understood or matched."),
     ("outbox", "What follows from changes and has not been handed over."),
+    ("certificates", "Certificates of charging stations, and the authority that signs them."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chargeplane.app.api_keys import ApiKeys
+from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
 from chargeplane.app.events import EventFeed
@@ -48,6 +49,7 @@ class Services:
     id_tokens: IdTokens
     quarantine: Quarantine
     outbox: Outbox
+    certificates: Certificates
     events: EventFeed
     readiness: Readiness
     metrics: Callable[[], tuple[bytes, str]]

@@ -37,6 +37,7 @@ from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, C
 from chargeplane.domain.messages import (
     Boot,
     BootAnswer,
+    CertificateRequest,
     MeterReport,
     Notice,
     Registration,
@@ -83,7 +84,7 @@ _LOGGED_COMPLAINTS: Final = 20
 _ORDINARY_CLOSES: Final = frozenset({1000, 1001, 1005, 1006})
 """Ends of a socket that come by the thousand when a network or a server restarts; they are counted, not logged."""
 
-_STORED: Final = frozenset({TransactionReport, MeterReport, Notice, Unusable})
+_STORED: Final = frozenset({TransactionReport, MeterReport, Notice, CertificateRequest, Unusable})
 """Messages whose payload stands in an event row: the message log does not keep it twice."""
 
 _REFUSED_16: Final = frozenset({"Authorize", "DataTransfer", "SignCertificate"})

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 from msgspec import Struct
 
+from chargeplane.app.pki import STATION_URI
 from chargeplane.app.ports import StationCredentials
 from chargeplane.edges.ocpp_server.admission import Throttle
 from chargeplane.kernel.errors import InvalidInputError
@@ -159,6 +160,10 @@ class TlsDoor:
         wanted = credentials.certificate_name or credentials.station_id
         if wanted not in _values(certificate, NameOID.COMMON_NAME):
             return f"its common name is not {wanted}"
+        # A certificate of the house names the station it was made for: ids are unique within a tenant only.
+        made_for = _made_for(certificate)
+        if made_for is not None and made_for != f"{STATION_URI}{credentials.key}":
+            return "it was made for another station"
         # A00.FR.404: the organisation is the operator's, or one it trusts.
         if self._organizations and self._organizations.isdisjoint(_values(certificate, NameOID.ORGANIZATION_NAME)):
             return "its organisation is not one of those that are trusted"
@@ -273,6 +278,15 @@ def _listed(material: TlsMaterial) -> frozenset[tuple[bytes, int]]:
         issuer = one.issuer.public_bytes()
         found.update((issuer, entry.serial_number) for entry in one)
     return frozenset(found)
+
+
+def _made_for(certificate: x509.Certificate) -> str | None:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return next((uri for uri in uris if uri.startswith(STATION_URI)), None)
 
 
 def _values(certificate: x509.Certificate, oid: x509.ObjectIdentifier) -> list[str]:

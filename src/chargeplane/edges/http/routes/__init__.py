@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from chargeplane.edges.http.openapi import openapi_routes
 from chargeplane.edges.http.routes.administration import administration_routes
+from chargeplane.edges.http.routes.certificates import certificate_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
 from chargeplane.edges.http.routes.events import event_routes
@@ -30,6 +31,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *id_token_routes(services),
         *quarantine_routes(services),
         *outbox_routes(services),
+        *certificate_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]

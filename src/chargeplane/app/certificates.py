@@ -1,0 +1,312 @@
+"""Certificates of stations: asked for, signed, brought to the station, revoked (OCPP 2.0.1 A02, A03).
+
+A request is judged and written down before the station gets its answer; the certificate is made afterwards and goes to
+the station as a command, which waits for it if need be. What a crash or an outage interrupted is taken up again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import asyncpg
+import structlog
+from msgspec import Struct
+
+from chargeplane.app.api_keys import Caller
+from chargeplane.app.authority import HouseAuthority
+from chargeplane.app.commands import Commands
+from chargeplane.app.events import EventFeed
+from chargeplane.app.ports import CertificateAuthority, CloseReason
+from chargeplane.app.reach import StationReach
+from chargeplane.domain.commands import DeliverCertificate
+from chargeplane.domain.messages import CertificateRequest
+from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
+from chargeplane.kernel.ids import CommandId, StationKey, TenantId
+from chargeplane.kernel.text import made_storable
+from chargeplane.store.database import Database
+from chargeplane.store.queries import certificates as queries
+from chargeplane.store.queries.audit import audit
+from chargeplane.store.queries.certificates import CertificateFilter, CertificateView
+from chargeplane.store.queries.paging import Position
+
+_STATION_USE: Final = (None, "ChargingStationCertificate")
+_DELIVERY_FOR_S: Final = 86_400.0
+_LOOK_AGAIN_S: Final = 60.0
+_RETRY_S: Final = 1.0
+_AWAY: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+)
+
+log = structlog.get_logger(__name__)
+
+Decided = Callable[[int | None], None]
+"""Told the number of a request that is accepted, or None."""
+
+
+class AuthorityView(Struct, frozen=True, kw_only=True):
+    """The certificate authority of the house, as PEM.
+
+    Args:
+        root: what stations are to trust.
+        issuing: what signs.
+        revocation_list: of what was revoked and has not expired; made anew for each question, good for a week.
+    """
+
+    root: str
+    issuing: str
+    revocation_list: str
+
+
+async def _nobody() -> None:
+    pass
+
+
+class Certificates:
+    """Use cases about certificates, and the desk that the stations' actors bring requests to.
+
+    Args:
+        authority: signs.
+        house: the one of the house, for its own view; the same as `authority` unless another one signs.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        authority: CertificateAuthority,
+        house: HouseAuthority,
+        commands: Commands,
+        reach: StationReach,
+        events: EventFeed,
+    ) -> None:
+        self._database = database
+        self._authority = authority
+        self._house = house
+        self._commands = commands
+        self._reach = reach
+        self._events = events
+        self._revoked: frozenset[tuple[bytes, int]] = frozenset()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._told = False
+        self.tell_nodes: Callable[[], Awaitable[None]] = self.reload
+        """Has every node call `reload`; returns when they have."""
+        self.on_reload: Callable[[], Awaitable[object]] = _nobody
+        """Called when authorities or revocations may have changed."""
+
+    async def start(self) -> None:
+        """Reads the revocations, and takes up what was left undone, now and from time to time."""
+        await self.reload()
+        self._spawn(self._look_again())
+
+    async def stop(self) -> None:
+        """Lets go of what is under way; it is taken up at the next start."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def reload(self) -> None:
+        """Reads what was revoked."""
+        async with self._database.read() as db:
+            rows = await queries.revoked(db)
+        self._revoked = frozenset((issuer, int(serial_number, 16)) for issuer, serial_number, _ in rows)
+        await self.on_reload()
+
+    def is_revoked(self, issuer: bytes, serial_number: int) -> bool:
+        """Whether the certificate was revoked here; from memory."""
+        return (issuer, serial_number) in self._revoked
+
+    # -- the desk ------------------------------------------------------------------------------------------------------
+
+    def consider(self, tenant_id: TenantId, key: StationKey, request: CertificateRequest, decided: Decided) -> None:
+        """Judges a request and writes it down; `decided` is called once that is done."""
+        self._spawn(self._consider(tenant_id, key, request, decided))
+
+    def carry_out(self, ident: int) -> None:
+        """Signs an accepted request and brings the certificate to its station."""
+        self._spawn(self._carry_out(ident))
+
+    async def _consider(
+        self, tenant_id: TenantId, key: StationKey, request: CertificateRequest, decided: Decided
+    ) -> None:
+        accepted: int | None = None
+        while True:
+            try:
+                accepted = await self._judge(tenant_id, key, request)
+            except _AWAY:
+                # No answer before it is written: the station would wait for a certificate that nobody makes.
+                await asyncio.sleep(_RETRY_S)
+                continue
+            except Exception:
+                log.exception("certificate_request_failed", station_key=key)
+            break
+        decided(accepted)
+
+    async def _judge(self, tenant_id: TenantId, key: StationKey, request: CertificateRequest) -> int | None:
+        async with self._database.read() as db:
+            name = await queries.common_name(db, key)
+        refused: str | None = None
+        if request.use not in _STATION_USE:
+            refused = f"Certificates for {made_storable(str(request.use), 40)} are not signed here."
+        elif name is None:
+            refused = "The station is not registered any more."
+        else:
+            try:
+                await asyncio.to_thread(self._authority.check, request.csr, name)
+            except RuleError as error:
+                refused = made_storable(str(error), 500)
+        csr = made_storable(request.csr)
+        async with self._database.change() as db:
+            ident = await queries.request(
+                db,
+                tenant_id,
+                key,
+                use=None if request.use is None else made_storable(request.use, 40),
+                request_id=request.request_id,
+                csr=csr,
+                csr_hash=hashlib.sha256(csr.encode()).digest(),
+                refused=refused,
+            )
+        if refused is not None:
+            log.warning("certificate_refused", station=name, reason=refused)
+            await self._show(tenant_id, ident)
+            return None
+        return ident
+
+    async def _carry_out(self, ident: int) -> None:
+        try:
+            await self._sign_and_send(ident)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            log.error("certificate_not_made", certificate=ident, error=str(error) or type(error).__name__)
+
+    async def _sign_and_send(self, ident: int) -> None:
+        async with self._database.read() as db:
+            wanted = await queries.wanted(db, ident)
+        if wanted is None:
+            return
+        chain = wanted.chain
+        if chain is None:
+            try:
+                signed = await self._authority.sign(
+                    wanted.csr,
+                    common_name=wanted.certificate_name or wanted.station_id,
+                    station_key=wanted.station_key,
+                )
+            except RuleError as error:
+                async with self._database.change() as db:
+                    await queries.failed(db, ident, made_storable(str(error), 500))
+                await self._show(wanted.tenant_id, ident)
+                return
+            chain = signed.chain
+            async with self._database.change() as db:
+                if not await queries.issued(
+                    db,
+                    ident,
+                    subject=signed.subject,
+                    serial_number=signed.serial_number,
+                    issuer=signed.issuer,
+                    not_before=signed.not_before,
+                    not_after=signed.not_after,
+                    chain=chain,
+                ):
+                    return  # another node made one
+            if not self._told:  # the authority may be new: the doors have to trust it before the station is back
+                await self.tell_nodes()
+                self._told = True
+        view = await self._commands.command(
+            Caller(key_id=0, tenant_id=wanted.tenant_id, name="certificates", scopes=frozenset()),
+            wanted.station_id,
+            DeliverCertificate(chain=chain, use=wanted.use, request_id=wanted.request_id),
+            valid_s=_DELIVERY_FOR_S,
+        )
+        async with self._database.change() as db:
+            await queries.on_its_way(db, ident, CommandId(int(view.id)))
+        await self._show(wanted.tenant_id, ident)
+
+    async def _look_again(self) -> None:
+        while True:
+            with contextlib.suppress(*_AWAY):
+                async with self._database.read() as db:
+                    left = await queries.unfinished(db, _LOOK_AGAIN_S)
+                for ident in left:
+                    await self._carry_out(ident)
+                await self.reload()  # should this node have missed a word
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    # -- for people ----------------------------------------------------------------------------------------------------
+
+    async def page(
+        self, caller: Caller, wanted: CertificateFilter, limit: int, after: Position | None
+    ) -> list[CertificateView]:
+        """Certificates and requests, newest first; at most `limit`."""
+        async with self._database.read() as db:
+            return await queries.page(db, caller.tenant_id, wanted, limit, after)
+
+    async def one(self, caller: Caller, ident: int) -> CertificateView:
+        """A certificate by our id.
+
+        Raises:
+            NotFoundError: the tenant has no such certificate.
+        """
+        async with self._database.read() as db:
+            found = await queries.one(db, caller.tenant_id, ident)
+        if found is None:
+            raise NotFoundError("certificate", str(ident))
+        return found
+
+    async def revoke(self, caller: Caller, ident: int, reason: str) -> CertificateView:
+        """Revokes a certificate: from now on no door lets its station in with it, and its socket is closed.
+
+        Raises:
+            NotFoundError: the tenant has no such certificate.
+            ConflictError: it was never issued, or is revoked already.
+        """
+        async with self._database.change() as db:
+            key = await queries.revoke(db, caller.tenant_id, ident, caller.actor, reason)
+            if key is None:
+                found = await queries.one(db, caller.tenant_id, ident)
+                if found is None:
+                    raise NotFoundError("certificate", str(ident))
+                raise ConflictError(f"Certificate {ident} is {found.state}; only an issued one can be revoked.")
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="revoke",
+                kind="certificate",
+                ident=str(ident),
+                reason=reason,
+            )
+        await self.tell_nodes()
+        await self._reach.close(key, CloseReason.CREDENTIALS_CHANGED)
+        view = await self.one(caller, ident)
+        self._events.publish("certificate.updated", caller.tenant_id, view.station_id, view)
+        return view
+
+    async def authority(self) -> AuthorityView:
+        """The certificate authority of the house, made where it was never needed before."""
+        root, issuing = await self._house.authorities()
+        async with self._database.read() as db:
+            revoked = await queries.revoked(db)
+        return AuthorityView(root=root, issuing=issuing, revocation_list=await self._house.revocation_list(revoked))
+
+    async def _show(self, tenant_id: TenantId, ident: int) -> None:
+        if self._events.active:
+            async with self._database.read() as db:
+                view = await queries.one(db, tenant_id, ident)
+            if view is not None:
+                self._events.publish("certificate.updated", tenant_id, view.station_id, view)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,71 @@
+"""/v1/certificates and the certificate authority of the house."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from litestar import Request, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.app.certificates import AuthorityView
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.routes.common import Text, ident_of
+from chargeplane.edges.http.services import Services
+from chargeplane.store.queries.certificates import CertificateFilter, CertificateView
+
+_KIND = "certificate"
+
+CertificateState = Literal["requested", "refused", "failed", "issued", "revoked"]
+
+
+class Revocation(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Why a certificate is revoked."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=4000)]
+
+
+def certificate_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    certificates = services.certificates
+
+    @get("/v1/certificates", tags=["certificates"], opt={"scope": Scope.CERTIFICATES_READ})
+    async def list_certificates(
+        request: Request[Any, Any, Any],
+        station_id: Text = None,
+        wanted_state: Annotated[CertificateState | None, QueryParameter(name="state")] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[CertificateView]:
+        """Certificates that stations asked for, newest first."""
+        after = decode_cursor("certificates", cursor, (int,))
+        wanted = CertificateFilter(station_id=station_id, state=wanted_state)
+        found = await certificates.page(caller_of(request), wanted, limit + 1, after)
+        return as_page("certificates", found, limit, lambda view: (int(view.id),))
+
+    @get("/v1/certificates/{id:str}", tags=["certificates"], opt={"scope": Scope.CERTIFICATES_READ})
+    async def get_certificate(request: Request[Any, Any, Any], id: FromPath[str]) -> CertificateView:
+        """A certificate, with its PEM."""
+        return await certificates.one(caller_of(request), ident_of(_KIND, id))
+
+    @post(
+        "/v1/certificates/{id:str}/revoke",
+        tags=["certificates"],
+        opt={"scope": Scope.CERTIFICATES_WRITE},
+        status_code=200,
+    )
+    async def revoke_certificate(
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[Revocation]
+    ) -> CertificateView:
+        """Revokes a certificate: its station gets in with it no more, and its socket is closed."""
+        return await certificates.revoke(caller_of(request), ident_of(_KIND, id), data.reason)
+
+    @get("/v1/certificate-authority", tags=["certificates"], opt={"scope": Scope.CERTIFICATES_READ})
+    async def get_certificate_authority(request: Request[Any, Any, Any]) -> AuthorityView:
+        """The certificate authority of the house: what stations are to trust, and what was revoked."""
+        return await certificates.authority()
+
+    return [list_certificates, get_certificate, revoke_certificate, get_certificate_authority]

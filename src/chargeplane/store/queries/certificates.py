@@ -1,0 +1,268 @@
+"""Certificates: the house's own with their keys, and those that stations asked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from chargeplane.kernel.ids import CommandId, StationKey, TenantId
+from chargeplane.store.queries.paging import Db, Position, Where
+
+_LOCK = 0x63702D706B69  # ours alone: one node at a time makes certificates of the house
+
+
+class HouseCertificate(Struct, frozen=True):
+    """A certificate of the house; the key is encrypted."""
+
+    chain: str
+    key: bytes
+    not_after: datetime
+
+
+class CertificateView(Struct, frozen=True, kw_only=True):
+    """A certificate that a station asked for.
+
+    Args:
+        use: the station's word; null where it gave none.
+        state: requested, refused (the request breaks a rule), failed, issued, or revoked.
+        reason: why it was refused, failed or revoked.
+        delivery: state of the command that brings it to the station; null before there is one.
+        delivery_reason: why the station did not take it.
+        chain: PEM: the certificate, then the intermediate ones.
+    """
+
+    id: str
+    station_id: str
+    use: str | None
+    state: str
+    reason: str | None
+    subject: str | None
+    serial_number: str | None
+    not_before: datetime | None
+    not_after: datetime | None
+    delivery: str | None
+    delivery_reason: str | None
+    command_id: str | None
+    requested_at: datetime
+    issued_at: datetime | None
+    revoked_at: datetime | None
+    revoked_by: str | None
+    chain: str | None
+
+
+class CertificateFilter(Struct, frozen=True, kw_only=True):
+    """Which certificates."""
+
+    station_id: str | None = None
+    state: str | None = None
+
+
+class Wanted(Struct, frozen=True, kw_only=True):
+    """A request that is to be signed, or a certificate that is to be brought to its station."""
+
+    id: int
+    tenant_id: TenantId
+    station_key: StationKey
+    station_id: str
+    certificate_name: str | None
+    use: str | None
+    request_id: int | None
+    state: str
+    csr: str
+    chain: str | None
+
+
+async def lock_house(db: Db) -> None:
+    """Waits until no other transaction makes certificates of the house."""
+    await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+
+
+async def house(db: Db, role: str, names: str = "") -> HouseCertificate | None:
+    """The newest certificate of this role."""
+    row = await db.fetchrow(
+        "SELECT chain, key, not_after FROM house_certificate WHERE role = $1 AND names = $2 ORDER BY id DESC LIMIT 1",
+        role,
+        names,
+    )
+    return None if row is None else HouseCertificate(row["chain"], row["key"], row["not_after"])
+
+
+async def add_house(db: Db, role: str, certificate: HouseCertificate, names: str = "") -> None:
+    """A new certificate of this role."""
+    await db.execute(
+        "INSERT INTO house_certificate (role, names, chain, key, not_after) VALUES ($1, $2, $3, $4, $5)",
+        role,
+        names,
+        certificate.chain,
+        certificate.key,
+        certificate.not_after,
+    )
+
+
+async def request(
+    db: Db,
+    tenant_id: TenantId,
+    key: StationKey,
+    *,
+    use: str | None,
+    request_id: int | None,
+    csr: str,
+    csr_hash: bytes,
+    refused: str | None,
+) -> int:
+    """A station's request. The same request again, while its certificate holds, is the one that is there."""
+    known = await db.fetchval(
+        "SELECT id FROM certificate WHERE station_key = $1 AND csr_hash = $2 AND use IS NOT DISTINCT FROM $3"
+        " AND revoked_at IS NULL AND (state = 'requested' OR state = 'issued' AND not_after > now())"
+        " ORDER BY id DESC LIMIT 1",
+        key,
+        csr_hash,
+        use,
+    )
+    if known is not None:
+        await db.execute(
+            "UPDATE certificate SET request_id = $2, command_id = NULL WHERE id = $1 AND (command_id IS NULL OR"
+            " command_id IN (SELECT id FROM command WHERE state NOT IN ('pending', 'sent')))",
+            known,
+            request_id,
+        )
+        return int(known)
+    ident: int = await db.fetchval(
+        "INSERT INTO certificate (tenant_id, station_key, use, request_id, state, reason, csr, csr_hash)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING id",
+        tenant_id,
+        key,
+        use,
+        request_id,
+        "requested" if refused is None else "refused",
+        refused,
+        csr,
+        csr_hash,
+    )
+    return ident
+
+
+async def common_name(db: Db, key: StationKey) -> str | None:
+    """The common name that the station's certificate is to have; None where there is no such station."""
+    name: str | None = await db.fetchval(
+        "SELECT coalesce(settings->>'certificate_name', station_id) FROM charging_station"
+        " WHERE key = $1 AND deleted_at IS NULL",
+        key,
+    )
+    return name
+
+
+async def unfinished(db: Db, older_than_s: float) -> list[int]:
+    """Requests without a certificate and certificates that are not on their way."""
+    rows = await db.fetch(
+        "SELECT id FROM certificate WHERE (state = 'requested' OR (state = 'issued' AND command_id IS NULL))"
+        " AND revoked_at IS NULL AND requested_at < now() - make_interval(secs => $1) ORDER BY id",
+        older_than_s,
+    )
+    return [row["id"] for row in rows]
+
+
+async def wanted(db: Db, ident: int) -> Wanted | None:
+    """What is to be done; None where nothing is."""
+    row = await db.fetchrow(
+        "SELECT c.id, c.tenant_id, c.station_key, s.station_id, s.settings->>'certificate_name' AS certificate_name,"
+        " c.use, c.request_id, c.state, c.csr, c.chain"
+        " FROM certificate c JOIN charging_station s ON s.key = c.station_key"
+        " WHERE c.id = $1 AND c.command_id IS NULL AND c.revoked_at IS NULL AND c.state IN ('requested', 'issued')"
+        " AND s.deleted_at IS NULL",
+        ident,
+    )
+    return None if row is None else Wanted(**row)
+
+
+async def issued(
+    db: Db,
+    ident: int,
+    *,
+    subject: str,
+    serial_number: str,
+    issuer: bytes,
+    not_before: datetime,
+    not_after: datetime,
+    chain: str,
+) -> bool:
+    """The certificate was made; False where there is one already."""
+    status: str = await db.execute(
+        "UPDATE certificate SET state = 'issued', issued_at = now(), subject = $2, serial_number = $3, issuer = $4,"
+        " not_before = $5, not_after = $6, chain = $7 WHERE id = $1 AND state = 'requested'",
+        ident,
+        subject,
+        serial_number,
+        issuer,
+        not_before,
+        not_after,
+        chain,
+    )
+    return status.endswith(" 1")
+
+
+async def failed(db: Db, ident: int, reason: str) -> None:
+    """No certificate could be made."""
+    await db.execute("UPDATE certificate SET state = 'failed', reason = $2 WHERE id = $1", ident, reason)
+
+
+async def on_its_way(db: Db, ident: int, command_id: CommandId) -> None:
+    """A command brings it to the station."""
+    await db.execute("UPDATE certificate SET command_id = $2 WHERE id = $1", ident, command_id)
+
+
+async def revoke(db: Db, tenant_id: TenantId, ident: int, by: str, reason: str) -> StationKey | None:
+    """Revokes an issued certificate; its station, or None where there is none that is issued and not revoked."""
+    key: StationKey | None = await db.fetchval(
+        "UPDATE certificate SET revoked_at = now(), revoked_by = $3, revocation_reason = $4"
+        " WHERE tenant_id = $1 AND id = $2 AND state = 'issued' AND revoked_at IS NULL RETURNING station_key",
+        tenant_id,
+        ident,
+        by,
+        reason,
+    )
+    return key
+
+
+async def revoked(db: Db) -> list[tuple[bytes, str, datetime]]:
+    """(issuer, serial number, when) of all revoked certificates that have not expired."""
+    rows = await db.fetch(
+        "SELECT issuer, serial_number, revoked_at FROM certificate WHERE revoked_at IS NOT NULL AND not_after > now()"
+    )
+    return [(row["issuer"], row["serial_number"], row["revoked_at"]) for row in rows]
+
+
+_STATE = "CASE WHEN c.revoked_at IS NOT NULL THEN 'revoked' ELSE c.state END"
+_SELECT = f"""
+    SELECT c.id, s.station_id, c.use, {_STATE} AS state, coalesce(c.revocation_reason, c.reason) AS reason, c.subject,
+        c.serial_number, c.not_before, c.not_after, d.state AS delivery, d.reason AS delivery_reason, c.command_id,
+        c.requested_at, c.issued_at, c.revoked_at, c.revoked_by, c.chain
+    FROM certificate c JOIN charging_station s ON s.key = c.station_key LEFT JOIN command d ON d.id = c.command_id"""
+
+
+async def page(
+    db: Db, tenant_id: TenantId, wanted: CertificateFilter, limit: int, after: Position | None
+) -> list[CertificateView]:
+    """Certificates and requests, newest first."""
+    where = Where()
+    where.add("c.tenant_id = ?", tenant_id)
+    where.add_if("lower(s.station_id) = lower(?)", wanted.station_id)
+    where.add_if(f"{_STATE} = ?", wanted.state)
+    if after:
+        where.add("c.id < ?", after[0])
+    where.values.append(limit)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values)}", *where.values)
+    return [_view(row) for row in rows]
+
+
+async def one(db: Db, tenant_id: TenantId, ident: int) -> CertificateView | None:
+    """The certificate with our id."""
+    row = await db.fetchrow(f"{_SELECT} WHERE c.tenant_id = $1 AND c.id = $2", tenant_id, ident)
+    return None if row is None else _view(row)
+
+
+def _view(row: Any) -> CertificateView:
+    command = row["command_id"]
+    return CertificateView(**{**row, "id": str(row["id"]), "command_id": None if command is None else str(command)})
