@@ -42,6 +42,7 @@ class HouseAuthority:
         self._organization = organization
         self._station_for = timedelta(days=station_days)
         self._signers: tuple[Signer, Signer] | None = None
+        self._trust = ""
 
     def check(self, csr: str, common_name: str) -> None:
         """Raises what `sign` would raise for the request itself. Computes: call it in a thread."""
@@ -68,12 +69,13 @@ class HouseAuthority:
 
     async def trust(self) -> str:
         """PEM of the intermediate authority and the root; empty while they were never needed."""
-        if self._signers is None:
+        # Without the keys: an installation that lost them cannot sign, and still lets its stations in.
+        if not self._trust:
             async with self._database.read() as db:
-                if await queries.house(db, "issuing") is None:
-                    return ""
-        root, issuing = await self._both()
-        return issuing.chain + root.chain
+                issuing, root = await queries.house(db, "issuing"), await queries.house(db, "root")
+            if issuing is not None and root is not None:
+                self._trust = issuing.chain + root.chain
+        return self._trust
 
     async def authorities(self) -> tuple[str, str]:
         """PEM of the root and of the intermediate authority, made where there are none."""
