@@ -374,3 +374,15 @@ async def test_id_tokens_are_searched_in_token_group_and_note(world: World) -> N
     assert await found("%_") == every  # shorter than what the index holds
     assert await found("%__") == set()
     assert await found("search-0%_xmüller") == set()
+
+
+async def test_metrics_name_their_format_once(world: World) -> None:
+    """Prometheus refuses a Content-Type that names a parameter twice."""
+    answer = await world.rest.get(f"http://127.0.0.1:{world.server.http.port}/metrics")
+    assert answer.status_code == 200
+    parts = [part.strip() for part in answer.headers["content-type"].split(";")]
+    assert parts[0] == "text/plain"
+    names = [part.partition("=")[0] for part in parts[1:]]
+    assert sorted(names) == sorted(set(names))
+    assert "charset=utf-8" in parts
+    assert "\nchargeplane_database_up 1.0\n" in answer.text

@@ -239,13 +239,8 @@ def test_serve_with_a_wrong_configuration_is_one_sentence(tmp_path: Path) -> Non
 
 
 def test_bench_hands_its_arguments_to_the_checkout_s_benchmarks() -> None:
-    told = subprocess.run(
-        [sys.executable, "-m", "chargeplane.main.cli", "bench", "-h"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    told = run("bench", "-h")
+    assert told.returncode == 0, told.stderr
     assert "--prefill" in told.stdout
 
 

@@ -40,7 +40,8 @@ def health_routes(services: Services) -> list[HTTPRouteHandler]:
     async def get_metrics() -> Response[bytes]:
         """Prometheus exposition."""
         body, content_type = services.metrics()
-        return Response(body, media_type=content_type)
+        # The framework names the charset of every text itself.
+        return Response(body, media_type=content_type.replace("; charset=utf-8", ""))
 
     @get(["/", "/app", "/app/{path:path}"], opt=_PUBLIC, include_in_schema=False)
     async def get_web() -> Response[Health]:
