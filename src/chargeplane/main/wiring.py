@@ -120,6 +120,8 @@ class Server:
         self.postgres: EmbeddedPostgres | None = None
         self.first_key: str | None = None
         """The first API key where it was made at this start."""
+        self.http: HttpServer | None = None
+        self.ocpp: OcppServer | None = None
         self._stops: list[Callable[[], Any]] = []
         self.failed: asyncio.Future[Exception] | None = None
 
@@ -354,7 +356,8 @@ class Server:
         listeners = [Listener(host=config.bind, port=config.ocpp_port)]
 
         def tls_failed() -> None:
-            self.ocpp.tls_failed()
+            if self.ocpp is not None:
+                self.ocpp.tls_failed()
 
         self.tls = StationTls(
             config.tls,
@@ -371,7 +374,7 @@ class Server:
                 host=config.bind, port=config.ocpps_port, ssl_context=door.context, certificate_check=door.check
             )
             listeners.append(secure)
-        self.ocpp = OcppServer(
+        self.ocpp = station_door = OcppServer(
             self.stations,
             OcppServerConfig(
                 listeners=tuple(listeners),
@@ -397,10 +400,10 @@ class Server:
             self.measures,
             self.messages,
         )
-        await self.ocpp.start()
+        await station_door.start()
 
         async def stop() -> None:
-            await self.ocpp.stop(ocpp.shutdown_grace_s)
+            await station_door.stop(ocpp.shutdown_grace_s)
 
         self._stops.append(stop)
 

@@ -114,7 +114,7 @@ async def _demo(
         log=LogConfig(level=LogLevel.ERROR),
     )
     async with _running(config) as server:
-        http = f"http://127.0.0.1:{server.http.port}"
+        http = f"http://127.0.0.1:{server.places().http_port}"
         fleet, board = await _network(server, http, key, stations, speed)
         try:
             await fleet.start()
@@ -157,7 +157,7 @@ async def _network(server: Server, http: str, key: str, count: int, speed: float
     with err.status("Registering stations and drivers"):
         await asyncio.to_thread(register_id_tokens, rest, _DRIVERS)
         plans = await asyncio.to_thread(register_stations, rest, wanted)
-    ocpp = f"ws://127.0.0.1:{server.ocpp.ports[0]}/ocpp"
+    ocpp = f"ws://127.0.0.1:{server.places().ocpp_port}/ocpp"
     board = Board(http, ocpp, key, speed)
     fleet = Fleet(
         ocpp,
