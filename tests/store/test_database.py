@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -108,6 +109,45 @@ async def test_refused_work_is_not_taken_for_an_absent_database(database_url: st
         await writer.execute("SELECT 1")
     assert is_unavailable(closed.value)
     await database.close()
+
+
+async def test_dismissal_between_login_and_first_question_is_an_absent_database() -> None:
+    dismissed = 0
+    writers: list[asyncio.StreamWriter] = []
+
+    async def dismiss(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Takes any login and says goodbye, as a server that shuts down just then."""
+        nonlocal dismissed
+        writers.append(writer)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readexactly(int.from_bytes(await reader.readexactly(4)) - 4)
+            dismissed += 1
+            gone = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
+            writer.write(
+                b"R\0\0\0\x08\0\0\0\0"
+                + b"S\0\0\0\x18server_version\x0018.0\0"
+                + b"Z\0\0\0\x05I"
+                + (b"E" + (len(gone) + 4).to_bytes(4) + gone)
+            )
+
+    door = await asyncio.start_server(dismiss, "127.0.0.1", 0)
+    port = door.sockets[0].getsockname()[1]
+    database = Database(f"postgresql://me@127.0.0.1:{port}/charge?sslmode=disable")
+    try:
+        with pytest.raises(UnavailableError):
+            async with database.read() as reader:
+                await reader.fetchval("SELECT 1")
+        assert not database.available
+        database.monitor()
+        async with asyncio.timeout(10):
+            while dismissed < 5:  # it goes on asking
+                await asyncio.sleep(0.01)
+        assert not database.available
+    finally:
+        door.close()
+        for writer in writers:
+            writer.close()
+        await database.close()
 
 
 def test_availability_follows_the_server_under_uvloop(data_dir: Path) -> None:

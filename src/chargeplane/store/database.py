@@ -50,6 +50,7 @@ _CONNECTION_LOST: Final = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,  # the dismissal came between two questions, and the next one met its remains
 )
 
 
