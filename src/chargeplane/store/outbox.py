@@ -49,7 +49,7 @@ _SETTLE_RETRY_S: Final = 0.5
 _OUTAGE_RETRY_S: Final = 1.0
 _BATCH_ROWS: Final = 1000
 _BATCH_TIMEOUT_S: Final = 10.0
-_PACE_S: Final = 0.05
+_PACE_S: Final = 0.1
 _SETTLED_S: Final = 2.0
 """What has an id below those handed over so long ago is looked for only now and then: another node's slow commit."""
 _FULL_LOOK_S: Final = 20.0
