@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -62,6 +63,9 @@ from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
 
 log = structlog.get_logger(__name__)
+
+_SECOND_PLACE = 10
+"""Niceness of database processes that nobody waits for."""
 
 Ready = Callable[["Server"], None]
 
@@ -176,7 +180,7 @@ class Server:
         await self.committer.start()
         self._stops.append(self.committer.stop)
 
-        self.message_log = MessageLogWriter(database.connect_log, queue_limit=config.message_log.queue_limit)
+        self.message_log = MessageLogWriter(self._connect_log, queue_limit=config.message_log.queue_limit)
         await self.message_log.start()
         self._stops.append(self.message_log.stop)
         self.messages = MessageFeed(self.message_log)
@@ -304,7 +308,7 @@ class Server:
 
     async def _start_outbox(self, bus: Bus) -> OutboxWorker:
         """Hands facts on from now on, first those that were committed before this start."""
-        outbox = OutboxWorker(lambda: self._connect_writer("outbox"))
+        outbox = OutboxWorker(self._connect_outbox)
         outbox.register_batches(TOPICS, Announcer(bus))
         await outbox.start()
         self._stops.append(outbox.stop)
@@ -441,6 +445,20 @@ class Server:
     async def _connect_writer(self, purpose: str = "commit") -> Any:
         db = await self.database.connect_writer(purpose)
         await db.execute("SET plan_cache_mode = force_generic_plan")
+        return db
+
+    async def _connect_log(self) -> Any:
+        return await self._in_second_place(await self.database.connect_log())
+
+    async def _connect_outbox(self) -> Any:
+        return await self._in_second_place(await self._connect_writer("outbox"))
+
+    async def _in_second_place(self, db: Any) -> Any:
+        """Lets the embedded PostgreSQL's process behind a connection yield to those that stations wait for, where cores are few."""
+        if self.postgres is not None:
+            pid = await db.fetchval("SELECT pg_backend_pid()")
+            with contextlib.suppress(OSError):  # not ours to say, or gone already
+                os.setpriority(os.PRIO_PROCESS, pid, _SECOND_PLACE)
         return db
 
     async def _fetch(self, query: str, *arguments: object) -> list[Any]:
