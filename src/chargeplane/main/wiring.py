@@ -308,7 +308,7 @@ class Server:
 
     async def _start_outbox(self, bus: Bus) -> OutboxWorker:
         """Hands facts on from now on, first those that were committed before this start."""
-        outbox = OutboxWorker(self._connect_outbox)
+        outbox = OutboxWorker(lambda: self._connect_writer("outbox"))
         outbox.register_batches(TOPICS, Announcer(bus))
         await outbox.start()
         self._stops.append(outbox.stop)
@@ -448,13 +448,9 @@ class Server:
         return db
 
     async def _connect_log(self) -> Any:
-        return await self._in_second_place(await self.database.connect_log())
-
-    async def _connect_outbox(self) -> Any:
-        return await self._in_second_place(await self._connect_writer("outbox"))
-
-    async def _in_second_place(self, db: Any) -> Any:
-        """Lets the embedded PostgreSQL's process behind a connection yield to those that stations wait for, where cores are few."""
+        """The message log's connection. The embedded PostgreSQL's process behind it yields to those that stations wait for, where cores
+        are few. (Not so the outbox's: it shares pages with the commits, which would wait for a process that does not run.)"""
+        db = await self.database.connect_log()
         if self.postgres is not None:
             pid = await db.fetchval("SELECT pg_backend_pid()")
             with contextlib.suppress(OSError):  # not ours to say, or gone already
