@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -63,9 +62,6 @@ from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
 
 log = structlog.get_logger(__name__)
-
-_SECOND_PLACE = 10
-"""Niceness of database processes that nobody waits for."""
 
 Ready = Callable[["Server"], None]
 
@@ -180,7 +176,7 @@ class Server:
         await self.committer.start()
         self._stops.append(self.committer.stop)
 
-        self.message_log = MessageLogWriter(self._connect_log, queue_limit=config.message_log.queue_limit)
+        self.message_log = MessageLogWriter(database.connect_log, queue_limit=config.message_log.queue_limit)
         await self.message_log.start()
         self._stops.append(self.message_log.stop)
         self.messages = MessageFeed(self.message_log)
@@ -445,16 +441,6 @@ class Server:
     async def _connect_writer(self, purpose: str = "commit") -> Any:
         db = await self.database.connect_writer(purpose)
         await db.execute("SET plan_cache_mode = force_generic_plan")
-        return db
-
-    async def _connect_log(self) -> Any:
-        """The message log's connection. The embedded PostgreSQL's process behind it yields to those that stations wait for, where cores
-        are few. (Not so the outbox's: it shares pages with the commits, which would wait for a process that does not run.)"""
-        db = await self.database.connect_log()
-        if self.postgres is not None:
-            pid = await db.fetchval("SELECT pg_backend_pid()")
-            with contextlib.suppress(OSError):  # not ours to say, or gone already
-                os.setpriority(os.PRIO_PROCESS, pid, _SECOND_PLACE)
         return db
 
     async def _fetch(self, query: str, *arguments: object) -> list[Any]:
