@@ -84,7 +84,11 @@ def requests(version: OcppVersion) -> st.SearchStrategy[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 @given(data=st.data())
 def test_every_profile_of_the_schema_comes_back_as_it_was(version: OcppVersion, data: st.DataObject) -> None:
     evse = PLACE[version][0]
@@ -315,3 +319,15 @@ def test_updates_of_dynamic_profiles_round_trip() -> None:
     wire = update_to_wire(update)
     assert json.loads(encode(wire)) == {"limit": 5, "dischargeLimit_L3": -1, "setpointReactive_L2": 2}
     assert update_from_wire(wire) == update
+
+
+@pytest.mark.parametrize(
+    ("named", "said"), [("-2147483648", True), ("2147483647", True), ("2147483648", False), ("x", False)]
+)
+def test_a_1_6_transaction_is_named_by_any_32_bit_integer(named: str, said: bool) -> None:
+    profile = whole(transaction_id=named)
+    if said:
+        assert to_wire(V16, profile).profile.transaction_id == int(named)
+    else:
+        with pytest.raises(InvalidInputError, match="named by an integer"):
+            to_wire(V16, profile)

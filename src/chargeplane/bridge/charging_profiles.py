@@ -269,7 +269,8 @@ def _to16(work: _Writing, profile: ChargingProfile) -> v16.ChargingProfile | Non
     transaction_id: int | None = None
     if profile.transaction_id is not None:
         text = profile.transaction_id
-        if text.removeprefix("-").isdecimal() and text.isascii() and abs(int(text)) <= _MAX_INT:
+        number = text.removeprefix("-")
+        if number.isdecimal() and text.isascii() and len(number) <= 10 and -_MAX_INT - 1 <= int(text) <= _MAX_INT:
             transaction_id = int(text)
         else:
             work.stop("/transaction_id", "an OCPP 1.6 transaction is named by an integer")
