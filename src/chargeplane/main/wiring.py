@@ -454,7 +454,7 @@ class Server:
 
 def _calm_garbage_collector() -> None:
     """What is alive after the start stays: the collector need not look at it again. Messages make no cycles, so it may wait longer
-    between its rounds, which stop every station for milliseconds (p99 of a whole session fell by half)."""
+    between its rounds, which stop every station for milliseconds."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)

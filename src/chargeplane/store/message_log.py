@@ -37,7 +37,6 @@ _COLUMNS = (
 _TEXT_LIMIT = 64 * 1024
 _MAX_INT4 = 2**31 - 1
 _CHUNK = 100
-_IDLE_S = 0.25
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _COPY_TRAILER = b"\xff\xff"
 _ROW = len(_COLUMNS).to_bytes(2, "big")
@@ -49,7 +48,7 @@ class MessageLogWriter:
     Args:
         connect: opens a connection with synchronous_commit off.
         queue_limit: entries that may wait.
-        period_s: how long a batch gathers while there is something to write; nobody waits for it.
+        period_s: how long a batch gathers; nobody waits for it.
         batch: entries in one COPY.
     """
 
@@ -58,8 +57,8 @@ class MessageLogWriter:
         connect: Callable[[], Awaitable[Connection]],
         *,
         queue_limit: int = 50_000,
-        period_s: float = 0.04,
-        batch: int = 1_000,
+        period_s: float = 0.25,
+        batch: int = 5_000,
     ) -> None:
         self._connect = connect
         self._limit = queue_limit
@@ -108,8 +107,7 @@ class MessageLogWriter:
 
     async def _run(self) -> None:
         while True:
-            # Small and often while stations talk: a large copy would take the database's core from the commits for milliseconds.
-            await asyncio.sleep(self._period_s if self._entries else _IDLE_S)
+            await asyncio.sleep(self._period_s)
             while self._entries:
                 if not await self._write() or len(self._entries) < self._batch // 2:
                     break

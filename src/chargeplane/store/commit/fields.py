@@ -1,6 +1,6 @@
 """Values as PostgreSQL's binary protocol takes them, length first, so that a column of a batch is one `bytes.join`.
 
-asyncpg would encode the arrays of a batch element by element, with a type check for each; that was a third of the writer's time. Here
+asyncpg would encode the arrays of a batch element by element, with a type check for each. Here
 each field is encoded once, where its row is made, and constants (a station's key, an action's name) not even that.
 
 Every function returns 4 bytes of length and the value. They raise OverflowError, UnicodeEncodeError or struct.error for values that the
