@@ -192,7 +192,7 @@ def test_what_a_version_cannot_say_is_refused_by_field(version: OcppVersion, com
 def answered(command: Command, payload: bytes | dict[str, Any] | None, action: str = "X") -> Any:
     raw = payload if isinstance(payload, bytes) or payload is None else json.dumps(payload).encode()
     call = CallOutcome(outcome=CallOutcomeKind.CALLRESULT, message_id="1", payload=raw)
-    ended = outcome(command, action, call)
+    ended = outcome(OcppVersion.V16, command, action, call)
     assert ended.call is call
     assert ended.action == action
     return ended
@@ -268,7 +268,7 @@ def test_an_answer_without_a_status_is_a_failure(payload: bytes | None) -> None:
 )
 def test_a_call_without_a_result(kind: CallOutcomeKind, state: CommandState) -> None:
     call = CallOutcome(outcome=kind, message_id="1", error_code="NotSupported", error_description="no lock")
-    ended = outcome(Unlock(evse_id=1), "UnlockConnector", call)
+    ended = outcome(OcppVersion.V16, Unlock(evse_id=1), "UnlockConnector", call)
     assert ended.state is state
     assert ended.reason is not None
     if kind is CallOutcomeKind.CALLERROR:

@@ -344,7 +344,9 @@ class Session(StationSocket):
             UnavailableError: too many calls wait already.
         """
         action, request = commands.to_call(self._voice.version, command)
-        return commands.outcome(command, action, await self._ask(action, encode(request), timeout_s))
+        return commands.outcome(
+            self._voice.version, command, action, await self._ask(action, encode(request), timeout_s)
+        )
 
     async def _ask(self, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
         message_id = str(uuid.uuid4())

@@ -1,4 +1,4 @@
-"""What we ask a charging station to do, free of any OCPP version, and how it ended."""
+"""What any charging station can be asked to do: start, stop, unlock, restart, and the like."""
 
 from __future__ import annotations
 
@@ -84,60 +84,3 @@ class DeliverCertificate(Struct, frozen=True, kw_only=True, tag="deliver_certifi
     chain: str
     use: str | None = None
     request_id: int | None = None
-
-
-Command = Start | Stop | Unlock | Reset | Trigger | ChangeAvailability | ClearCache | DeliverCertificate
-"""Every version-free command; msgspec picks by `type`."""
-
-
-class CommandState(enum.StrEnum):
-    """pending -> sent -> one of the rest."""
-
-    PENDING = "pending"
-    SENT = "sent"
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    TIMED_OUT = "timed_out"
-    EXPIRED = "expired"
-
-
-class CallOutcomeKind(enum.StrEnum):
-    """How a CALL of ours ended."""
-
-    CALLRESULT = "callresult"
-    CALLERROR = "callerror"
-    TIMEOUT = "timeout"
-    DISCONNECTED = "disconnected"
-
-
-class CallOutcome(Struct, frozen=True, kw_only=True):
-    """How a CALL of ours ended.
-
-    Args:
-        payload: the CALLRESULT's payload as JSON text, for `callresult`.
-        latency_ms: from sending to the answer.
-    """
-
-    outcome: CallOutcomeKind
-    message_id: str
-    payload: bytes | None = None
-    error_code: str | None = None
-    error_description: str | None = None
-    error_details: bytes | None = None
-    latency_ms: float | None = None
-
-
-class CommandOutcome(Struct, frozen=True, kw_only=True):
-    """How a version-free command ended.
-
-    Args:
-        status: the station's own status word (`Accepted`, `Scheduled`, `Unlocked`, `OccupiedConnector`, ...).
-        reason: one sentence for a person where it was not accepted.
-    """
-
-    state: CommandState
-    call: CallOutcome | None = None
-    action: str | None = None
-    status: str | None = None
-    reason: str | None = None
