@@ -11,6 +11,8 @@ from datetime import datetime
 
 from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received, StationLink
+from chargeplane.app.reports import Place, as_fact
+from chargeplane.app.thinking import think
 from chargeplane.app.transacting import Transacting
 from chargeplane.app.turns import Job
 from chargeplane.domain.authorization import IdTokenRecord, authorize
@@ -19,6 +21,7 @@ from chargeplane.domain.connectors import KnownStatus, may_replace, within_bound
 from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.messages import (
     Acknowledged,
+    Answered,
     AuthorizationStatus,
     Authorize,
     AuthorizeAnswer,
@@ -30,6 +33,7 @@ from chargeplane.domain.messages import (
     HeartbeatAnswer,
     MeterReport,
     Notice,
+    Question,
     TransactionReport,
     Unusable,
 )
@@ -172,29 +176,61 @@ class Actor(Transacting):
     def _notice(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
         assert isinstance(message, Notice)
-        written: list[rows.Write] = []
-        if self._notices is None or (received.message_id, received.content_hash) not in self._notices:
-            written.append(
-                rows.notice(
-                    message,
-                    self._station,
-                    received.message_id,
-                    received.content_hash,
-                    received.payload,
-                    received.received_at,
-                )
-            )
-            if message.variables:
-                written += [rows.variable(one, self._station, received.received_at) for one in message.variables]
+        written = self._kept(received, message)
+        if written:
+            written += [rows.variable(one, self._station, received.received_at) for one in message.variables]
+        told = self._house.feed.active
+        reported = message.report is not None and bool(written)
+        if reported:
+            assert message.report is not None
+            topic, key, payload = as_fact(self.key, self.station_id, received.received_at, message.report)
+            written.append(rows.fact(self._tenant, topic, key, payload))
         after: Job | None = None
-        if self._house.feed.active:
+        if told or reported:
 
             def tell() -> None:
-                self._emit("station.notice", {"action": message.action, "tells": message.tells})
+                if reported:
+                    self._house.report_committed()
+                if told:
+                    self._emit("station.notice", {"action": message.action, "tells": message.tells})
 
             after = tell
 
         self._submit(received, answer, _ACKNOWLEDGED, written, after)
+
+    def _kept(self, received: Received, notice: Notice) -> list[rows.Write]:
+        """The row that keeps a message; none where it is there already."""
+        if self._notices is not None and (received.message_id, received.content_hash) in self._notices:
+            return []
+        return [
+            rows.notice(
+                notice,
+                self._station,
+                received.message_id,
+                received.content_hash,
+                received.payload,
+                received.received_at,
+            )
+        ]
+
+    def _question(self, received: Received, answer: AnswerCallback) -> None:
+        message = received.message
+        assert isinstance(message, Question)
+        written = self._kept(received, Notice(action=message.action, tells=message.tells))
+        desk = self._house.desks.get(type(message.asks))
+        if desk is None:
+            self._submit(received, answer, Answered(), written)
+            return
+        generation = self._hold(received, answer)
+        place = Place(
+            tenant_id=self.tenant_id, key=self.key, station_id=self.station_id, received_at=received.received_at
+        )
+
+        async def ask() -> None:
+            found = await think(desk, place, message.asks)
+            self._continue(generation, lambda: self._submit(received, answer, Answered(answer=found), written))
+
+        self._house.spawn(ask())
 
     def _certificate_request(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
@@ -213,19 +249,7 @@ class Actor(Transacting):
     def _keep_request(
         self, received: Received, answer: AnswerCallback, message: CertificateRequest, ident: int | None
     ) -> None:
-        written: list[rows.Write] = []
-        if self._notices is None or (received.message_id, received.content_hash) not in self._notices:
-            notice = Notice(action=received.action, tells=message.use)
-            written.append(
-                rows.notice(
-                    notice,
-                    self._station,
-                    received.message_id,
-                    received.content_hash,
-                    received.payload,
-                    received.received_at,
-                )
-            )
+        written = self._kept(received, Notice(action=received.action, tells=message.use))
         desk = self._house.certificates
         after: Job | None = None
         if desk is not None and ident is not None:
@@ -290,6 +314,7 @@ _HANDLERS: dict[type, Callable[[Actor, Received, AnswerCallback], None]] = {
     TransactionReport: Actor._transaction,
     MeterReport: Actor._meter,
     Notice: Actor._notice,
+    Question: Actor._question,
     CertificateRequest: Actor._certificate_request,
     Unusable: Actor._unusable,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
@@ -36,10 +36,19 @@ DEFAULT_VALID_S: Final = 60.0
 """How long a command waits for its station, unless the caller says."""
 
 _POLL_S: Final = 0.25
+_LAST_POLL_S: Final = 3.0
 _LOST_AFTER: Final = timedelta(minutes=15)
 
 _log = structlog.get_logger(__name__)
 _decode = msgspec.json.Decoder(Command).decode
+
+
+R = TypeVar("R", bound=Struct)
+
+
+def reply_of(outcome: CommandOutcome, kind: type[R]) -> R | None:
+    """What the station told beyond its status, as the struct that the command's docstring names; None where it told nothing usable."""
+    return None if outcome.reply is None else msgspec.json.decode(outcome.reply, type=kind)
 
 
 class Wire(Struct, frozen=True, kw_only=True):
@@ -81,7 +90,7 @@ class Commands:
         self._reach = reach
         self._events = events
         self._wire = wire
-        self._running: dict[CommandId, asyncio.Task[None]] = {}
+        self._running: dict[CommandId, asyncio.Task[CommandOutcome]] = {}
 
     async def start(self) -> None:
         """Takes up the commands that waited when the server stopped."""
@@ -181,6 +190,42 @@ class Commands:
             await asyncio.wait({task}, timeout=wait_s)
         return await self.one(caller, ident)
 
+    async def ask(
+        self,
+        tenant_id: TenantId,
+        key: StationKey,
+        command: Command,
+        *,
+        by: str,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        valid_s: float = DEFAULT_VALID_S,
+    ) -> CommandOutcome:
+        """Has a station do something for a subject of ours, and waits for how it ended. Recorded like any command; cut off by a
+        cancellation it goes on without us.
+
+        Args:
+            by: who asks, for the record: a subject such as `firmware`.
+            timeout_s: how long the station may take to answer, from sending.
+            valid_s: how long the command waits for the station to be reachable; then it is EXPIRED.
+        Returns:
+            REJECTED with a reason also where the station's version cannot do it or a value does not fit it; EXPIRED where the
+            station did not become reachable.
+        """
+        expires_at = datetime.now(UTC) + timedelta(seconds=valid_s)
+        async with self._database.change() as db:
+            ident = await queries.insert(
+                db,
+                tenant_id,
+                key,
+                type=str(command.__struct_config__.tag),
+                request=msgspec.json.encode(command).decode(),
+                state=CommandState.PENDING,
+                requested_by=f"policy: {by}",
+                expires_at=expires_at,
+            )
+        task = self._run(ident, self._carry_out(ident, tenant_id, key, command, expires_at, timeout_s))
+        return await asyncio.shield(task)
+
     async def one(self, caller: Caller, ident: int) -> CommandView:
         """A command by our id.
 
@@ -221,7 +266,7 @@ class Commands:
             raise NotFoundError("charging station", station_id)
         return key
 
-    def _run(self, ident: CommandId, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _run(self, ident: CommandId, work: Coroutine[Any, Any, CommandOutcome]) -> asyncio.Task[CommandOutcome]:
         task = asyncio.create_task(work, name=f"command {ident}")
         self._running[ident] = task
         task.add_done_callback(lambda _task: self._running.pop(ident, None))
@@ -235,7 +280,8 @@ class Commands:
         command: Command,
         expires_at: datetime | None,
         timeout_s: float | None,
-    ) -> None:
+    ) -> CommandOutcome:
+        poll_s = _POLL_S
         try:
             if isinstance(command, Start) and command.remote_start_id is None:
                 # Ours to choose (OCPP 2.0.1 F01.FR.25); the station gives it back with the transaction.
@@ -246,11 +292,12 @@ class Commands:
                         async with self._database.change() as db:
                             await queries.expire(db, ident)
                         await self._tell(tenant_id, ident)
-                        return
-                    await asyncio.sleep(_POLL_S)
+                        return CommandOutcome(state=CommandState.EXPIRED, reason="It did not become reachable in time.")
+                    await asyncio.sleep(poll_s)
+                    poll_s = min(poll_s * 1.3, _LAST_POLL_S)  # many may wait for long
                 async with self._database.change() as db:
                     if not await queries.take(db, ident):
-                        return
+                        return CommandOutcome(state=CommandState.FAILED, reason="Another server has taken the command.")
                 try:
                     outcome = await self._reach.command(key, command, timeout_s or DEFAULT_TIMEOUT_S)
                 except ConflictError:  # the socket went away between the two: it was not sent
@@ -263,11 +310,14 @@ class Commands:
                 break
             await self._finish(ident, outcome)
             await self._tell(tenant_id, ident)
+            return outcome
         except asyncio.CancelledError:
             raise
         except Exception as error:
             _log.exception("command.failed", command=ident)
-            await self._finish(ident, CommandOutcome(state=CommandState.FAILED, reason=f"The server failed: {error}"))
+            failed = CommandOutcome(state=CommandState.FAILED, reason=f"The server failed: {error}")
+            await self._finish(ident, failed)
+            return failed
 
     async def _finish(self, ident: CommandId, outcome: CommandOutcome) -> None:
         async with self._database.change() as db:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from chargeplane.app.ports import CertificateDesk
+from chargeplane.app.reports import Place
 from chargeplane.domain.messages import ConnectorStatus, Registration
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
@@ -51,6 +52,14 @@ class LiveFeed(Protocol):
         """Shows an event to whoever listens."""
 
 
+Desk = Callable[[Place, Any], Awaitable[Struct | None]]
+"""Answers a question of a station (`messages.Question.asks`) with a struct of the domain; None where it cannot."""
+
+
+def _nothing() -> None:
+    pass
+
+
 class Silence:
     """A feed nobody listens to."""
 
@@ -61,7 +70,12 @@ class Silence:
 
 
 class House(Struct, kw_only=True):
-    """The node's shared parts. One object, so that an actor costs one reference for all of them."""
+    """The node's shared parts. One object, so that an actor costs one reference for all of them.
+
+    Args:
+        desks: who answers which question.
+        report_committed: told that a report waits for its subject.
+    """
 
     node: Node
     committer: GroupCommitter
@@ -78,6 +92,8 @@ class House(Struct, kw_only=True):
     doubt: Callable[[Any, TransactionState, ConnectorStatus, datetime], None]
     feed: LiveFeed = Silence()
     certificates: CertificateDesk | None = None
+    desks: dict[type, Desk] = {}
+    report_committed: Callable[[], None] = _nothing
 
 
 def utc_now() -> datetime:

@@ -217,11 +217,28 @@ class Notice(Struct, frozen=True, kw_only=True):
         action: the OCPP action.
         tells: what the payload says in a few words for the operator (`Downloading`, `SettingSystemTime`), if known.
         variables: the part of the device model it reports (OCPP 2.0.1 B07, B08).
+        report: what follows from it: a tagged struct, committed with the notice as a fact and handed to the subject that takes its
+            type (app/reports.py).
     """
 
     action: str
     tells: str | None = None
     variables: tuple[ReportedVariable, ...] = ()
+    report: Struct | None = None
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """A message whose answer somebody must think about, who may have to wait. It is kept like a notice.
+
+    Args:
+        action: the OCPP action.
+        asks: what is asked; its type picks who answers.
+        tells: as in `Notice`.
+    """
+
+    action: str
+    asks: Struct
+    tells: str | None = None
 
 
 class CertificateRequest(Struct, frozen=True, kw_only=True):
@@ -258,6 +275,7 @@ StationMessage = (
     | TransactionReport
     | MeterReport
     | Notice
+    | Question
     | CertificateRequest
     | Unusable
 )
@@ -314,5 +332,17 @@ class CertificateAnswer(Struct, frozen=True, kw_only=True):
     accepted: bool
 
 
-StationAnswer = BootAnswer | HeartbeatAnswer | Acknowledged | AuthorizeAnswer | TransactionAnswer | CertificateAnswer
+class Answered(Struct, frozen=True, kw_only=True):
+    """Answer to a Question.
+
+    Args:
+        answer: the domain's struct; None where nobody here could answer, for the version's refusal.
+    """
+
+    answer: Struct | None = None
+
+
+StationAnswer = (
+    BootAnswer | HeartbeatAnswer | Acknowledged | AuthorizeAnswer | TransactionAnswer | CertificateAnswer | Answered
+)
 """Everything we answer."""

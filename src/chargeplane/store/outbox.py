@@ -153,6 +153,7 @@ class OutboxWorker:
         self._full_look_at = 0.0
         self._claim_at = 0.0
         self._count_at = 0.0
+        self._alone = True
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._db: Connection | None = None
@@ -188,6 +189,14 @@ class OutboxWorker:
 
     def hint(self) -> None:
         """Something was written: look at once. Costs nothing to call often."""
+        self._alone = True
+        self._wake.set()
+
+    def hint_batches(self) -> None:
+        """Something was written of a topic that goes in batches: look at once for those only.
+
+        Looking for the others means going through what waits for its batch, so under load it is done only where it is of use.
+        """
         self._wake.set()
 
     def look_again(self) -> None:
@@ -371,10 +380,11 @@ class OutboxWorker:
 
     async def _claim_due(self) -> list[Fact]:
         """Claims facts that go one by one, where there is room and any may be due."""
-        alone = len(self._topics) > len(self._batches)
-        if len(self._keys) >= self._concurrency or not (alone or time.monotonic() >= self._claim_at):
+        if len(self._keys) >= self._concurrency or not (self._alone or time.monotonic() >= self._claim_at):
             return []
+        self._alone = False
         claimed = await self._claim()
+        self._alone = self._alone or bool(claimed)
         self._claim_at = 0.0 if claimed else time.monotonic() + await self._until_next()
         return claimed
 

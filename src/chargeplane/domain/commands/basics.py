@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import enum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from chargeplane.domain.messages import IdToken
+
+EvseId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""An EVSE's number; 1.6 connector n is EVSE n."""
+
+StationOrEvseId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""An EVSE's number; 0 for the whole station."""
+
+ConnectorId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""A connector's number within its EVSE; in 1.6 always 1."""
 
 
 class Start(Struct, frozen=True, kw_only=True, tag="start"):
@@ -27,11 +37,11 @@ class Stop(Struct, frozen=True, kw_only=True, tag="stop"):
     ocpp_transaction_id: str
 
 
-class Unlock(Struct, frozen=True, kw_only=True, tag="unlock"):
+class Unlock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="unlock"):
     """Unlock a connector."""
 
-    evse_id: int
-    connector_id: int = 1
+    evse_id: EvseId
+    connector_id: ConnectorId = 1
 
 
 class ResetKind(enum.StrEnum):
@@ -41,38 +51,38 @@ class ResetKind(enum.StrEnum):
     ON_IDLE = "on_idle"
 
 
-class Reset(Struct, frozen=True, kw_only=True, tag="reset"):
-    """Restart the station, or one EVSE of it (2.x only)."""
+class Reset(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="reset"):
+    """Restart the station, or one EVSE of it (2.x only): at once, ending transactions, or on idle."""
 
     kind: ResetKind = ResetKind.ON_IDLE
-    evse_id: int | None = None
+    evse_id: EvseId | None = None
 
 
-class Trigger(Struct, frozen=True, kw_only=True, tag="trigger"):
+class Trigger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="trigger"):
     """Ask for a message now.
 
     Args:
         message: OCPP 2.x MessageTriggerEnum word; the bridge maps it to 1.6.
     """
 
-    message: str
-    evse_id: int | None = None
-    connector_id: int | None = None
+    message: Annotated[str, Meta(min_length=1, max_length=50)]
+    evse_id: EvseId | None = None
+    connector_id: ConnectorId | None = None
 
 
-class ChangeAvailability(Struct, frozen=True, kw_only=True, tag="change_availability"):
+class ChangeAvailability(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="change_availability"):
     """Take the station, an EVSE or a connector in or out of service. evse_id None or 0: the whole station."""
 
     operative: bool
-    evse_id: int | None = None
-    connector_id: int | None = None
+    evse_id: StationOrEvseId | None = None
+    connector_id: ConnectorId | None = None
 
 
-class ClearCache(Struct, frozen=True, kw_only=True, tag="clear_cache"):
+class ClearCache(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="clear_cache"):
     """Forget cached authorisations."""
 
 
-class DeliverCertificate(Struct, frozen=True, kw_only=True, tag="deliver_certificate"):
+class DeliverCertificate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="deliver_certificate"):
     """Give the station the certificate it asked for (CertificateSigned).
 
     Args:

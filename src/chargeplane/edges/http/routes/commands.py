@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args
 from urllib.parse import quote
 
 import msgspec
@@ -88,49 +88,38 @@ class StopCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="stop"):
     ocpp_transaction_id: Annotated[str, Meta(min_length=1, max_length=36)] | None = None
 
 
-class UnlockCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="unlock"):
-    """Unlock a connector."""
-
-    evse_id: EvseId
-    connector_id: ConnectorId = 1
-
-
-class ResetCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="reset"):
-    """Restart the station, or one EVSE of it (OCPP 2.x). `immediate` ends transactions, `on_idle` waits for them."""
-
-    kind: domain.ResetKind = domain.ResetKind.ON_IDLE
-    evse_id: EvseId | None = None
-
-
-class TriggerCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="trigger"):
-    """Ask for a message now, by its OCPP 2.x trigger word."""
-
-    message: Annotated[str, Meta(min_length=1, max_length=50)]
-    evse_id: EvseId | None = None
-    connector_id: ConnectorId | None = None
-
-
-class ChangeAvailabilityCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="change_availability"):
-    """Take the station, an EVSE or a connector in or out of service."""
-
-    operative: bool
-    evse_id: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
-    connector_id: ConnectorId | None = None
+def _as_body(command: type[Struct]) -> type[Struct]:
+    """The body that asks for a command of the domain: its fields, and what every command may have."""
+    fields = [
+        (one.name, one.type)
+        if one.required
+        else (one.name, one.type, msgspec.field(default=one.default))
+        if one.default is not msgspec.NODEFAULT
+        else (one.name, one.type, msgspec.field(default_factory=one.default_factory))
+        for one in msgspec.structs.fields(command)
+    ]
+    made = msgspec.defstruct(
+        f"{command.__name__}Command",
+        fields,
+        bases=(_Asked,),
+        tag=str(command.__struct_config__.tag),
+        kw_only=True,
+        forbid_unknown_fields=True,
+        module=__name__,
+        namespace={"__doc__": command.__doc__},
+    )
+    return made
 
 
-class ClearCacheCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="clear_cache"):
-    """Have the station forget cached authorisations."""
+_OWN: Final = frozenset({domain.Start, domain.Stop, domain.DeliverCertificate})
+"""Commands with a body of their own, or that only the house gives."""
 
+_BODIES: Final = {_as_body(command): command for command in get_args(domain.Command) if command not in _OWN}
 
-AnyCommand = (
-    StartCommand
-    | StopCommand
-    | UnlockCommand
-    | ResetCommand
-    | TriggerCommand
-    | ChangeAvailabilityCommand
-    | ClearCacheCommand
-)
+if TYPE_CHECKING:
+    AnyCommand = StartCommand | StopCommand
+else:
+    AnyCommand = Union[StartCommand, StopCommand, *_BODIES]
 
 
 def command_routes(services: Services) -> list[HTTPRouteHandler]:
@@ -147,18 +136,15 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
                 return domain.Start(id_token=id_token, evse_id=data.evse_id, remote_start_id=data.remote_start_id)
             case StopCommand():
                 return domain.Stop(ocpp_transaction_id=await transaction_to_stop(request, data))
-            case UnlockCommand():
-                return domain.Unlock(evse_id=data.evse_id, connector_id=data.connector_id)
-            case ResetCommand():
-                return domain.Reset(kind=data.kind, evse_id=data.evse_id)
-            case TriggerCommand():
-                return domain.Trigger(message=data.message, evse_id=data.evse_id, connector_id=data.connector_id)
-            case ChangeAvailabilityCommand():
-                return domain.ChangeAvailability(
-                    operative=data.operative, evse_id=data.evse_id, connector_id=data.connector_id
+            case _:
+                command: domain.Command = _BODIES[type(data)](
+                    **{
+                        name: getattr(data, name)
+                        for name in data.__struct_fields__
+                        if name not in _Asked.__struct_fields__
+                    }
                 )
-            case ClearCacheCommand():
-                return domain.ClearCache()
+                return command
 
     async def transaction_to_stop(request: Request[Any, Any, Any], data: JSONBody[StopCommand]) -> str:
         if (data.transaction_id is None) == (data.ocpp_transaction_id is None):

@@ -1,0 +1,2 @@
+-- The version of id tokens.
+SELECT 1;

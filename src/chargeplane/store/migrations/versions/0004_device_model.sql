@@ -1,0 +1,2 @@
+-- The device model and configuration templates.
+SELECT 1;

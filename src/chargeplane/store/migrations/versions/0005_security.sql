@@ -1,0 +1,2 @@
+-- Security events, installed certificates, staged changes.
+SELECT 1;

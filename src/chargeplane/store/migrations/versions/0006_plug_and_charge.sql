@@ -1,0 +1,2 @@
+-- Contract certificates.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Local lists, reservations, rules of id tokens.
+SELECT 1;

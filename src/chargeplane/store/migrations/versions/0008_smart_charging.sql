@@ -1,0 +1,2 @@
+-- Charging profiles at stations.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Firmware, campaigns, uploads, monitors, events.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Display messages, tariffs and costs at stations.
+SELECT 1;

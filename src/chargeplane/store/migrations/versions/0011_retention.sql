@@ -1,0 +1,2 @@
+-- What is forgotten.
+SELECT 1;
