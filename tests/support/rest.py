@@ -23,6 +23,7 @@ from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.ports import CloseReason, LoggedCall
 from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.reports import Reports
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.bridge.commands import call_outcome, reservation_field
@@ -37,7 +38,10 @@ from chargeplane.domain.commands import (
 from chargeplane.edges.http import HttpConfig, HttpServer, Services
 from chargeplane.kernel.errors import ConflictError, InvalidInputError
 from chargeplane.kernel.ids import StationKey, TransactionId
+from chargeplane.main.config import Config
+from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.store.database import Database
+from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.secrets import InstallationKeys
 
 ADMIN_KEY = "admin-key-of-the-tests"
@@ -192,7 +196,26 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
     await commands.start()
     authority = HouseAuthority(database, keys, organization="Operator", station_days=30)
     certificates = Certificates(database, authority, authority, commands, stations, events)
+    outbox = OutboxWorker(lambda: database.connect_writer("outbox"))
+    await outbox.start()
+    reports = Reports(outbox)
+    desks: dict[type, Any] = {}
+    on_stop: list[Any] = []
+    subjects = await start_subjects(
+        Parts(
+            config=Config(),
+            database=database,
+            secrets=keys,
+            reach=stations,
+            commands=commands,
+            events=events,
+            reports=reports,
+            desks=desks,
+            on_stop=on_stop,
+        )
+    )
     services = Services(
+        subjects=subjects,
         database=database,
         keys=keys,
         api_keys=ApiKeys(database),
@@ -217,6 +240,9 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
     ) as client:
         yield Rest(client, server, database, stations, events, messages, readiness, base_url)
     await server.stop()
+    while on_stop:
+        await on_stop.pop()()
+    await outbox.stop()
     await commands.stop()
     await database.close()
 

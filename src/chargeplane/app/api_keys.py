@@ -43,6 +43,8 @@ class Scope(enum.StrEnum):
     QUARANTINE_WRITE = "quarantine:write"
     CERTIFICATES_READ = "certificates:read"
     CERTIFICATES_WRITE = "certificates:write"
+    ALERTS_READ = "alerts:read"
+    ALERTS_WRITE = "alerts:write"
     EVENTS_READ = "events:read"
     ADMIN = "admin"
 

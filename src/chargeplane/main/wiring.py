@@ -35,6 +35,7 @@ from chargeplane.app.outbox import Outbox
 from chargeplane.app.ports import StationCredentials
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.reaching import NodeReach
+from chargeplane.app.reports import Reports
 from chargeplane.app.stations import Stations
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
@@ -50,6 +51,7 @@ from chargeplane.kernel.measures import Measures
 from chargeplane.main.config import Config, Role
 from chargeplane.main.limits import raise_descriptor_limit
 from chargeplane.main.logging import configure_logging
+from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.main.tls import StationTls
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
 from chargeplane.store.database import Database
@@ -255,6 +257,8 @@ class Server:
         await shared.start()
         self._stops.append(shared.stop)
         outbox = await self._start_outbox(bus)
+        reports = Reports(outbox)
+        self.stations.house.report_committed = reports.hint
         self.first_key = await ensure_admin_key(self.database, config.admin_key)
         commands = Commands(
             self.database,
@@ -278,6 +282,19 @@ class Server:
         self.stations.house.certificates = self.certificates
         await self.certificates.start()
         self._stops.append(self.certificates.stop)
+        subjects = await start_subjects(
+            Parts(
+                config=config,
+                database=self.database,
+                secrets=secrets,
+                reach=reach,
+                commands=commands,
+                events=self.events,
+                reports=reports,
+                desks=self.stations.house.desks,
+                on_stop=self._stops,
+            )
+        )
         services = Services(
             database=self.database,
             keys=secrets,
@@ -291,6 +308,7 @@ class Server:
             quarantine=Quarantine(self.database, self.events),
             outbox=Outbox(self.database, outbox.look_again),
             certificates=self.certificates,
+            subjects=subjects,
             events=self.events,
             readiness=Readiness(self.database, self.committer),
             metrics=Exposition(self.measures),
@@ -308,7 +326,7 @@ class Server:
         outbox.register_batches(TOPICS, Announcer(bus))
         await outbox.start()
         self._stops.append(outbox.stop)
-        self.committer.on_facts = outbox.hint
+        self.committer.on_facts = outbox.hint_batches
         measures = self.measures
         measures.gauge(
             "chargeplane_outbox_waiting",

@@ -12,7 +12,7 @@ from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpp import v16
 from chargeplane.ocpp.timestamps import parse_timestamp
 from chargeplane.ocpp.versions import OcppVersion
-from chargeplane.simulator import acts
+from chargeplane.simulator import acts, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.faults import Fault
@@ -548,6 +548,7 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock,
     "UpdateFirmware": _update_firmware,
+    **subjects.handlers("HANDLERS16"),
 }
 
 DIALECT_16: Final = Dialect16()

@@ -15,7 +15,7 @@ from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpp import v21, v201
 from chargeplane.ocpp.timestamps import parse_timestamp
 from chargeplane.ocpp.versions import OcppVersion
-from chargeplane.simulator import acts
+from chargeplane.simulator import acts, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import ChargingState, Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.faults import Fault
@@ -838,6 +838,7 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock,
     "UpdateFirmware": _update_firmware,
+    **subjects.handlers("HANDLERS2X"),
 }
 
 DIALECT_201: Final = Dialect2x(OcppVersion.V201)

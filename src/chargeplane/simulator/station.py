@@ -12,7 +12,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct, json
@@ -60,6 +60,8 @@ from chargeplane.simulator.timers import Timer, Timers
 
 DIALECTS: Final[dict[str, Dialect]] = {d.version.value: d for d in (DIALECT_16, DIALECT_201, DIALECT_21)}
 """The OCPP versions a station can speak."""
+
+S = TypeVar("S")
 
 _DEFLATE_OFFER: Final = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 _DEFLATE_TAIL: Final = b"\x00\x00\xff\xff"
@@ -168,6 +170,7 @@ class VirtualStation:
         "_retry",
         "_silent",
         "_socket",
+        "_states",
         "_unanswered",
         "_url",
         "_wants_online",
@@ -244,6 +247,7 @@ class VirtualStation:
         self._outbox = Outbox()
         self._record = record
         self._socket: _Socket | None = None
+        self._states: dict[type, Any] | None = None
         self._connect_task: asyncio.Task[None] | None = None
         self._wants_online = False
         self._booted = False
@@ -310,6 +314,16 @@ class VirtualStation:
     def give_faults(self, *faults: Fault) -> None:
         """Gives it these faults from now on, in place of those it had."""
         self.options = replace(self.options, faults=frozenset(faults))
+
+    def state_of(self, kind: type[S]) -> S:
+        """What a subject keeps of this station; made when it is first asked for."""
+        if self._states is None:
+            self._states = {}
+        state = self._states.get(kind)
+        if state is None:
+            state = self._states[kind] = kind()
+        made: S = state
+        return made
 
     def quantities(self) -> tuple[Quantity, ...]:
         """What its meter values hold."""

@@ -33,6 +33,8 @@ _TAGS: Final = (
     ("quarantine", "Messages that could not be understood or matched."),
     ("outbox", "What follows from changes and has not been handed over."),
     ("certificates", "Certificates of charging stations, and the authority that signs them."),
+    ("requests", "What stations were asked for and tell about in later messages."),
+    ("alerts", "What a person should look at."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import ApiKeys
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
@@ -15,6 +16,7 @@ from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.store.database import Database
@@ -27,6 +29,14 @@ class Readiness(Protocol):
     async def failing(self) -> Sequence[str]:
         """One sentence per reason why not; empty when ready. Answers within a second or so."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subjects:
+    """Use cases about what stations do besides charging; made by main/subjects."""
+
+    station_requests: StationRequests
+    alerts: Alerts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +60,7 @@ class Services:
     quarantine: Quarantine
     outbox: Outbox
     certificates: Certificates
+    subjects: Subjects
     events: EventFeed
     readiness: Readiness
     metrics: Callable[[], tuple[bytes, str]]

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from chargeplane.kernel.text import made_storable
+
 
 def as_json(kept: str | bytes | None) -> Any:
     """What was kept, to be put into an answer: JSON where it is JSON, else its text.
@@ -22,6 +24,14 @@ def as_json(kept: str | bytes | None) -> Any:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return raw.decode("utf-8", "replace")
     return msgspec.Raw(raw)
+
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def jsonb(value: Any) -> str:
+    """JSON text that a jsonb column takes, whatever a station wrote: U+0000 and lone surrogates become U+FFFD."""
+    return made_storable(_encode(value).decode("utf-8", "replace")).replace("\\u0000", "\\ufffd")
 
 
 def json_object(value: Any) -> dict[str, Any]:

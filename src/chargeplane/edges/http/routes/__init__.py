@@ -6,6 +6,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from chargeplane.edges.http.openapi import openapi_routes
 from chargeplane.edges.http.routes.administration import administration_routes
+from chargeplane.edges.http.routes.alerts import alert_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
@@ -15,6 +16,7 @@ from chargeplane.edges.http.routes.id_tokens import id_token_routes
 from chargeplane.edges.http.routes.messages import message_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
+from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.services import Services
 
@@ -32,6 +34,8 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *quarantine_routes(services),
         *outbox_routes(services),
         *certificate_routes(services),
+        *station_request_routes(services),
+        *alert_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]

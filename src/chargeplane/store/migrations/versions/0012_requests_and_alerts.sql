@@ -19,12 +19,12 @@ CREATE TABLE station_request (
     finished_at timestamptz
 );
 CREATE INDEX station_request_number ON station_request (station_key, kind, request_id, id);
+CREATE INDEX station_request_station ON station_request (station_key, id);
 CREATE INDEX station_request_newest ON station_request (tenant_id, id);
 
 -- The parts of a report, and each status of something that goes on, in the order of arrival.
 CREATE TABLE station_request_part (
     request  bigint NOT NULL REFERENCES station_request ON DELETE CASCADE,
-    ordinal  integer GENERATED ALWAYS AS IDENTITY (CYCLE),
     fact_id  bigint NOT NULL,                    -- of the outbox: a repeat has the same
     seq_no   integer,
     more     boolean NOT NULL DEFAULT false,

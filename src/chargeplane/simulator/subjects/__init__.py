@@ -1,0 +1,32 @@
+"""What virtual stations do when they are asked, subject by subject.
+
+A subject's module has `HANDLERS16` and `HANDLERS2X`: by action, from the station and the request to the reply. What it keeps of a
+station is a class of its own, made by `station.state_of` when it is first needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from chargeplane.simulator.dialect import Reply
+    from chargeplane.simulator.station import VirtualStation
+
+Handler = Callable[["VirtualStation", Any], "Reply"]
+
+SUBJECTS: Final[tuple[ModuleType, ...]] = ()
+"""The modules; a later one's handler stands in place of an earlier one's."""
+
+
+def handlers(name: str) -> dict[str, Handler]:
+    """All subjects' handlers by action.
+
+    Args:
+        name: `HANDLERS16` or `HANDLERS2X`.
+    """
+    merged: dict[str, Handler] = {}
+    for subject in SUBJECTS:
+        merged |= getattr(subject, name)
+    return merged
