@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 help: ## these verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 13
 
 setup: ## makes .venv with everything for running, testing and checking
 	@tools/setup.sh dev
@@ -23,6 +23,9 @@ fmt: setup ## formats the code and mends what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix-only .
 
+conformance: setup ## runs the official conformance cases and writes docs/conformance.md
+	@$(BIN)/python tools/conformance.py $(ARGS)
+
 bench: setup ## the benchmarks (ARGS="--help" lists their parts)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
@@ -35,4 +38,4 @@ lock: setup ## writes requirements/*.txt again from pyproject.toml (ARGS="--upgr
 soak: setup ## the long fault tests: 200 kills under load, 25 with PostgreSQL, outages, hostile frames (ARGS="-k kills")
 	@$(BIN)/pytest -n0 -s -v -m soak $(ARGS)
 
-.PHONY: help setup run test check fmt bench docs lock soak
+.PHONY: help setup run test check fmt conformance bench docs lock soak
