@@ -248,10 +248,16 @@ def test_a_null_payload_is_an_object_without_fields(payload: bytes) -> None:
 
 def test_a_null_payload_of_a_message_with_content_is_refused_or_kept() -> None:
     assert take(V16, "StatusNotification", b"null") is None
-    message = take(V16, "StopTransaction", b"null")
-    assert isinstance(message, TransactionReport)  # matched by the rules, or set aside by them
-    assert message.kind is ReportKind.ENDED
+    for payload in (b"null", b"{}", b"[]", b"", b'{"reason":"Local"}', b'{"transactionData":[{"sampledValue":[]}]}'):
+        assert isinstance(take(V16, "StopTransaction", payload), Unusable)
     assert isinstance(take(V201, "TransactionEvent", b"null"), Unusable)
+
+
+def test_one_field_to_match_by_or_to_book_is_enough() -> None:
+    for payload in (b'{"transactionId":7}', b'{"meterStop":1500}', b'{"idTag":"A"}', b'{"timestamp":"2026-01-31T12:00:00Z"}'):
+        message = take(V16, "StopTransaction", payload)
+        assert isinstance(message, TransactionReport)
+        assert message.kind is ReportKind.ENDED
 
 
 def test_an_empty_sampled_value() -> None:

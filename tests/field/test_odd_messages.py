@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from msgspec import json
 
-from tests.support.field import VERSIONS, Station, World, at, sampled
+from chargeplane.ocpp import OcppVersion
+from tests.bridge.wire import validate
+from tests.support.field import VERSIONS, VERSIONS_2X, Station, World, at, sampled, token_status
 
 SERIAL = "S" * 300
 
@@ -90,9 +92,45 @@ async def test_null_payload(world: World, version: str) -> None:
     """Item 12: null payloads; 1.6 allows them where there is nothing to say."""
     station = await world.station(version)
     assert "currentTime" in await station.call("Heartbeat", None)
-    assert (await station.frame("TransactionEvent" if version != "1.6" else "StopTransaction", None))[0] == 3
-    kept = await station.quarantine() + await station.transactions()
-    assert len(kept) == 1
+
+
+NOTHING = (
+    "null", "{}", "[]", '""', "[{}]", "[[]]", "0", '{"meterValue":[]}', '{"meterValue":[{}]}', '{"idTag":""}',
+    '{"transactionInfo":{}}', '{"eventType":"Ended","seqNo":3,"transactionInfo":{"stoppedReason":"Local"}}',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("version", "action"),
+    [
+        ("1.6", "StartTransaction"),
+        ("1.6", "StopTransaction"),
+        ("1.6", "MeterValues"),
+        *((version, action) for version in VERSIONS_2X for action in ("TransactionEvent", "MeterValues")),
+    ],
+)
+async def test_transaction_messages_that_say_nothing(world: World, version: str, action: str) -> None:
+    """Item 12, and item 4: nothing can be booked by them and nothing ends by them, they are kept for the operator to see."""
+    station = await world.station(version)
+    charge = station.charge()
+    await charge.start(1000, 0)
+    for number, payload in enumerate(NOTHING):
+        frame = await station.text(f'[2,"n{number}","{action}",{payload}]', f"n{number}")
+        assert frame[0] == 3, (payload, frame)
+        validate(OcppVersion(version), f"{action}Response", frame[2])
+        if action == "StartTransaction":
+            assert token_status(frame[2]) == "Invalid"
+            assert frame[2]["transactionId"] > 0
+    frame = await station.text(f'[2,"bare","{action}"]', "bare")
+    assert frame[0] == 3, frame
+    kept = await station.quarantine()
+    assert sorted(entry["message_id"] for entry in kept) == sorted(["bare", *(f"n{n}" for n in range(len(NOTHING)))])
+    assert {entry["action"] for entry in kept} == {action}
+    assert all(entry["reason"] for entry in kept)
+    one = await station.transaction()
+    assert (one["state"], one["energy_wh"]) == ("open", 0)
+    await charge.end(1500, 20)
+    assert (await station.transaction())["energy_wh"] == 500
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from chargeplane.bridge.repairs.empty import tells_nothing
 from chargeplane.bridge.repairs.rules import Rule
 from chargeplane.bridge.repairs.shape import fit, parsed
 from chargeplane.bridge.repairs.syntax import Mended, mend
@@ -42,7 +43,8 @@ def repair(version: OcppVersion, action: str, payload: bytes) -> Repaired | None
     Args:
         payload: the CALL's payload as received; empty where the frame had none.
     Returns:
-        None where the action is unknown, the text is beyond repair, or what is missing matters.
+        None where the action is unknown, the text is beyond repair, what is missing matters, or a message about a
+        transaction says nothing that could be matched or booked.
     """
     spec = CATALOGUE[version].get(action)
     if spec is None or not spec.from_station:
@@ -63,6 +65,8 @@ def repair(version: OcppVersion, action: str, payload: bytes) -> Repaired | None
     if fitted is None:
         return None
     request, more = fitted
+    if tells_nothing(request):
+        return None
     names = (*names, *(name for name in more if name not in names))
     return Repaired(request, names) if names else None
 
