@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -394,3 +394,112 @@ async def test_bare_end_closes_with_the_last_known_energy(house: House, version:
     await station.stop_transaction(session)
     await station.drain()
     await only(house, station, session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_wh_under_the_label_kwh_books_the_right_energy_and_says_so(house: House, version: str) -> None:
+    station = await house.station(version, replace(FAST, faults=frozenset({Fault.KWH_LABEL_ON_WH})))
+    station.clock.freeze(datetime.now(UTC) - timedelta(hours=2))  # power and time are what a register that is wrong throughout can be compared with
+    session = await station.charge(id_token="TAG1", energy_wh=4_321, meter_interval_s=60)
+    await station.drain(everything=True)
+    row = await only(house, station, session)
+    assert "unit_repaired" in row["flags"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_station_that_rejects_all_refuses_every_command_and_charges_on(house: House, version: str) -> None:
+    station = await house.station(version, replace(FAST, faults=frozenset({Fault.REJECTS_ALL})))
+    station.plug_in(1, Car(CAR_MODELS[3], soc_percent=10))
+    session = await station.start_transaction("TAG1")
+    await station.drain()
+    (row,) = await house.transactions(station)
+    commands: list[dict[str, Any]] = [
+        {"type": "start", "id_token": "TAG1", "evse_id": 2},
+        {"type": "stop", "transaction_id": row["id"]},
+        {"type": "unlock", "evse_id": 1},
+        {"type": "reset", "kind": "immediate"},
+        {"type": "trigger", "message": "Heartbeat"},
+        {"type": "change_availability", "operative": False},
+        {"type": "clear_cache"},
+    ]
+    path = f"/v1/charging-stations/{station.station_id}/commands"
+    for command in commands:
+        answer = await house.ask("POST", f"{path}?wait_s=5", command)
+        assert answer["state"] == "rejected", answer
+        assert answer["status"] in ("Rejected", "UnlockFailed"), answer
+    assert station.online
+    await station.deliver(session, 1_000, meter_interval_s=30)
+    await station.stop_transaction(session)
+    await station.drain()
+    await only(house, station, session)
+
+
+_PROFILE_16 = {
+    "connectorId": 0,
+    "csChargingProfiles": {
+        "chargingProfileId": 1,
+        "stackLevel": 0,
+        "chargingProfilePurpose": "ChargePointMaxProfile",
+        "chargingProfileKind": "Relative",
+        "chargingSchedule": {
+            "chargingRateUnit": "W",
+            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 1000}],
+        },
+    },
+}
+
+
+async def test_refused_charging_profile_limits_nothing(house: House) -> None:
+    station = await house.station("1.6", replace(FAST, faults=frozenset({Fault.REJECTS_ALL})))
+    path = f"/v1/charging-stations/{station.station_id}/calls"
+    asked = {"action": "SetChargingProfile", "payload": _PROFILE_16}
+    assert (await house.ask("POST", path, asked))["payload"] == {"status": "Rejected"}
+    station.give_faults()
+    cleared = {"action": "ClearChargingProfile", "payload": {}}
+    assert (await house.ask("POST", path, cleared))["payload"] == {"status": "Unknown"}
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_last_part_of_a_report_alone_is_kept(house: House, version: str) -> None:
+    whole, rest = [
+        await house.station(version, replace(FAST, faults=frozenset(faults)))
+        for faults in ((), (Fault.NOTIFY_REPORT_LAST_PART_ONLY,))
+    ]
+    reported = []
+    for station in (whole, rest):
+        asked = {"action": "GetBaseReport", "payload": {"requestId": 5, "reportBase": "FullInventory"}}
+        answer = await house.ask("POST", f"/v1/charging-stations/{station.station_id}/calls", asked)
+        assert answer["payload"] == {"status": "Accepted"}
+        await station.drain(everything=True)
+        path = f"/v1/charging-stations/{station.station_id}/variables?limit=200"
+        found = (await house.ask("GET", path))["items"]
+        reported.append({(row["component"], row["evse_id"], row["variable"]) for row in found})
+    assert rest.online
+    assert reported[1]
+    assert reported[1] < reported[0]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_late_answer_is_dropped_and_the_next_call_gets_its_own(
+    house: House, running: Server, version: str
+) -> None:
+    door = running.ocpp
+    assert door is not None
+    options = replace(FAST, faults=frozenset({Fault.LATE_ANSWERS}), late_answer_s=1.5)
+    station = await house.station(version, options)
+    path = f"/v1/charging-stations/{station.station_id}/calls"
+    late = {"action": "DataTransfer", "payload": {"vendorId": "Chargeplane", "data": "late"}, "timeout_s": 0.3}
+    assert (await house.ask("POST", path, late))["outcome"] == "timeout"
+    before = door.measures.unreadable[0]
+    station.give_faults()
+    asked = {"action": "DataTransfer", "payload": {"vendorId": "Chargeplane", "data": "in time"}}
+    answer = await house.ask("POST", path, asked)
+    assert answer["payload"] == {"status": "Accepted", "data": "in time"}
+    async with asyncio.timeout(5):
+        while door.measures.unreadable[0] == before:
+            await asyncio.sleep(0.02)
+    assert door.measures.unreadable[0] == before + 1
+    assert station.online
+    session = await station.charge(id_token="TAG1", energy_wh=500)
+    await only(house, station, session)
+

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from chargeplane.simulator.car import MAINS_V
 from chargeplane.simulator.dialect import Draft
 from chargeplane.simulator.evse import Evse, StopReason
-from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.profiles import Profile, Purpose
 from chargeplane.simulator.settings import LOCAL_LIST_ENABLED
 
@@ -47,7 +46,7 @@ def stop_if_busy(evse: Evse, reason: StopReason) -> None:
 
 def evse_for_remote_start(station: VirtualStation, evse_id: int | None, id_token: str) -> Evse | None:
     """Where a transaction that is asked for can begin: the EVSE named, else a free one, one with a car first."""
-    if station.has(Fault.REJECTS_ALL) or not station.accepted:
+    if not station.accepted:
         return None
     evses = station.evses if not evse_id else evses_of(station, evse_id)
     free = [evse for evse in evses if evse.free and evse.takes(id_token)]
@@ -121,8 +120,6 @@ def reset_evse(station: VirtualStation, evse: Evse) -> None:
 def reserve(station: VirtualStation, evse_id: int, reservation_id: int, id_token: str, until: datetime | None) -> str:
     """Reserves an EVSE (0: any); returns the status word, the same in all versions. The same id replaces
     (OCPP 1.6, 5.13; OCPP 2.0.1 H01.FR.02)."""
-    if station.has(Fault.REJECTS_ALL):
-        return "Rejected"
     cancel_reservation(station, reservation_id)
     evses = evses_of(station, evse_id)
     if not evses:
@@ -170,7 +167,7 @@ def update_local_list(
     Args:
         entries: (id token, status); status None removes the token (differential).
     """
-    if not station.settings.is_on(LOCAL_LIST_ENABLED) or station.has(Fault.REJECTS_ALL):
+    if not station.settings.is_on(LOCAL_LIST_ENABLED):
         return "Failed"
     if not full and version <= station.local_list_version:
         return "VersionMismatch"

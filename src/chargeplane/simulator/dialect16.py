@@ -15,7 +15,6 @@ from chargeplane.ocpp.versions import OcppVersion
 from chargeplane.simulator import acts, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
-from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.meter import Measured, Quantity
 from chargeplane.simulator.profiles import Anchor, Profile, Purpose
 from chargeplane.simulator.settings import PASSWORD, Access, ChangeResult, by_key
@@ -228,8 +227,6 @@ class Dialect16:
 
 
 def _reset(station: VirtualStation, request: v16.ResetRequest) -> Reply:
-    if station.has(Fault.REJECTS_ALL):
-        return Reply(v16.ResetResponse(status=v16.ResetStatus.REJECTED))
     reason = StopReason.HARD_RESET if request.type is v16.ResetType.HARD else StopReason.SOFT_RESET
     return Reply(v16.ResetResponse(status=v16.ResetStatus.ACCEPTED), lambda: station.reboot("RemoteReset", stop=reason))
 
@@ -248,7 +245,7 @@ def _remote_start(station: VirtualStation, request: v16.RemoteStartTransactionRe
 
 def _remote_stop(station: VirtualStation, request: v16.RemoteStopTransactionRequest) -> Reply:
     session = station.session_of(str(request.transaction_id))
-    if session is None or station.has(Fault.REJECTS_ALL):
+    if session is None:
         return Reply(v16.RemoteStopTransactionResponse(status=v16.RemoteStartStopStatus.REJECTED))
     return Reply(
         v16.RemoteStopTransactionResponse(status=v16.RemoteStartStopStatus.ACCEPTED),
@@ -258,7 +255,7 @@ def _remote_stop(station: VirtualStation, request: v16.RemoteStopTransactionRequ
 
 def _unlock(station: VirtualStation, request: v16.UnlockConnectorRequest) -> Reply:
     evse = acts.find_evse(station, request.connector_id)
-    if evse is None or station.has(Fault.REJECTS_ALL):
+    if evse is None:
         return Reply(v16.UnlockConnectorResponse(status=v16.UnlockStatus.NOT_SUPPORTED))
     # OCPP 1.6, 5.19: an ongoing transaction is ended first.
     return Reply(
@@ -269,7 +266,7 @@ def _unlock(station: VirtualStation, request: v16.UnlockConnectorRequest) -> Rep
 
 def _change_availability(station: VirtualStation, request: v16.ChangeAvailabilityRequest) -> Reply:
     evses = acts.evses_of(station, request.connector_id)
-    if not evses or station.has(Fault.REJECTS_ALL):
+    if not evses:
         return Reply(v16.ChangeAvailabilityResponse(status=v16.AvailabilityStatus.REJECTED))
     operative = request.type is v16.AvailabilityType.OPERATIVE
     scheduled = acts.any_busy(evses) and not operative
@@ -309,8 +306,6 @@ def _get_configuration(station: VirtualStation, request: v16.GetConfigurationReq
 
 
 def _change_configuration(station: VirtualStation, request: v16.ChangeConfigurationRequest) -> Reply:
-    if station.has(Fault.REJECTS_ALL):
-        return Reply(v16.ChangeConfigurationResponse(status=v16.ConfigurationStatus.REJECTED))
     setting = by_key(request.key)
     status = _CHANGES[station.settings.change(setting, request.value)]
     then: Callable[[], None] | None = None
@@ -399,7 +394,7 @@ def _send_local_list(station: VirtualStation, request: v16.SendLocalListRequest)
 
 def _set_charging_profile(station: VirtualStation, request: v16.SetChargingProfileRequest) -> Reply:
     profile = _profile(request.connector_id, request.cs_charging_profiles)
-    accepted = acts.install_profile(station, profile) and not station.has(Fault.REJECTS_ALL)
+    accepted = acts.install_profile(station, profile)
     status = v16.ChargingProfileStatus.ACCEPTED if accepted else v16.ChargingProfileStatus.REJECTED
     return Reply(v16.SetChargingProfileResponse(status=status))
 

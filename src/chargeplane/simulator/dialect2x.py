@@ -347,7 +347,7 @@ class Dialect2x:
 def _reset(station: VirtualStation, request: v201.ResetRequest | v21.ResetRequest) -> Reply:
     immediate = request.type != "OnIdle"
     evses = acts.evses_of(station, request.evse_id or 0)
-    if not evses or station.has(Fault.REJECTS_ALL):
+    if not evses:
         return Reply(v201.ResetResponse(status=v201.ResetStatusEnumType.REJECTED))
     if request.evse_id:
         evse = evses[0]
@@ -391,7 +391,7 @@ def _plain(token: v201.IdTokenType | v21.IdTokenType) -> str:
 
 def _request_stop(station: VirtualStation, request: v201.RequestStopTransactionRequest) -> Reply:
     session = station.session_of(request.transaction_id)
-    if session is None or station.has(Fault.REJECTS_ALL):
+    if session is None:
         return Reply(v201.RequestStopTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED))
     return Reply(
         v201.RequestStopTransactionResponse(status=v201.RequestStartStopStatusEnumType.ACCEPTED),
@@ -403,8 +403,6 @@ def _unlock(station: VirtualStation, request: v201.UnlockConnectorRequest | v21.
     evse = acts.find_evse(station, request.evse_id)
     if evse is None or request.connector_id != 1:
         status = v201.UnlockStatusEnumType.UNKNOWN_CONNECTOR
-    elif station.has(Fault.REJECTS_ALL):
-        status = v201.UnlockStatusEnumType.UNLOCK_FAILED
     elif evse.busy:
         status = v201.UnlockStatusEnumType.ONGOING_AUTHORIZED_TRANSACTION  # OCPP 2.0.1 F05.FR.02
     else:
@@ -417,7 +415,7 @@ def _change_availability(
 ) -> Reply:
     evse_id = 0 if request.evse is None else request.evse.id
     evses = acts.evses_of(station, evse_id)
-    if not evses or station.has(Fault.REJECTS_ALL):
+    if not evses:
         return Reply(v201.ChangeAvailabilityResponse(status=v201.ChangeAvailabilityStatusEnumType.REJECTED))
     operative = request.operational_status == "Operative"
     statuses = v201.ChangeAvailabilityStatusEnumType
@@ -607,7 +605,7 @@ def _trigger_message(station: VirtualStation, request: v201.TriggerMessageReques
     evses = acts.evses_of(station, 0 if request.evse is None else request.evse.id)
     then = _trigger(station, request.requested_message.value, evses) if evses else None
     statuses = v201.TriggerMessageStatusEnumType
-    if not evses or station.has(Fault.REJECTS_ALL):
+    if not evses:
         return Reply(v201.TriggerMessageResponse(status=statuses.REJECTED))
     if then is None:
         return Reply(v201.TriggerMessageResponse(status=statuses.NOT_IMPLEMENTED))
@@ -668,7 +666,7 @@ def _set_charging_profile(
     station: VirtualStation, request: v201.SetChargingProfileRequest | v21.SetChargingProfileRequest
 ) -> Reply:
     profile = _profile(request.evse_id, request.charging_profile)
-    accepted = not station.has(Fault.REJECTS_ALL) and acts.install_profile(station, profile)
+    accepted = acts.install_profile(station, profile)
     statuses = v201.ChargingProfileStatusEnumType
     return Reply(v201.SetChargingProfileResponse(status=statuses.ACCEPTED if accepted else statuses.REJECTED))
 

@@ -7,7 +7,13 @@ can have it; faults of the connection are methods of the station (`drop`, `go_si
 from __future__ import annotations
 
 import enum
+from functools import lru_cache
 from typing import Any, Final
+
+from msgspec import Struct, inspect
+
+from chargeplane.ocpp.catalogue import CATALOGUE
+from chargeplane.ocpp.versions import OcppVersion
 
 
 class Fault(enum.StrEnum):
@@ -66,13 +72,31 @@ class Fault(enum.StrEnum):
     UNKNOWN_ACTION_CLOSES = "unknown_action_closes"
     """An unsupported action makes the station close the socket and come back."""
     LATE_ANSWERS = "late_answers"
-    """Calls are answered after the CSMS has given up (35 s)."""
+    """Calls are answered after the CSMS has given up (35 s, `Options.late_answer_s`)."""
     FOREIGN_ANSWERS = "foreign_answers"
     """Calls are answered with another message id first."""
     NOTIFY_REPORT_LAST_PART_ONLY = "notify_report_last_part_only"
     """Only the last part of a report arrives."""
     REJECTS_ALL = "rejects_all"
-    """Every command is refused."""
+    """Every command is refused, where its answer can say so."""
+
+
+_REFUSING: Final = ("Rejected", "Failed", "UnlockFailed", "Unknown")
+
+
+@lru_cache(maxsize=512)
+def refusal(version: OcppVersion, action: str) -> Struct | None:
+    """The answer that refuses a call of the CSMS; None where the action's answer has no status, or none that refuses."""
+    response = CATALOGUE[version][action].response
+    shape = None if response is None else inspect.type_info(response)
+    if response is None or not isinstance(shape, inspect.StructType):
+        return None
+    for field in shape.fields:
+        if field.name == "status" and isinstance(field.type, inspect.EnumType):
+            words = {str(member.value): member for member in field.type.cls}
+            word = next((words[word] for word in _REFUSING if word in words), None)
+            return None if word is None else response(status=word)
+    return None
 
 
 _TRANSACTION_ACTIONS: Final = ("TransactionEvent", "MeterValues", "StopTransaction", "StartTransaction")

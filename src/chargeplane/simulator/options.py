@@ -35,6 +35,7 @@ class Options(Struct, frozen=True, kw_only=True):
             takes the station's setting (10 s).
         boot_retry_s: wait after a boot that was not answered, or Pending and Rejected with interval 0.
         step_s: delay between the steps of what a station does by itself (firmware and log uploads).
+        late_answer_s: how late the answers of a station with the fault `late_answers` come; by default later than CSMSs wait.
         remote_plan: what a driver wants whose transaction is started remotely.
         deflate: offers permessage-deflate.
         password_is_hex: sends the bytes that the password stands for as hex (OCPP 1.6 AuthorizationKey).
@@ -53,6 +54,7 @@ class Options(Struct, frozen=True, kw_only=True):
     error_retry_s: float | None = None
     boot_retry_s: float = 10.0
     step_s: float = 1.0
+    late_answer_s: float = 35.0
     handshake_timeout_s: float = 30.0
     remote_plan: Plan = Plan(hold=True)
     deflate: bool = False

@@ -36,11 +36,11 @@ from chargeplane.simulator.car import CAR_MODELS, Car
 from chargeplane.simulator.charging import Charging
 from chargeplane.simulator.clock import StationClock
 from chargeplane.simulator.counters import Counters
-from chargeplane.simulator.dialect import Dialect, Draft
+from chargeplane.simulator.dialect import Dialect, Draft, Reply
 from chargeplane.simulator.dialect2x import DIALECT_21, DIALECT_201
 from chargeplane.simulator.dialect16 import DIALECT_16
 from chargeplane.simulator.evse import Evse, Plan, Session, StopReason
-from chargeplane.simulator.faults import Fault, distort, distorts
+from chargeplane.simulator.faults import Fault, distort, distorts, refusal
 from chargeplane.simulator.ledger import Entry, Line, Record
 from chargeplane.simulator.meter import AC_22, DEFAULT_QUANTITIES, EvseModel, Quantity
 from chargeplane.simulator.noise import Noise
@@ -66,7 +66,6 @@ S = TypeVar("S")
 _DEFLATE_OFFER: Final = "permessage-deflate; client_no_context_takeover; server_no_context_takeover"
 _DEFLATE_TAIL: Final = b"\x00\x00\xff\xff"
 _SILENT_ANSWERS_TO_HANG_UP: Final = 3
-_LATE_S: Final = 35.0  # later than any CSMS waits for an answer
 
 _QUANTITIES: Final = {quantity.value: quantity for quantity in Quantity}
 
@@ -754,14 +753,15 @@ class VirtualStation:
             return
         if self.options.record_calls:
             self.calls.append((action, json.decode(payload)))
-        reply = self.dialect.handle(self, action, request)
+        refused = refusal(version, action) if self.has(Fault.REJECTS_ALL) else None
+        reply = self.dialect.handle(self, action, request) if refused is None else Reply(refused)
         if reply is None:
             self._refuse_action(message_id, ErrorCode.NOT_SUPPORTED, f"This station does not support {action}")
             return
         if self.has(Fault.FOREIGN_ANSWERS):
             self._answer(self._new_message_id(), reply.result)
         if self.has(Fault.LATE_ANSWERS):
-            self.timers.after(_LATE_S, lambda: self._answer(message_id, reply.result))
+            self.timers.after(self.options.late_answer_s, lambda: self._answer(message_id, reply.result))
         else:
             self._answer(message_id, reply.result)
         if reply.then is not None:
