@@ -196,3 +196,34 @@ async def test_old_rows_of_tables_without_partitions_are_deleted_and_told(databa
     )
     await db.execute("UPDATE unknown_station SET last_seen_at = '2000-01-01T00:00:00Z'")
     assert (await keeps.maintain()).deleted == {}
+
+
+async def test_commands_and_audit_log_are_kept_as_long_as_is_set(database_url: str, db: Connection) -> None:
+    await db.execute("INSERT INTO charging_station (tenant_id, station_id, security_profile) VALUES (1, 'CP', 1)")
+    station = await db.fetchval("SELECT key FROM charging_station")
+    # days ago, from 12,000 to 1: more than is deleted at once, ids in the order of the times
+    await db.execute(
+        "INSERT INTO command (tenant_id, station_key, type, request, state, created_at) "
+        "SELECT 1, $2, 'call', '{}', CASE WHEN n = 9000 THEN 'pending' ELSE 'accepted' END, "
+        "$1::timestamptz - make_interval(days => n) FROM generate_series(12000, 1, -1) n",
+        NOW,
+        station,
+    )
+    await db.execute(
+        "INSERT INTO audit_log (tenant_id, actor, action, object_kind, object_id, at) "
+        "SELECT 1, 'a', 'b', 'c', n::text, $1::timestamptz - make_interval(days => n) FROM generate_series(800, 1, -1) n",
+        NOW,
+    )
+    await db.execute(
+        "INSERT INTO certificate (tenant_id, station_key, state, csr, csr_hash, command_id) "
+        "SELECT 1, $1, 'issued', '', '', min(id) FROM command",
+        station,
+    )
+    connect = Database(database_url).connect_writer
+    keeps = Partitions(connect, TABLES, aging=aging_tables(commands_days=0, audit_log_days=0), now=lambda: NOW)
+    assert (await keeps.maintain()).deleted == {}
+    keeper = Partitions(connect, TABLES, aging=aging_tables(commands_days=400, audit_log_days=730), now=lambda: NOW)
+    assert (await keeper.maintain()).deleted == {"command": 11_598, "audit_log": 70}
+    assert await db.fetchval("SELECT count(*) FROM command") == 402  # what waits, and what brought a certificate
+    assert await db.fetchval("SELECT max(object_id::int) FROM audit_log") == 730
+    assert (await keeper.maintain()).deleted == {}

@@ -272,6 +272,14 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     unknown_stations_days: Annotated[
         Days, Meta(description="Stations that tried to connect and are not registered, since their last attempt.")
     ] = 90
+    commands_days: Annotated[
+        Days,
+        Meta(
+            description="Commands and raw calls with their answers; one that brought a station its certificate stays as long "
+            "as that."
+        ),
+    ] = 400
+    audit_log_days: Annotated[Days, Meta(description="The audit log: who changed what, when and why.")] = 730
 
 
 class MessageLogConfig(Struct, frozen=True, kw_only=True):

@@ -156,7 +156,11 @@ class Server:
                 authorization_attempts_days=config.retention.authorization_attempts_days,
                 notices_days=config.retention.notices_days,
             ),
-            aging=aging_tables(unknown_stations_days=config.retention.unknown_stations_days),
+            aging=aging_tables(
+                unknown_stations_days=config.retention.unknown_stations_days,
+                commands_days=config.retention.commands_days,
+                audit_log_days=config.retention.audit_log_days,
+            ),
         )
         await partitions.start()
         self._stops.append(partitions.stop)

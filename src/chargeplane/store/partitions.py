@@ -90,24 +90,46 @@ class AgingTable(Struct, frozen=True, kw_only=True):
         name: of the table.
         column: the time that counts.
         keep: how long a row is kept.
+        by_id: the table has no index on the time; its rows are looked at in the order of `id`, which their times follow, and
+            no further than to the first that is young.
+        spared: an SQL condition on `aged` for rows that are kept all the same.
     """
 
     name: str
     column: str
     keep: timedelta
+    by_id: bool = False
+    spared: str = "false"
 
 
-def aging_tables(*, unknown_stations_days: int = 90) -> tuple[AgingTable, ...]:
+def aging_tables(
+    *, unknown_stations_days: int = 90, commands_days: int = 400, audit_log_days: int = 730
+) -> tuple[AgingTable, ...]:
     """The foundation's tables of that kind.
 
     Args:
-        unknown_stations_days: days since the last attempt of a station that is not registered; 0 keeps for ever.
+        unknown_stations_days: days since the last attempt of a station that is not registered; 0 keeps for ever, here and
+            below.
+        commands_days: days since a command or raw call was given. One that brought a station its certificate stays.
+        audit_log_days: days since what the audit log tells of.
     """
     tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
     if unknown_stations_days:
         tables.append(
             AgingTable(name="unknown_station", column="last_seen_at", keep=timedelta(days=unknown_stations_days))
         )
+    if commands_days:
+        tables.append(
+            AgingTable(
+                name="command",
+                column="created_at",
+                keep=timedelta(days=commands_days),
+                by_id=True,
+                spared="aged.state IN ('pending', 'sent') OR EXISTS (SELECT FROM certificate WHERE command_id = aged.id)",
+            )
+        )
+    if audit_log_days:
+        tables.append(AgingTable(name="audit_log", column="at", keep=timedelta(days=audit_log_days), by_id=True))
     return tuple(tables)
 
 
@@ -201,6 +223,8 @@ class Partitions:
 
     async def _delete(self, db: Connection, table: AgingTable) -> int:
         before, total = self._now() - table.keep, 0
+        if table.by_id:
+            return await self._delete_by_id(db, table, before)
         while True:
             status = await db.execute(
                 f"DELETE FROM {table.name} WHERE ctid = ANY (ARRAY("  # noqa: S608 - names of this file
@@ -211,6 +235,23 @@ class Partitions:
             total += rows
             if rows < _DELETED_AT_ONCE:
                 return total
+
+    async def _delete_by_id(self, db: Connection, table: AgingTable, before: datetime) -> int:
+        total, last = 0, 0
+        while True:
+            row = await db.fetchrow(
+                f"WITH oldest AS (SELECT id, {table.column} AS at FROM {table.name} WHERE id > $1 ORDER BY id "  # noqa: S608
+                f"LIMIT {_DELETED_AT_ONCE}), gone AS (DELETE FROM {table.name} aged USING oldest WHERE aged.id = oldest.id "
+                f"AND oldest.at < $2 AND NOT ({table.spared}) RETURNING 1) "
+                "SELECT (SELECT count(*) FROM gone) AS rows, max(id) AS last, bool_and(at < $2) AS all_old FROM oldest",
+                last,
+                before,
+            )
+            assert row is not None
+            total += row["rows"]
+            if not row["all_old"]:  # a young one is among them, or there were none
+                return total
+            last = row["last"]
 
     async def _run(self) -> None:
         delay = _PERIOD_S
