@@ -84,18 +84,16 @@ def test_programs_that_the_account_cannot_read_are_copied_once(data_dir: Path, m
     cluster.unlock()
 
 
-@as_root
-def test_ordinary_user_needs_no_root(data_dir: Path) -> None:
-    nobody = pwd.getpwnam("nobody")
-    mine = data_dir / "mine"
-    mine.mkdir()
-    os.chown(mine, nobody.pw_uid, nobody.pw_gid)
-    interpreter = _interpreter_for_others()
+def _start_as(uid: int, gid: int, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Starts and stops a cluster in a folder, as a user with these numbers."""
+    mine = folder / "mine"
+    mine.mkdir(exist_ok=True)
+    os.chown(mine, uid, gid)
     paths = os.pathsep.join(path for path in sys.path if path)
-    done = subprocess.run(
-        [interpreter, "-c", _START_AND_STOP, str(mine / "data")],
-        user=nobody.pw_uid,
-        group=nobody.pw_gid,
+    return subprocess.run(
+        [_interpreter_for_others(), "-c", _START_AND_STOP, str(mine / "data")],
+        user=uid,
+        group=gid,
         extra_groups=[],
         env={"PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "PATH": os.environ["PATH"], "HOME": str(mine)},
         capture_output=True,
@@ -103,9 +101,34 @@ def test_ordinary_user_needs_no_root(data_dir: Path) -> None:
         check=False,
         cwd="/",
     )
+
+
+@as_root
+def test_ordinary_user_needs_no_root(data_dir: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    done = _start_as(nobody.pw_uid, nobody.pw_gid, data_dir)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("postgresql://")
-    assert (mine / "data").stat().st_mode & 0o777 == 0o700
+    assert (data_dir / "mine" / "data").stat().st_mode & 0o777 == 0o700
+
+
+@as_root
+def test_user_without_a_name_is_told_what_to_do(data_dir: Path) -> None:
+    uid = next(number for number in range(54_321, 60_000) if not _has_name(number))
+    done = _start_as(uid, uid, data_dir)
+    assert done.returncode != 0
+    sentence = done.stderr.splitlines()[-1]
+    assert "RuleError" in sentence
+    assert f"chargeplane:x:{uid}:{uid}:" in sentence
+    assert "CHARGEPLANE_DATABASE_URL" in sentence
+    assert not (data_dir / "mine" / "data" / "postgres" / "18").exists()
+
+
+def _has_name(uid: int) -> bool:
+    try:
+        return bool(pwd.getpwuid(uid))
+    except KeyError:
+        return False
 
 
 @as_root

@@ -39,6 +39,22 @@ class Account(Struct, frozen=True, kw_only=True):
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
+    def check_named(self) -> None:
+        """initdb asks for the name of its account, and knows it from the system's user database alone.
+
+        Raises:
+            RuleError: there is none, as in containers that are started with a number for a user.
+        """
+        try:
+            pwd.getpwuid(self.uid)
+        except KeyError:
+            line = f"chargeplane:x:{self.uid}:{self.gid}::/nonexistent:/usr/sbin/nologin"
+            raise RuleError(
+                f"This process has uid {self.uid}, which has no name on this system (no line in /etc/passwd), and a new "
+                f"PostgreSQL cluster cannot be made without one. Add the line '{line}' to /etc/passwd of the machine or "
+                f"image, start the server as a user that has a name, or set CHARGEPLANE_DATABASE_URL."
+            ) from None
+
     def own(self, path: Path) -> None:
         """Gives one file or folder to the account."""
         if self.foreign:

@@ -296,6 +296,7 @@ class Cluster:
     def initdb(self, folder: Path, programs: Programs, account: Account, *, checksums: bool = True) -> None:
         """Makes a cluster in a new folder: role and password ours, UTF-8, sorted by code point, never by the
         machine's C library (whose sort order changes under the indexes with a release of the system)."""
+        account.check_named()
         folder.mkdir(mode=0o700)
         account.own(folder)
         arguments = ["-D", str(folder), "-U", ROLE, "-A", "scram-sha-256", "-E", "UTF8", "--no-instructions"]
