@@ -117,6 +117,39 @@ async def test_message_of_the_limit_is_taken_and_one_byte_more_closes_with_1009(
     assert await first.close_code() == 1009
 
 
+@pytest.mark.parametrize("size", [70_001, 300_000, 1_000_000])
+async def test_close_code_reaches_a_station_that_is_still_sending(
+    door: Door, dial: Dial, gateway: MemoryGateway, size: int
+) -> None:
+    gateway.add("CS1")
+    station = await dial(await door(max_message_bytes=70_000))
+    await station.upgrade("/ocpp/CS1")
+    data = frame(b"x" * size)
+    station.writer.write(data[:1000])
+    await gateway.until(lambda: len(gateway.gone) == 1)  # the server has done with it
+    for start in range(1000, len(data), 50_000):
+        station.writer.write(data[start : start + 50_000])
+        await asyncio.wait_for(station.writer.drain(), 10)
+    assert await station.close_code() == 1009
+
+
+async def test_endless_message_is_cut_when_enough_of_it_was_thrown_away(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    gateway.add("CS1")
+    server = await door(max_message_bytes=4096, close_timeout_s=30.0)
+    station = await dial(server)
+    await station.upgrade("/ocpp/CS1")
+    station.writer.write(b"\x81\xff" + (1 << 40).to_bytes(8, "big") + b"mask")
+    sent = 0
+    with pytest.raises(ConnectionError):
+        while sent < 64 * 2**20:
+            station.writer.write(b"x" * 65536)
+            sent += 65536
+            await asyncio.wait_for(station.writer.drain(), 10)
+    assert sent < 64 * 2**20
+
+
 async def test_fragments_above_the_limit_close_with_1009(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
     gateway.add("CS1")
     station = await dial(await door(max_message_bytes=10_000))

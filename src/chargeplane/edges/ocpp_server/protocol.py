@@ -88,6 +88,9 @@ class Host(Protocol):
     def lost(self, protocol: StationProtocol) -> None:
         """The connection is gone, whatever it had become."""
 
+    def refused(self, transport: asyncio.Transport) -> None:
+        """The parser sent a close frame and closes the transport, from which the peer's bytes may still be unread."""
+
 
 class StationProtocol(WSProtocol):  # type: ignore[misc]
     """One connection from accept to loss.
@@ -137,6 +140,11 @@ class StationProtocol(WSProtocol):  # type: ignore[misc]
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio's protocol call."""
         try:
+            # picows closes 10 ms after the close frame with which it refuses a frame. Ours close when the peer has answered.
+            if exc is None and getattr(self.listener, "closing", True) is False:
+                handshake = self.transport.close_handshake
+                if handshake is not None and handshake.sent is not None and handshake.recv is None:
+                    self.host.refused(self.transport.underlying_transport)
             super().connection_lost(exc)
         finally:
             self.host.lost(self)

@@ -28,6 +28,7 @@ from chargeplane.bridge.quirks import Correction
 from chargeplane.edges.ocpp_server.admission import Occupancy, Throttle
 from chargeplane.edges.ocpp_server.config import OcppServerConfig
 from chargeplane.edges.ocpp_server.handshake import Door, Judgement, Opening, Verdict, refusal
+from chargeplane.edges.ocpp_server.linger import Lingering
 from chargeplane.edges.ocpp_server.metrics import OcppMeasures
 from chargeplane.edges.ocpp_server.protocol import StationProtocol
 from chargeplane.edges.ocpp_server.session import Session, Voice
@@ -40,6 +41,9 @@ from chargeplane.kernel.measures import Measures
 _log = structlog.get_logger(__name__)
 
 _READ_BUFFER_BYTES: Final = 2048
+
+_DRAINED_TIMES: Final = 16
+"""How many times the largest message is read and thrown away of a station that was refused while it was sending."""
 
 _SPARE: Final = 256
 """Sockets above the limit that still get a 503; more are cut without a word."""
@@ -98,6 +102,7 @@ class OcppServer:
         self._sessions: set[Session] = set()
         self._servers: list[asyncio.Server] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._lingering: Lingering | None = None
         self._stopping = False
         self._all_gone: asyncio.Event = asyncio.Event()
 
@@ -108,6 +113,9 @@ class OcppServer:
             OSError: an address cannot be bound.
         """
         self._loop = loop = asyncio.get_running_loop()
+        self._lingering = Lingering(
+            loop, seconds=self.config.close_timeout_s, max_bytes=_DRAINED_TIMES * self.config.max_message_bytes
+        )
         self.wheel.start()
         ports = []
         try:
@@ -151,6 +159,8 @@ class OcppServer:
             session.cut()
         if self._sessions:
             await self._all_gone.wait()
+        if self._lingering is not None:
+            self._lingering.close()
         self.wheel.stop()
 
     # What its sockets call
@@ -176,6 +186,12 @@ class OcppServer:
         if protocol in self._opening:
             self._opening.discard(protocol)
             self.measures.handshake(Verdict.SILENT.value)
+
+    def refused(self, transport: asyncio.Transport) -> None:
+        """The parser closes a transport while its station may still be sending."""
+        accepted = transport.get_extra_info("socket")
+        if self._lingering is not None and accepted is not None and not self._stopping:
+            self._lingering.take(accepted.fileno())
 
     def opening(self, protocol: StationProtocol, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         """Judges an opening request. Raises nothing: picows would show the exception to the peer."""
