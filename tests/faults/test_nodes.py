@@ -10,7 +10,8 @@ import pytest
 from chargeplane.store.embedded import Cluster
 from tests.faults.test_bad_rows import dial, plug, say
 from tests.faults.test_database_away import make_database
-from tests.faults.town import database, town
+from tests.faults.town import PASSWORD, database, town
+from tests.support.raw_station import RawStation
 from tests.support.served import Served, served
 
 SECRET = "an-installation-key-for-both-nodes-of-the-test"
@@ -87,3 +88,40 @@ async def test_an_old_socket_on_the_old_node_is_closed_and_stores_nothing(
             async with database(url) as db:
                 rows = await db.fetch("SELECT message_id FROM transaction_event ORDER BY ordinal")
                 assert [row[0] for row in rows] == ["1", "2", "4"]
+
+
+async def _knock(server: Served, station_id: str, password: str = PASSWORD) -> tuple[int, RawStation]:
+    station = await RawStation.dial(server.ocpp_port)
+    answer = await station.upgrade(f"/ocpp/{station_id}", auth=f"{station_id}:{password}".encode())
+    return answer.status, station
+
+
+async def _comes_to(server: Served, station_id: str, status: int, password: str = PASSWORD) -> RawStation:
+    """A socket of the station once the node answers its handshake so."""
+    async with asyncio.timeout(20):
+        while True:
+            answered, station = await _knock(server, station_id, password)
+            if answered == status:
+                return station
+            station.hang_up()
+            await asyncio.sleep(0.1)
+
+
+async def test_nodes_without_a_bus_learn_of_each_others_changes_from_the_database(
+    data_dir: Path, other_data_dir: Path, cluster: Cluster
+) -> None:
+    url = await make_database(cluster)
+    settings = {"DATABASE_URL": url, "SECRET_KEY": SECRET, "OCPP_FAILED_PASSWORDS_BURST": "1000"}
+    async with served(data_dir, **settings) as one, served(other_data_dir, **settings) as two:
+        made = await one.ask("POST", "/v1/charging-stations", {"station_id": "CS1", "password": PASSWORD})
+        assert made.status_code == 201, made.text
+        station = await _comes_to(two, "CS1", 101)
+        fresh = "another-password-of-30-chars!!"
+        changed = await one.ask("PATCH", "/v1/charging-stations/CS1", {"password": fresh})
+        assert changed.status_code == 200, changed.text
+        assert await asyncio.wait_for(station.close_code(), 20) == 1008
+        assert (await _knock(two, "CS1"))[0] == 401
+        station = await _comes_to(two, "CS1", 101, fresh)
+        assert (await one.ask("DELETE", "/v1/charging-stations/CS1")).status_code == 204
+        assert await asyncio.wait_for(station.close_code(), 20) == 1008
+        assert (await _knock(two, "CS1", fresh))[0] == 404

@@ -113,10 +113,20 @@ class Certificates:
 
     async def reload(self) -> None:
         """Reads what was revoked."""
+        self._revoked = await self._read_revoked()
+        await self.on_reload()
+
+    async def follow(self) -> None:
+        """The same where nothing says that anything changed: nobody is told unless something did."""
+        revoked = await self._read_revoked()
+        if revoked != self._revoked:
+            self._revoked = revoked
+            await self.on_reload()
+
+    async def _read_revoked(self) -> frozenset[tuple[bytes, int]]:
         async with self._database.read() as db:
             rows = await queries.revoked(db)
-        self._revoked = frozenset((issuer, int(serial_number, 16)) for issuer, serial_number, _ in rows)
-        await self.on_reload()
+        return frozenset((issuer, int(serial_number, 16)) for issuer, serial_number, _ in rows)
 
     def is_revoked(self, issuer: bytes, serial_number: int) -> bool:
         """Whether the certificate was revoked here; from memory."""

@@ -1,16 +1,23 @@
-"""The directory kept the same on all nodes: a change is in every node's memory before the API answers."""
+"""The directory kept the same on all nodes: a change is in every node's memory before the API answers.
+
+Where there is no bus between nodes that share a database, or a node missed a message, each looks every two seconds for what
+the API changed meanwhile (an index on the time of the change makes that one small query), so it knows seconds later.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import structlog
 
 from chargeplane.app.bus import Bus, NoResponderError, RequestTimeoutError, Subscription
 from chargeplane.app.directory import Directory
+from chargeplane.app.ports import CloseReason, StationCredentials
 from chargeplane.app.stations import Stations
 from chargeplane.kernel.errors import UnavailableError
 from chargeplane.kernel.ids import StationKey
@@ -23,6 +30,12 @@ ALIVE_S = 15.0
 
 _SEEN_EVERY_S = 5.0
 _ANSWER_S = 3.0
+_FOLLOW_EVERY_S = 2.0
+_OVERLAP = timedelta(minutes=2)
+"""A change has the time at which its transaction began; one that was long under way is found all the same."""
+_AT_ONCE = 2_000
+_REST_EVERY = 15
+"""Tenants and certificates are looked at every so many times."""
 _TENANTS = b"tenants"
 _CERTIFICATES = b"certificates"
 
@@ -60,7 +73,11 @@ class SharedDirectory:
         self._subscription: Subscription | None = None
         self.on_certificates: Callable[[], Awaitable[None]] | None = None
         """Reads again what was revoked and who signs."""
+        self.on_follow: Callable[[], Awaitable[None]] | None = None
+        """The same, where nothing says that anything changed."""
         self._life: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+        self._followed: dict[StationKey, int] = {}
 
     async def start(self) -> None:
         """Answers other nodes, and says from time to time that this one lives."""
@@ -68,11 +85,13 @@ class SharedDirectory:
             self._subscription = await self._bus.respond(_subject(self._node.id), self._refresh_for_other)
             self._bus.on_gap(lambda: self._stations.spawn(self._directory.load()))
         self._life = asyncio.create_task(self._live(), name="node-life")
+        self._following = asyncio.create_task(self._follow(), name="node-follow")
 
     async def stop(self) -> None:
         """Leaves the bus."""
-        if self._life is not None:
-            self._life.cancel()
+        for task in (self._life, self._following):
+            if task is not None:
+                task.cancel()
         if self._subscription is not None:
             await self._subscription.cancel()
 
@@ -142,6 +161,63 @@ class SharedDirectory:
             with contextlib.suppress(Exception):
                 await self._execute("UPDATE node SET seen_at = now() WHERE id = $1", self._node.id)
             await asyncio.sleep(_SEEN_EVERY_S)
+
+    # -- what no message told ------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        since: datetime | None = None
+        for turn in count(1):
+            await asyncio.sleep(_FOLLOW_EVERY_S)
+            with contextlib.suppress(Exception):  # the database is away: the next turn finds what this one would have
+                since = await self._changed_since(since)
+                if turn % _REST_EVERY == 0:
+                    await self._directory.refresh_tenants()
+                    if self.on_follow is not None:
+                        await self.on_follow()
+
+    async def _changed_since(self, since: datetime | None) -> datetime:
+        """Reads stations again that were changed; returns from when on to look the next time."""
+        (clock,) = await self._fetch("SELECT now() AS at")
+        after, key = since if since is not None else clock["at"] - _OVERLAP, 0
+        seen: dict[StationKey, int] = {}
+        while True:
+            rows = await self._fetch(
+                "SELECT key, revision, updated_at FROM charging_station WHERE (updated_at, key) > ($1, $2)"
+                " ORDER BY updated_at, key LIMIT $3",
+                after,
+                key,
+                _AT_ONCE,
+            )
+            fresh = []
+            for row in rows:
+                changed = StationKey(row["key"])
+                seen[changed] = row["revision"]
+                if self._followed.get(changed) != row["revision"]:
+                    fresh.append(changed)
+            if fresh:
+                await self._take_over(fresh)
+            if len(rows) < _AT_ONCE:
+                break
+            after, key = rows[-1]["updated_at"], rows[-1]["key"]
+        self._followed = seen
+        found: datetime = clock["at"] - _OVERLAP
+        return found
+
+    async def _take_over(self, keys: list[StationKey]) -> None:
+        before = [self._directory.by_key(key) for key in keys]
+        await self._directory.refresh(keys)
+        for key, old in zip(keys, before, strict=True):
+            new = self._directory.by_key(key)
+            if new != old:
+                self._stations.credentials_changed(key)
+                link = self._stations.link(key)
+                if link is not None and old is not None and new is not None and _proof(old) != _proof(new):
+                    link.close(CloseReason.CREDENTIALS_CHANGED)
+
+
+def _proof(credentials: StationCredentials) -> tuple[object, ...]:
+    """What a station proves itself by."""
+    return credentials.security_profile, credentials.password_hash, credentials.certificate_name
 
 
 def _subject(node: int) -> str:

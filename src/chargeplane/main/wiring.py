@@ -283,6 +283,7 @@ class Server:
         self.certificates = Certificates(self.database, self.authority, self.authority, commands, reach, self.events)
         self.certificates.tell_nodes = shared.refresh_certificates
         shared.on_certificates = self.certificates.reload
+        shared.on_follow = self.certificates.follow
         self.stations.house.certificates = self.certificates
         await self.certificates.start()
         self._stops.append(self.certificates.stop)

@@ -237,7 +237,8 @@ class Partitions:
                 return total
 
     async def _delete_by_id(self, db: Connection, table: AgingTable, before: datetime) -> int:
-        total, last = 0, 0
+        total: int = 0
+        last = 0
         while True:
             row = await db.fetchrow(
                 f"WITH oldest AS (SELECT id, {table.column} AS at FROM {table.name} WHERE id > $1 ORDER BY id "  # noqa: S608
@@ -250,8 +251,9 @@ class Partitions:
             assert row is not None
             total += row["rows"]
             if not row["all_old"]:  # a young one is among them, or there were none
-                return total
+                break
             last = row["last"]
+        return total
 
     async def _run(self) -> None:
         delay = _PERIOD_S
