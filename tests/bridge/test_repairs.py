@@ -254,7 +254,12 @@ def test_a_null_payload_of_a_message_with_content_is_refused_or_kept() -> None:
 
 
 def test_one_field_to_match_by_or_to_book_is_enough() -> None:
-    for payload in (b'{"transactionId":7}', b'{"meterStop":1500}', b'{"idTag":"A"}', b'{"timestamp":"2026-01-31T12:00:00Z"}'):
+    for payload in (
+        b'{"transactionId":7}',
+        b'{"meterStop":1500}',
+        b'{"idTag":"A"}',
+        b'{"timestamp":"2026-01-31T12:00:00Z"}',
+    ):
         message = take(V16, "StopTransaction", payload)
         assert isinstance(message, TransactionReport)
         assert message.kind is ReportKind.ENDED

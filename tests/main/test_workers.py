@@ -162,6 +162,27 @@ async def test_events_of_all_workers_reach_a_watcher_of_one(parent: Parent) -> N
     assert told == {f"CS-{number}": ["transaction.started", "transaction.ended"] for number in range(6)}
 
 
+async def test_metrics_of_all_workers_are_on_one_page_whichever_answers(parent: Parent) -> None:
+    for number in range(6):
+        await _boot(await parent.station(f"CS-{number}"))
+
+    def figures(page: str, name: str) -> dict[str, float]:
+        found = re.findall(rf'^{name}{{[^}}]*worker="(\d+)"[^}}]*}} (\S+)$', page, re.MULTILINE)
+        sums: dict[str, float] = {}
+        for worker, value in found:
+            sums[worker] = sums.get(worker, 0) + float(value)
+        return sums
+
+    for _ in range(6):  # a connection each: any worker may answer
+        async with httpx.AsyncClient(base_url=parent.rest) as client:
+            page = (await client.get("/metrics")).text
+        assert figures(page, "chargeplane_worker_up") == {"0": 1.0, "1": 1.0}
+        assert sum(figures(page, "chargeplane_ocpp_connections").values()) == 6
+        assert sum(figures(page, "chargeplane_ocpp_call_seconds_count").values()) >= 6
+        assert set(figures(page, "process_resident_memory_bytes")) == {"0", "1"}
+        assert page.count("# TYPE chargeplane_ocpp_connections gauge") == 1
+
+
 async def test_worker_that_dies_is_started_again(parent: Parent) -> None:
     victim, other = parent.workers()
     victim.send_signal(signal.SIGKILL)

@@ -399,7 +399,9 @@ async def test_bare_end_closes_with_the_last_known_energy(house: House, version:
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_wh_under_the_label_kwh_books_the_right_energy_and_says_so(house: House, version: str) -> None:
     station = await house.station(version, replace(FAST, faults=frozenset({Fault.KWH_LABEL_ON_WH})))
-    station.clock.freeze(datetime.now(UTC) - timedelta(hours=2))  # power and time are what a register that is wrong throughout can be compared with
+    station.clock.freeze(
+        datetime.now(UTC) - timedelta(hours=2)
+    )  # power and time are what a register that is wrong throughout can be compared with
     session = await station.charge(id_token="TAG1", energy_wh=4_321, meter_interval_s=60)
     await station.drain(everything=True)
     row = await only(house, station, session)
@@ -502,4 +504,3 @@ async def test_late_answer_is_dropped_and_the_next_call_gets_its_own(
     assert station.online
     session = await station.charge(id_token="TAG1", energy_wh=500)
     await only(house, station, session)
-

@@ -40,6 +40,7 @@ from chargeplane.kernel.errors import ConflictError, InvalidInputError
 from chargeplane.kernel.ids import StationKey, TransactionId
 from chargeplane.main.config import Config
 from chargeplane.main.subjects import Parts, start_subjects
+from chargeplane.kernel.proxies import TrustedProxies
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.secrets import InstallationKeys
@@ -179,8 +180,12 @@ class Rest:
         return httpx.AsyncClient(base_url=self.base_url, headers={"Authorization": f"Bearer {key}"})
 
 
+async def _no_metrics() -> tuple[bytes, str]:
+    return b"# nothing\n", "text/plain; version=0.0.4"
+
+
 @contextlib.asynccontextmanager
-async def running_rest(database_url: str) -> AsyncIterator[Rest]:
+async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxies()) -> AsyncIterator[Rest]:  # noqa: B008
     """The server on a free port, with the admin's client."""
     database = Database(database_url, readers=4)
     await ensure_admin_key(database, ADMIN_KEY)
@@ -230,9 +235,9 @@ async def running_rest(database_url: str) -> AsyncIterator[Rest]:
         certificates=certificates,
         events=events,
         readiness=readiness,
-        metrics=lambda: (b"# nothing\n", "text/plain; version=0.0.4"),
+        metrics=_no_metrics,
     )
-    server = HttpServer(HttpConfig(port=0), services)
+    server = HttpServer(HttpConfig(port=0, proxies=proxies), services)
     await server.start()
     base_url = f"http://127.0.0.1:{server.port}"
     async with httpx.AsyncClient(

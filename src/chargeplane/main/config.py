@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from msgspec import inspect as shapes
 
 from chargeplane.kernel.errors import InvalidInputError
+from chargeplane.kernel.proxies import ProxyHeader, TrustedProxies
 
 PREFIX: Final = "CHARGEPLANE_"
 CONFIG_FILE_VARIABLE: Final = "CHARGEPLANE_CONFIG"
@@ -376,6 +377,18 @@ class Config(Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="Addresses and networks (`10.0.0.0/8`) of reverse proxies before REST and the station ports, separated "
+            "by commas. They are believed for whom they connect; nobody else is. Name only proxies that write the header "
+            "`proxy_header` themselves.",
+            extra={"allowed": "text"},
+        ),
+    ] = ""
+    proxy_header: Annotated[
+        ProxyHeader, Meta(description="The header in which these proxies tell for whom they connect.")
+    ] = ProxyHeader.X_FORWARDED_FOR
     workers: Annotated[int, Meta(ge=1, le=256, description="Server processes.")] = 1
     role: Annotated[Role, Meta(description="Which part of the server this process is.")] = Role.ALL
     ocpp: OcppConfig = OcppConfig()
@@ -384,6 +397,15 @@ class Config(Struct, frozen=True, kw_only=True):
     retention: RetentionConfig = RetentionConfig()
     message_log: MessageLogConfig = MessageLogConfig()
     log: LogConfig = LogConfig()
+
+    def proxies(self) -> TrustedProxies:
+        """`trusted_proxies` and `proxy_header`, ready to be asked.
+
+        Raises:
+            InvalidInputError: one of them is no network.
+        """
+        named = [text.strip() for text in self.trusted_proxies.split(",") if text.strip()]
+        return TrustedProxies(named, self.proxy_header)
 
     @property
     def data_path(self) -> Path:
@@ -574,7 +596,9 @@ def _built(values: Mapping[str, Any]) -> Config:
             top[name] = annotation(**inside)
         elif name in values:
             top[name] = values[name]
-    return Config(**top)
+    config = Config(**top)
+    config.proxies()  # so that a wrong one is told before anything starts
+    return config
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import hashlib
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ from chargeplane.bridge.variables import reported_variables
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.http.server import HttpConfig, HttpServer
 from chargeplane.edges.http.services import Services
-from chargeplane.edges.metrics import CommitMeasures, Exposition
+from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposition
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.measures import Measures
 from chargeplane.main.config import Config, Role
@@ -316,14 +317,29 @@ class Server:
             subjects=subjects,
             events=self.events,
             readiness=Readiness(self.database, self.committer),
-            metrics=Exposition(self.measures),
+            metrics=await self._exposition(bus),
         )
         if config.role in (Role.ALL, Role.API):
             self.http = HttpServer(
-                HttpConfig(host=config.bind, port=config.http_port, shared=config.workers > 1), services
+                HttpConfig(
+                    host=config.bind, port=config.http_port, shared=config.workers > 1, proxies=config.proxies()
+                ),
+                services,
             )
             await self.http.start()
             self._stops.append(self.http.stop)
+
+    async def _exposition(self, bus: Bus) -> Exposition | WorkersExposition:
+        """What /metrics gives: of all workers where there are several."""
+        config = self.config
+        own = Exposition(self.measures)
+        if config.workers == 1 or config.nats_url is None:
+            return own
+        machine = hashlib.sha256(f"{socket.gethostname()}:{config.data_path}".encode()).hexdigest()[:16]
+        everyone = WorkersExposition(own, bus, group=machine, worker=self.worker, workers=config.workers)
+        await everyone.start()
+        self._stops.append(everyone.stop)
+        return everyone
 
     async def _start_outbox(self, bus: Bus) -> OutboxWorker:
         """Hands facts on from now on, first those that were committed before this start."""
@@ -419,6 +435,7 @@ class Server:
                 rate_limit_burst=ocpp.rate_limit_burst,
                 compression=ocpp.compression,
                 compression_threshold_bytes=ocpp.compression_threshold_bytes,
+                proxies=config.proxies(),
             ),
             self.measures,
             self.messages,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.rest import Rest, assert_problem
+from chargeplane.kernel.proxies import TrustedProxies
+from tests.support.rest import Rest, assert_problem, running_rest
 
 
 async def _key(rest: Rest, *scopes: str, **more: object) -> str:
@@ -69,6 +70,26 @@ async def test_a_key_used_before_passes_while_its_address_is_slowed_down(rest: R
         for _ in range(25):
             await client.get("/v1/transactions")
     assert (await rest.client.get("/v1/transactions")).status_code == 200
+
+
+async def _guesses(rest: Rest, count: int, **headers: str) -> list[int]:
+    async with rest.as_key("wrong") as client:
+        return [(await client.get("/v1/transactions", headers=headers)).status_code for _ in range(count)]
+
+
+async def test_guesses_through_a_trusted_proxy_count_against_who_made_them(database_url: str) -> None:
+    async with running_rest(database_url, TrustedProxies(["127.0.0.0/8"])) as rest:
+        assert 429 in await _guesses(rest, 25, **{"X-Forwarded-For": "203.0.113.9"})
+        assert await _guesses(rest, 1, **{"X-Forwarded-For": "203.0.113.9"}) == [429]
+        # an invented address before the proxy's own line changes nothing
+        assert await _guesses(rest, 1, **{"X-Forwarded-For": "198.51.100.1, 203.0.113.9"}) == [429]
+        assert await _guesses(rest, 1, **{"X-Forwarded-For": "203.0.113.10"}) == [401]
+        assert await _guesses(rest, 1) == [401]
+
+
+async def test_whoever_is_no_trusted_proxy_cannot_give_itself_another_address(rest: Rest) -> None:
+    spoofed = [await _guesses(rest, 1, **{"X-Forwarded-For": f"203.0.113.{number}"}) for number in range(25)]
+    assert [429] in spoofed
 
 
 async def test_tenants_see_nothing_of_each_other(rest: Rest) -> None:

@@ -10,7 +10,7 @@ from chargeplane.kernel.measures import Measures
 
 def page(measures: Measures) -> dict[str, float]:
     """Samples of the page by name and labels."""
-    body, content_type = Exposition(measures)()
+    body, content_type = Exposition(measures).page()
     assert content_type.startswith("text/plain")
     return {
         ",".join([sample.name, *(f"{key}={value}" for key, value in sample.labels.items())]): sample.value

@@ -8,8 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from chargeplane.app.ports import CloseReason
 from chargeplane.edges.ocpp_server import Listener, OcppServer
 from chargeplane.kernel.errors import UnavailableError
+from chargeplane.kernel.proxies import ProxyHeader, TrustedProxies
 from tests.support.raw_station import KEY, RawStation
 from tests.support.station_gateway import MemoryGateway
 
@@ -385,3 +387,69 @@ async def test_port_that_is_taken_is_an_error_at_the_start(door: Door) -> None:
     first = await door()
     with pytest.raises(OSError, match="address already in use"):
         await door(listeners=(Listener(host="127.0.0.1", port=first.ports[0]),))
+
+
+BEHIND = {"proxies": TrustedProxies(["127.0.0.0/8"])}
+
+
+def through(address: str) -> dict[str, str]:
+    """What a proxy adds for a peer."""
+    return {"X-Forwarded-For": address}
+
+
+async def test_station_behind_a_trusted_proxy_has_its_own_address(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    key = gateway.add("CS1")
+    server = await door(**BEHIND)
+    assert (await (await dial(server)).upgrade("/ocpp/CS1", headers=through("198.51.100.1, 203.0.113.9"))).status == 101
+    await gateway.until(lambda: key in gateway.actors)
+    assert gateway.link(key).remote_address == "203.0.113.9"
+    assert (await (await dial(server)).upgrade("/ocpp/NEW", headers=through("203.0.113.10"))).status == 404
+    assert gateway.unknown == [(None, "NEW", "203.0.113.10")]
+
+
+async def test_limits_for_one_address_hit_the_peers_of_a_proxy_one_by_one(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    for number in range(4):
+        gateway.add(f"CS{number}", profile=1, password=b"pw")
+    server = await door(**BEHIND, max_connections_per_address=1, failed_attempts_burst=2, failed_attempts_per_s=0.001)
+
+    async def knock(name: str, address: str | None, password: bytes = b"pw") -> int:
+        headers = through(address) if address is not None else {}
+        auth = name.encode() + b":" + password
+        return (await (await dial(server)).upgrade(f"/ocpp/{name}", auth=auth, headers=headers)).status
+
+    assert await knock("CS0", "203.0.113.1") == 101
+    assert await knock("CS1", "203.0.113.2") == 101
+    assert await knock("CS2", "203.0.113.2") == 503  # the second of that address
+    assert [await knock("CS2", "203.0.113.3", b"no") for _ in range(3)] == [401, 401, 429]
+    assert await knock("CS2", "203.0.113.4", b"no") == 401
+    assert await knock("CS2", "203.0.113.3") == 101
+    # what left is counted out of the address that it was counted against
+    links = [gateway.link(key) for key in gateway.actors]
+    for link in links:
+        link.close(CloseReason.SHUTDOWN)
+    await gateway.until(lambda: len(gateway.gone) == len(links))
+    assert await knock("CS3", "203.0.113.2") == 101
+
+
+async def test_whoever_is_no_trusted_proxy_cannot_give_itself_another_address(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    key = gateway.add("CS1")
+    for proxies in (TrustedProxies(), TrustedProxies(["10.0.0.0/8"])):
+        server = await door(proxies=proxies)
+        headers = {**through("203.0.113.9"), "Forwarded": "for=203.0.113.9", "X-Real-IP": "203.0.113.9"}
+        assert (await (await dial(server)).upgrade("/ocpp/CS1", headers=headers)).status == 101
+        await gateway.until(lambda: key in gateway.actors and gateway.actors[key].link is not None)
+        assert gateway.link(key).remote_address == "127.0.0.1"
+
+
+async def test_header_that_the_proxies_do_not_write_is_not_read(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
+    gateway.add("CS1")
+    server = await door(proxies=TrustedProxies(["127.0.0.1"], ProxyHeader.FORWARDED))
+    headers = {**through("198.51.100.1"), "Forwarded": 'for="[2001:db8::9]:4711"'}
+    assert (await (await dial(server)).upgrade("/ocpp/NEW", headers=headers)).status == 404
+    assert gateway.unknown == [(None, "NEW", "2001:db8::9")]

@@ -34,17 +34,26 @@ from chargeplane.edges.http.routes import route_handlers
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.wire import Wire
 from chargeplane.kernel.errors import ChargeplaneError
+from chargeplane.kernel.proxies import TrustedProxies
 from chargeplane.kernel.text import storable
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes a request body may have."""
 
+_NO_PROXIES: Final = TrustedProxies()
+
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[Any], Awaitable[None]]
 
 
-def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]:
-    """The ASGI application."""
+def make_app(
+    services: Services, proxies: TrustedProxies = _NO_PROXIES
+) -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]:
+    """The ASGI application.
+
+    Args:
+        proxies: reverse proxies whose word is taken for whom they connect.
+    """
     idempotency = Idempotency(services.database, services.keys)
 
     async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | None:
@@ -79,6 +88,8 @@ def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive
 
     async def outer(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         if scope["type"] == "http":
+            if proxies:
+                _see_through(scope, proxies)
             # Litestar splits the decoded path; given the encoded one, a slash inside an id stays inside it.
             try:
                 scope["path"] = scope["raw_path"].decode("ascii")
@@ -88,6 +99,16 @@ def make_app(services: Services) -> Callable[[MutableMapping[str, Any], _Receive
         await app(scope, receive, send)  # type: ignore[arg-type]
 
     return outer
+
+
+def _see_through(scope: MutableMapping[str, Any], proxies: TrustedProxies) -> None:
+    """Takes the address for which a trusted proxy asks as the caller's."""
+    host, _ = scope["client"] or ("", 0)
+    name = proxies.header.value.lower().encode()
+    values = [value.decode("latin-1") for header, value in scope["headers"] if header == name]
+    client = proxies.client(host, values)
+    if client != host:
+        scope["client"] = (client, 0)
 
 
 async def _refuse_path(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from chargeplane.edges.http.app import make_app
 from chargeplane.edges.http.services import Services
+from chargeplane.kernel.proxies import TrustedProxies
 
 _log = structlog.get_logger(__name__)
 
@@ -26,7 +27,7 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
         shared: several processes share the port (SO_REUSEPORT).
         backlog: connections that may wait to be accepted.
         stop_timeout_s: how long open requests may take to finish when the server stops.
-        forwarded_allow_ips: proxies whose X-Forwarded-For is believed, comma-separated; empty for none.
+        proxies: reverse proxies whose word is taken for whom they connect.
     """
 
     host: str = "127.0.0.1"
@@ -34,7 +35,7 @@ class HttpConfig(Struct, frozen=True, kw_only=True):
     shared: bool = False
     backlog: int = 1024
     stop_timeout_s: int = 10
-    forwarded_allow_ips: str = ""
+    proxies: TrustedProxies = TrustedProxies()
 
 
 class _Server(uvicorn.Server):
@@ -75,7 +76,7 @@ class HttpServer:
         self.port = bound.getsockname()[1]
         server = _Server(
             uvicorn.Config(
-                make_app(self._services),
+                make_app(self._services, self._config.proxies),
                 http="httptools",
                 ws="none",
                 lifespan="off",
@@ -83,8 +84,7 @@ class HttpServer:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=bool(self._config.forwarded_allow_ips),
-                forwarded_allow_ips=self._config.forwarded_allow_ips or None,
+                proxy_headers=False,
                 timeout_graceful_shutdown=self._config.stop_timeout_s,
                 timeout_keep_alive=30,
                 h11_max_incomplete_event_size=64 * 1024,

@@ -73,6 +73,14 @@ class Exposition:
         for standard in (ProcessCollector, PlatformCollector, GCCollector):
             standard(registry=self._registry)
 
-    def __call__(self) -> tuple[bytes, str]:
+    def collect(self) -> Iterable[Metric]:
+        """All families as they are now."""
+        return self._registry.collect()
+
+    def page(self) -> tuple[bytes, str]:
         """The page in the text format and its content type."""
         return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    async def __call__(self) -> tuple[bytes, str]:
+        """The page, as the REST edge asks for it."""
+        return self.page()

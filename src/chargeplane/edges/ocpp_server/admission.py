@@ -68,12 +68,21 @@ class Occupancy:
         self._by_address: dict[str, int] = {}
         self.total = 0
 
-    def enter(self, address: str) -> bool:
-        """Counts a socket in; False where it is one too many (it is counted all the same until it leaves)."""
+    def enter(self, address: str, *, shared: bool = False) -> bool:
+        """Counts a socket in; False where it is one too many (it is counted all the same until it leaves).
+
+        Args:
+            shared: the address is a proxy's: it has no limit of its own.
+        """
         here = self._by_address.get(address, 0) + 1
         self._by_address[address] = here
         self.total += 1
-        return self.total <= self._limit and here <= self._per_address
+        return self.total <= self._limit and (shared or here <= self._per_address)
+
+    def move(self, address: str, to: str) -> bool:
+        """Counts a socket that came by a proxy against whom it was made for; False where it is one too many of theirs."""
+        self.leave(address)
+        return self.enter(to)
 
     def leave(self, address: str) -> None:
         """Counts a socket out."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from chargeplane.app.ports import StationCredentials
+from chargeplane.kernel.proxies import TrustedProxies
 
 CertificateCheck = Callable[[StationCredentials, ssl.SSLObject], bool]
 """Whether the peer's certificate is the station's (OCPP 2.0.1 A00.FR.403 and on); synchronous, called in the handshake."""
@@ -64,6 +65,7 @@ class OcppServerConfig(Struct, frozen=True, kw_only=True):
         loaded_lag_s: how late the loop must be to count as full.
         tick_s: resolution of all deadlines here.
         backlog: connections the kernel holds for us to accept.
+        proxies: reverse proxies whose word is taken for whom they connect; limits and logs are by that address then.
     """
 
     listeners: tuple[Listener, ...] = (Listener(),)
@@ -92,3 +94,4 @@ class OcppServerConfig(Struct, frozen=True, kw_only=True):
     loaded_lag_s: float = 0.1
     tick_s: float = 0.25
     backlog: int = 4096
+    proxies: TrustedProxies = TrustedProxies()

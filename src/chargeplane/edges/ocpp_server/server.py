@@ -167,7 +167,8 @@ class OcppServer:
 
     def accepted(self, protocol: StationProtocol) -> None:
         """A TCP (and TLS) connection stands."""
-        protocol.overflow = not self._occupancy.enter(protocol.address)
+        by_proxy = self.config.proxies.trusts(protocol.address)
+        protocol.overflow = not self._occupancy.enter(protocol.address, shared=by_proxy)
         if self._occupancy.total > self.config.max_connections + _SPARE or self._stopping:
             protocol.transport.disconnect(graceful=False)
             return
@@ -196,6 +197,8 @@ class OcppServer:
     def opening(self, protocol: StationProtocol, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         """Judges an opening request. Raises nothing: picows would show the exception to the peer."""
         try:
+            if self.config.proxies:
+                self._see_through(protocol, request)
             judgement = self._judge(protocol, request)
         except UnavailableError:
             judgement = refusal(Verdict.FAILED, 503, "Not ready yet.\n", ("Retry-After", "5"))
@@ -212,6 +215,15 @@ class OcppServer:
                 target=repr(request.path[:200]),
             )
         return self._respond(protocol, judgement)
+
+    def _see_through(self, protocol: StationProtocol, request: WSUpgradeRequest) -> None:
+        """Takes the address for which a trusted proxy connects as the socket's own."""
+        proxies = self.config.proxies
+        client = proxies.client(protocol.address, request.headers.getall(proxies.header.value, ()))
+        if client != protocol.address:
+            fits = self._occupancy.move(protocol.address, client)
+            protocol.address = client
+            protocol.overflow = protocol.overflow or not fits
 
     def _judge(self, protocol: StationProtocol, request: WSUpgradeRequest) -> Judgement:
         if protocol.overflow:

@@ -38,8 +38,8 @@ def health_routes(services: Services) -> list[HTTPRouteHandler]:
 
     @get("/metrics", tags=["health"], opt=_PUBLIC, media_type="text/plain", return_dto=None)
     async def get_metrics() -> Response[bytes]:
-        """Prometheus exposition."""
-        body, content_type = services.metrics()
+        """Prometheus exposition; of several workers with the label `worker`, whichever of them answers."""
+        body, content_type = await services.metrics()
         # The framework names the charset of every text itself.
         return Response(body, media_type=content_type.replace("; charset=utf-8", ""))
 

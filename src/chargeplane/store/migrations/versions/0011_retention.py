@@ -7,5 +7,5 @@ down_revision = "0010"
 
 
 def upgrade() -> None:
-    """Makes the tables."""
+    """Makes the indexes."""
     run_sql_file(__file__)
