@@ -38,9 +38,9 @@ from chargeplane.domain.commands import (
 from chargeplane.edges.http import HttpConfig, HttpServer, Services
 from chargeplane.kernel.errors import ConflictError, InvalidInputError
 from chargeplane.kernel.ids import StationKey, TransactionId
+from chargeplane.kernel.proxies import TrustedProxies
 from chargeplane.main.config import Config
 from chargeplane.main.subjects import Parts, start_subjects
-from chargeplane.kernel.proxies import TrustedProxies
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.secrets import InstallationKeys
