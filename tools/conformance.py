@@ -75,14 +75,14 @@ def _census(rows: list[dict[str, Any]]) -> str:
         "",
         "Every action of every version. From a station: sent with the fewest and with all fields of its schema; *taken* means "
         "that both were answered with a valid result, stored, and visible by REST. To a station: *sent* means that it went out as "
-        "a raw call with a payload of its schema and that the answer came back; the command is the version-free one that stands "
-        "for it.",
+        "a raw call with a payload of its schema and that the answer came back; the command is the version-free one whose "
+        "giving in one of the cases above made this call.",
         "",
         "| OCPP | action | from a station | to a station | command |",
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['version']} | {row['action']} | {row['from_station'] or ''} | {row['to_station'] or ''} | {row['command'] or ''} |"
+        f"| {row['version']} | {row['action']} | {row['from_station'] or ''} | {row['to_station'] or ''} | {', '.join(row['commands'])} |"
         for row in rows
     ]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ as JSON; `tools/conformance.py` makes docs/conformance.md of it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -18,7 +19,7 @@ import pytest
 import pytest_asyncio
 
 pytest.register_assert_rewrite(
-    *(f"tests.conformance.{name}" for name in ("rest", "schemas", "station", "states", "states16"))
+    *(f"tests.conformance.{name}" for name in ("instances", "rest", "schemas", "station", "states", "states16"))
 )
 
 from chargeplane.main.config import Config, OcppConfig, TlsConfig  # noqa: E402
@@ -64,6 +65,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     properties: dict[str, Any] = dict(report.user_properties)
     if report.when == "teardown" and "census" in properties:
         _found.append({"census": properties["census"]})
+    if report.when == "teardown" and "commands" in properties:
+        _found.append({"commands": properties["commands"]})
     if "official_case" in properties and (report.when == "call" or report.outcome != "passed"):
         ident, version = properties["official_case"]
         _found.append({"id": ident, "version": version, "outcome": report.outcome})
@@ -143,14 +146,29 @@ async def house(conformance_database_url: str, tmp_path_factory: pytest.TempPath
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def rest_client(house: House) -> AsyncIterator[httpx.AsyncClient]:
     """Of the operator."""
-    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    async with httpx.AsyncClient(base_url=house.url, headers=headers, timeout=20) as client:
+    async with client_of(house) as client:
         yield client
 
 
+def client_of(house: House) -> httpx.AsyncClient:
+    """An operator's client."""
+    headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
+    return httpx.AsyncClient(base_url=house.url, headers=headers, timeout=20)
+
+
+@contextlib.asynccontextmanager
+async def operator_of(house: House) -> AsyncIterator[Operator]:
+    """An operator, for more than one test; the stations hang up at the end."""
+    async with client_of(house) as client:
+        operator = Operator(client, house.ocpp_port, house.ocpps_port)
+        yield operator
+        await operator.hang_up()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def csms(house: House, rest_client: httpx.AsyncClient) -> AsyncIterator[Operator]:
+async def csms(request: pytest.FixtureRequest, house: House, rest_client: httpx.AsyncClient) -> AsyncIterator[Operator]:
     """The server as its operator sees it; the stations of a test hang up with it."""
     operator = Operator(rest_client, house.ocpp_port, house.ocpps_port)
     yield operator
+    request.node.user_properties.append(("commands", await operator.commands_given()))
     await operator.hang_up()

@@ -16,13 +16,19 @@ def written(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Every official case with its outcome: `passed`, `failed`, or `not run` with the reason.
 
     Args:
-        found: `{id, version, outcome}` of tests that ran, in any order, and `{census}` rows; the worst outcome of a case counts.
+        found: `{id, version, outcome}` of tests that ran, in any order; the worst outcome of a case counts. `{census}` rows, and
+            `{commands}`: version-free commands that were given, each with the action that came of it.
     """
     outcomes: dict[tuple[str, str], str] = {}
-    census: list[Any] = []
+    census: list[dict[str, Any]] = []
+    commands: dict[tuple[str, str], set[str]] = {}
     for one in found:
         if "census" in one:
             census += one["census"]
+            continue
+        if "commands" in one:
+            for version, command, action in one["commands"]:
+                commands.setdefault((version, action), set()).add(command)
             continue
         key = (one["version"], one["id"])
         if outcomes.get(key) != "failed":
@@ -44,4 +50,6 @@ def written(found: Iterable[dict[str, Any]]) -> dict[str, Any]:
                     "reason": reason,
                 }
             )
+    for row in census:
+        row["commands"] = sorted(commands.get((row["version"], row["action"]), ()))
     return {"cases": cases, "census": sorted(census, key=lambda row: (row["version"], row["action"]))}

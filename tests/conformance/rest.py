@@ -153,6 +153,16 @@ class Operator:
         self.tasks.append(task)
         return Doing(task)
 
+    async def commands_given(self) -> list[tuple[str, str, str]]:
+        """Version, version-free command and OCPP action of what its stations were asked in this test."""
+        found = set()
+        for station in self.stations:
+            if station.seen:
+                for one in await self.items(f"/charging-stations/{station.id}/commands", limit=200):
+                    if one["action"] is not None and one["type"] != "call":
+                        found.add((station.version, one["type"], one["action"]))
+        return sorted(found)
+
     async def eventually(self, read: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
         """What is read when it holds; for what the server does by itself in its own time."""
         seen: Any = None
