@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from chargeplane.bridge import firmware
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings16
@@ -206,14 +207,14 @@ INCOMING: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
     "DataTransfer": _notice("DataTransfer", lambda r: f"{r.vendor_id} {r.message_id or ''}"),
-    "DiagnosticsStatusNotification": _notice("DiagnosticsStatusNotification", lambda r: r.status),
-    "FirmwareStatusNotification": _notice("FirmwareStatusNotification", lambda r: r.status),
+    "DiagnosticsStatusNotification": firmware.diagnostics_status,
+    "FirmwareStatusNotification": firmware.firmware_status,
     "Heartbeat": _heartbeat,
-    "LogStatusNotification": _notice("LogStatusNotification", lambda r: r.status),
+    "LogStatusNotification": firmware.log_status,
     "MeterValues": _meter_values,
     "SecurityEventNotification": _notice("SecurityEventNotification", lambda r: r.type),
     "SignCertificate": _sign_certificate,
-    "SignedFirmwareStatusNotification": _notice("SignedFirmwareStatusNotification", lambda r: r.status),
+    "SignedFirmwareStatusNotification": firmware.signed_firmware_status,
     "StartTransaction": _start,
     "StatusNotification": _status,
     "StopTransaction": _stop,

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from chargeplane.bridge import firmware, monitoring
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
@@ -166,10 +167,6 @@ def _report(request: v201.NotifyReportRequest | v21.NotifyReportRequest) -> Stat
     return Notice(action="NotifyReport", tells=text(_numbered_part(request)), variables=in_report(request.report_data))
 
 
-def _events(request: Any) -> str:
-    return f"{len(request.event_data)} event(s), part {request.seq_no}"
-
-
 _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
@@ -182,18 +179,18 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
         (
             _notice("ClearedChargingLimit", lambda r: r.charging_limit_source),
             _notice("DataTransfer", lambda r: f"{r.vendor_id} {r.message_id or ''}"),
-            _notice("FirmwareStatusNotification", lambda r: r.status),
+            ("FirmwareStatusNotification", firmware.firmware_status),
             _notice("Get15118EVCertificate", lambda r: r.action),
             _notice("GetCertificateStatus", lambda r: None),
-            _notice("LogStatusNotification", lambda r: r.status),
+            ("LogStatusNotification", firmware.log_status),
             _notice("NotifyChargingLimit", lambda r: r.charging_limit.charging_limit_source),
-            _notice("NotifyCustomerInformation", _numbered_part),
+            ("NotifyCustomerInformation", firmware.customer_information),
             _notice("NotifyDisplayMessages", _part),
             _notice("NotifyEVChargingNeeds", lambda r: f"EVSE {r.evse_id}"),
             _notice("NotifyEVChargingSchedule", lambda r: f"EVSE {r.evse_id}"),
-            _notice("NotifyEvent", _events),
-            _notice("NotifyMonitoringReport", _numbered_part),
-            _notice("PublishFirmwareStatusNotification", lambda r: r.status),
+            ("NotifyEvent", monitoring.events),
+            ("NotifyMonitoringReport", monitoring.monitoring_report),
+            ("PublishFirmwareStatusNotification", firmware.publish_status),
             _notice("ReportChargingProfiles", _part),
             _notice("ReservationStatusUpdate", lambda r: f"{r.reservation_id}: {r.reservation_update_status}"),
             _notice("SecurityEventNotification", lambda r: r.type),

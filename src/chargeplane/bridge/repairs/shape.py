@@ -48,6 +48,16 @@ TOLERATED: Final[Mapping[str, Mapping[str, object]]] = {
     "TransactionEventRequest": {"timestamp": None, "triggerReason": None, "seqNo": None, "transactionInfo": None},
     "TransactionType": {"transactionId": None},
     "IdTokenType": {"type": None},
+    "NotifyEventRequest": {"generatedAt": None, "seqNo": 0},
+    "EventDataType": {
+        "eventId": 0,
+        "timestamp": None,
+        "trigger": "Alerting",
+        "actualValue": "",
+        "eventNotificationType": "HardWiredNotification",
+    },
+    "NotifyMonitoringReportRequest": {"generatedAt": None, "seqNo": 0},
+    "NotifyCustomerInformationRequest": {"generatedAt": None, "seqNo": 0, "data": ""},
     "SignedMeterValueType": {"signingMethod": None, "encodingMethod": None, "publicKey": None},
     # both: the 1.6 types are named MeterValue and SampledValue
     "SampledValueType": {"value": None},
