@@ -343,7 +343,9 @@ def test_a_signed_value_of_another_kind_is_kept_whole(value: str) -> None:
     ],
 )
 def test_notices(action: str, fields: dict[str, Any], tells: str | None) -> None:
-    assert came(action, **fields) == Notice(action=action, tells=tells)
+    told = came(action, **fields)
+    assert isinstance(told, Notice)
+    assert (told.action, told.tells) == (action, tells)
 
 
 def test_a_request_for_a_certificate_is_answered_as_the_desk_says() -> None:

@@ -463,24 +463,6 @@ async def test_new_password_is_used_for_the_next_connection(csms: Csms) -> None:
     await station.close()
 
 
-async def test_firmware_update_goes_through_its_states_and_reboots(csms: Csms, version: str) -> None:
-    station = await online(csms, version)
-    at = "2026-01-01T00:00:00Z"
-    location = "http://127.0.0.1/fw-9.9.9"
-    if version == "1.6":
-        await csms.call("CP-1", "UpdateFirmware", {"location": location, "retrieveDate": at})
-    else:
-        await csms.call(
-            "CP-1", "UpdateFirmware", {"requestId": 3, "firmware": {"location": location, "retrieveDateTime": at}}
-        )
-    await csms.until(lambda: len(csms.of("FirmwareStatusNotification")) == 4)
-    words = [n["status"] for n in csms.of("FirmwareStatusNotification")]
-    assert words == ["Downloading", "Downloaded", "Installing", "Installed"]
-    boot = csms.of("BootNotification")[-1]
-    assert boot.get("chargingStation", boot)["firmwareVersion"] == "fw-9.9.9"
-    await station.close()
-
-
 async def test_reservation_keeps_the_evse_for_its_driver(csms: Csms, version: str) -> None:
     station = await online(csms, version)
     until = "2036-01-01T00:00:00Z"

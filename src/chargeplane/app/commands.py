@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
+from chargeplane.app.numbering import ended, numbered
 from chargeplane.app.reach import StationReach
 from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome, CommandState, Start
 from chargeplane.domain.variables import ReportedVariable
@@ -99,7 +100,12 @@ class Commands:
             waiting = await queries.pending(db)
         for one in waiting:
             command = _decode(one.request)
-            self._run(one.id, self._carry_out(one.id, one.tenant_id, one.station_key, command, one.expires_at, None))
+            self._run(
+                one.id,
+                self._carry_out(
+                    one.id, one.tenant_id, one.station_key, command, one.expires_at, None, one.requested_by
+                ),
+            )
 
     async def stop(self) -> None:
         """Lets go of what still waits; it stays pending."""
@@ -185,7 +191,9 @@ class Commands:
                 requested_by=caller.actor,
                 expires_at=expires_at,
             )
-        task = self._run(ident, self._carry_out(ident, caller.tenant_id, key, command, expires_at, timeout_s))
+        task = self._run(
+            ident, self._carry_out(ident, caller.tenant_id, key, command, expires_at, timeout_s, caller.actor)
+        )
         if wait_s > 0:
             await asyncio.wait({task}, timeout=wait_s)
         return await self.one(caller, ident)
@@ -223,7 +231,7 @@ class Commands:
                 requested_by=f"policy: {by}",
                 expires_at=expires_at,
             )
-        task = self._run(ident, self._carry_out(ident, tenant_id, key, command, expires_at, timeout_s))
+        task = self._run(ident, self._carry_out(ident, tenant_id, key, command, expires_at, timeout_s, f"policy: {by}"))
         return await asyncio.shield(task)
 
     async def one(self, caller: Caller, ident: int) -> CommandView:
@@ -280,6 +288,7 @@ class Commands:
         command: Command,
         expires_at: datetime | None,
         timeout_s: float | None,
+        by: str,
     ) -> CommandOutcome:
         poll_s = _POLL_S
         try:
@@ -298,6 +307,7 @@ class Commands:
                 async with self._database.change() as db:
                     if not await queries.take(db, ident):
                         return CommandOutcome(state=CommandState.FAILED, reason="Another server has taken the command.")
+                command = await numbered(self._database, tenant_id, key, command, by)
                 try:
                     outcome = await self._reach.command(key, command, timeout_s or DEFAULT_TIMEOUT_S)
                 except ConflictError:  # the socket went away between the two: it was not sent
@@ -308,6 +318,7 @@ class Commands:
                 except RuleError as error:
                     outcome = CommandOutcome(state=CommandState.REJECTED, reason=str(error))
                 break
+            await ended(self._database, key, command, outcome)
             await self._finish(ident, outcome)
             await self._tell(tenant_id, ident)
             return outcome

@@ -9,8 +9,8 @@ from chargeplane.bridge.narrow import number, text
 from chargeplane.bridge.samples import moment
 from chargeplane.domain.messages import Notice, StationMessage
 from chargeplane.domain.monitoring import (
-    MonitoredVariable,
     Monitor,
+    MonitoredVariable,
     MonitoringReportPart,
     StationEvent,
     StationEvents,

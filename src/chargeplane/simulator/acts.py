@@ -8,8 +8,6 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from chargeplane.simulator.car import MAINS_V
 from chargeplane.simulator.dialect import Draft
 from chargeplane.simulator.evse import Evse, StopReason
@@ -89,19 +87,6 @@ def play(station: VirtualStation, drafts: Sequence[Draft]) -> None:
     """Sends messages with the station's step between them."""
     for number, draft in enumerate(drafts, 1):
         station.timers.after(number * station.options.step_s, partial(station.send, draft))
-
-
-def update_firmware(station: VirtualStation, drafts: Sequence[Draft], last: Draft, location: str) -> None:
-    """Downloads, installs, restarts and reports in the end; the version becomes the file's name."""
-    play(station, drafts)
-    name = location.rstrip("/").rsplit("/", 1)[-1][:50] or station.options.model.firmware
-
-    def install() -> None:
-        station.options = replace(station.options, model=replace(station.options.model, firmware=name))
-        station.after_boot = last
-        station.reboot("FirmwareUpdate", stop=StopReason.SOFT_RESET)
-
-    station.timers.after((len(drafts) + 1) * station.options.step_s, install)
 
 
 def reset_evse(station: VirtualStation, evse: Evse) -> None:

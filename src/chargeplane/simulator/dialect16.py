@@ -18,6 +18,7 @@ from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.meter import Measured, Quantity
 from chargeplane.simulator.profiles import Anchor, Profile, Purpose
 from chargeplane.simulator.settings import PASSWORD, Access, ChangeResult, by_key
+from chargeplane.simulator.subjects import firmware, logs
 
 if TYPE_CHECKING:
     from chargeplane.simulator.station import VirtualStation
@@ -343,11 +344,11 @@ def _trigger(station: VirtualStation, word: str, connector_id: int | None) -> Ca
     elif word == "MeterValues":
         return lambda: acts.trigger_meter_values(station, evses)
     elif word == "DiagnosticsStatusNotification":
-        drafts = lambda: [_diagnostics(v16.DiagnosticsStatus.IDLE)]  # noqa: E731
+        drafts = lambda: [logs.triggered(station, diagnostics=True)]  # noqa: E731
     elif word == "FirmwareStatusNotification":
-        drafts = lambda: [_firmware(v16.FirmwareStatus.IDLE)]  # noqa: E731
+        drafts = lambda: [firmware.triggered(station)]  # noqa: E731
     elif word == "LogStatusNotification":
-        drafts = lambda: [_log(v16.UploadLogStatus.IDLE, None)]  # noqa: E731
+        drafts = lambda: [logs.triggered(station)]  # noqa: E731
     else:
         return None
     return lambda: acts.send_all(station, drafts(), first=True)
@@ -435,71 +436,6 @@ def _get_composite_schedule(station: VirtualStation, request: v16.GetCompositeSc
     )
 
 
-def _diagnostics(status: v16.DiagnosticsStatus) -> Draft:
-    return Draft("DiagnosticsStatusNotification", lambda: v16.DiagnosticsStatusNotificationRequest(status=status))
-
-
-def _firmware(status: v16.FirmwareStatus) -> Draft:
-    return Draft("FirmwareStatusNotification", lambda: v16.FirmwareStatusNotificationRequest(status=status))
-
-
-def _signed_firmware(status: v16.SignedFirmwareStatus, request_id: int) -> Draft:
-    return Draft(
-        "SignedFirmwareStatusNotification",
-        lambda: v16.SignedFirmwareStatusNotificationRequest(status=status, request_id=request_id),
-    )
-
-
-def _log(status: v16.UploadLogStatus, request_id: int | None) -> Draft:
-    return Draft(
-        "LogStatusNotification", lambda: v16.LogStatusNotificationRequest(status=status, request_id=request_id)
-    )
-
-
-def _file_name(station: VirtualStation) -> str:
-    return f"{station.station_id}-{station.clock.now():%Y%m%d%H%M%S}.log"[:255]
-
-
-def _get_diagnostics(station: VirtualStation, request: v16.GetDiagnosticsRequest) -> Reply:
-    words = (v16.DiagnosticsStatus.UPLOADING, v16.DiagnosticsStatus.UPLOADED)
-    return Reply(
-        v16.GetDiagnosticsResponse(file_name=_file_name(station)),
-        lambda: acts.play(station, [_diagnostics(word) for word in words]),
-    )
-
-
-def _get_log(station: VirtualStation, request: v16.GetLogRequest) -> Reply:
-    words = (v16.UploadLogStatus.UPLOADING, v16.UploadLogStatus.UPLOADED)
-    return Reply(
-        v16.GetLogResponse(status=v16.LogStatus.ACCEPTED, filename=_file_name(station)),
-        lambda: acts.play(station, [_log(word, request.request_id) for word in words]),
-    )
-
-
-def _update_firmware(station: VirtualStation, request: v16.UpdateFirmwareRequest) -> Reply:
-    words = (v16.FirmwareStatus.DOWNLOADING, v16.FirmwareStatus.DOWNLOADED, v16.FirmwareStatus.INSTALLING)
-    last = _firmware(v16.FirmwareStatus.INSTALLED)
-    return Reply(
-        v16.UpdateFirmwareResponse(),
-        lambda: acts.update_firmware(station, [_firmware(word) for word in words], last, request.location),
-    )
-
-
-def _signed_update_firmware(station: VirtualStation, request: v16.SignedUpdateFirmwareRequest) -> Reply:
-    states = v16.SignedFirmwareStatus
-    words = (states.DOWNLOADING, states.DOWNLOADED, states.SIGNATURE_VERIFIED, states.INSTALLING)
-    number = request.request_id
-    return Reply(
-        v16.SignedUpdateFirmwareResponse(status=v16.UpdateFirmwareStatus.ACCEPTED),
-        lambda: acts.update_firmware(
-            station,
-            [_signed_firmware(word, number) for word in words],
-            _signed_firmware(states.INSTALLED, number),
-            request.firmware.location,
-        ),
-    )
-
-
 def _installed_certificates(station: VirtualStation, request: v16.GetInstalledCertificateIdsRequest) -> Reply:
     return Reply(v16.GetInstalledCertificateIdsResponse(status=v16.GetInstalledCertificateStatus.NOT_FOUND))
 
@@ -528,10 +464,8 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "ExtendedTriggerMessage": _extended_trigger_message,
     "GetCompositeSchedule": _get_composite_schedule,
     "GetConfiguration": _get_configuration,
-    "GetDiagnostics": _get_diagnostics,
     "GetInstalledCertificateIds": _installed_certificates,
     "GetLocalListVersion": _local_list_version,
-    "GetLog": _get_log,
     "InstallCertificate": _install_certificate,
     "RemoteStartTransaction": _remote_start,
     "RemoteStopTransaction": _remote_stop,
@@ -539,10 +473,8 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "Reset": _reset,
     "SendLocalList": _send_local_list,
     "SetChargingProfile": _set_charging_profile,
-    "SignedUpdateFirmware": _signed_update_firmware,
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock,
-    "UpdateFirmware": _update_firmware,
     **subjects.handlers("HANDLERS16"),
 }
 

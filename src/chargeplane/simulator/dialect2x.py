@@ -30,6 +30,7 @@ from chargeplane.simulator.settings import (
     by_name,
     knows_component,
 )
+from chargeplane.simulator.subjects import firmware, logs
 
 if TYPE_CHECKING:
     from chargeplane.simulator.station import VirtualStation
@@ -623,9 +624,11 @@ def _trigger(station: VirtualStation, word: str, evses: list[Evse]) -> Callable[
     elif word == "StatusNotification":
         drafts = lambda: [station.dialect.status(station, evse) for evse in evses]  # noqa: E731
     elif word == "FirmwareStatusNotification":
-        drafts = lambda: [_firmware(v201.FirmwareStatusEnumType.IDLE, None)]  # noqa: E731
+        drafts = lambda: [firmware.triggered(station)]  # noqa: E731
     elif word == "LogStatusNotification":
-        drafts = lambda: [_log(v201.UploadLogStatusEnumType.IDLE, None)]  # noqa: E731
+        drafts = lambda: [logs.triggered(station)]  # noqa: E731
+    elif word == "PublishFirmwareStatusNotification":
+        drafts = lambda: [firmware.publishing_triggered(station)]  # noqa: E731
     else:
         return None
     return lambda: acts.send_all(station, drafts(), first=True)
@@ -713,46 +716,6 @@ def _get_charging_profiles(
     return Reply(v201.GetChargingProfilesResponse(status=v201.GetChargingProfileStatusEnumType.NO_PROFILES))
 
 
-def _firmware(status: v201.FirmwareStatusEnumType, request_id: int | None) -> Draft:
-    return Draft(
-        "FirmwareStatusNotification",
-        lambda: v201.FirmwareStatusNotificationRequest(status=status, request_id=request_id),
-    )
-
-
-def _log(status: v201.UploadLogStatusEnumType, request_id: int | None) -> Draft:
-    return Draft(
-        "LogStatusNotification", lambda: v201.LogStatusNotificationRequest(status=status, request_id=request_id)
-    )
-
-
-def _get_log(station: VirtualStation, request: v201.GetLogRequest | v21.GetLogRequest) -> Reply:
-    words = (v201.UploadLogStatusEnumType.UPLOADING, v201.UploadLogStatusEnumType.UPLOADED)
-    name = f"{station.station_id}-{station.clock.now():%Y%m%d%H%M%S}.log"[:255]
-    return Reply(
-        v201.GetLogResponse(status=v201.LogStatusEnumType.ACCEPTED, filename=name),
-        lambda: acts.play(station, [_log(word, request.request_id) for word in words]),
-    )
-
-
-def _update_firmware(station: VirtualStation, request: v201.UpdateFirmwareRequest | v21.UpdateFirmwareRequest) -> Reply:
-    states = v201.FirmwareStatusEnumType
-    words = [states.DOWNLOADING, states.DOWNLOADED]
-    if request.firmware.signature is not None:
-        words.append(states.SIGNATURE_VERIFIED)
-    words.append(states.INSTALLING)
-    number = request.request_id
-    return Reply(
-        v201.UpdateFirmwareResponse(status=v201.UpdateFirmwareStatusEnumType.ACCEPTED),
-        lambda: acts.update_firmware(
-            station,
-            [_firmware(word, number) for word in words],
-            _firmware(states.INSTALLED, number),
-            request.firmware.location,
-        ),
-    )
-
-
 def _transaction_status(station: VirtualStation, request: v201.GetTransactionStatusRequest) -> Reply:
     wanted = request.transaction_id
     ongoing = None if wanted is None else station.session_of(wanted) is not None
@@ -793,18 +756,6 @@ def _set_network_profile(
     return Reply(v201.SetNetworkProfileResponse(status=v201.SetNetworkProfileStatusEnumType.REJECTED))
 
 
-def _customer_information(
-    station: VirtualStation, request: v201.CustomerInformationRequest | v21.CustomerInformationRequest
-) -> Reply:
-    answer = v201.NotifyCustomerInformationRequest(
-        request_id=request.request_id, data="", seq_no=0, generated_at=rfc3339(station.clock.now())
-    )
-    return Reply(
-        v201.CustomerInformationResponse(status=v201.CustomerInformationStatusEnumType.ACCEPTED),
-        lambda: station.send(Draft("NotifyCustomerInformation", lambda: answer)),
-    )
-
-
 _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "CancelReservation": _cancel_reservation,
     "CertificateSigned": _certificate_signed,
@@ -812,7 +763,6 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "ClearCache": _clear_cache,
     "ClearChargingProfile": _clear_charging_profile,
     "CostUpdated": _cost_updated,
-    "CustomerInformation": _customer_information,
     "DataTransfer": _data_transfer,
     "DeleteCertificate": _delete_certificate,
     "GetBaseReport": _get_base_report,
@@ -820,7 +770,6 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "GetCompositeSchedule": _get_composite_schedule,
     "GetInstalledCertificateIds": _installed_certificates,
     "GetLocalListVersion": _local_list_version,
-    "GetLog": _get_log,
     "GetReport": _get_report,
     "GetTransactionStatus": _transaction_status,
     "GetVariables": _get_variables,
@@ -835,7 +784,6 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "SetVariables": _set_variables,
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock,
-    "UpdateFirmware": _update_firmware,
     **subjects.handlers("HANDLERS2X"),
 }
 

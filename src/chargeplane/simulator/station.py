@@ -10,7 +10,7 @@ import asyncio
 import os
 import zlib
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
@@ -150,6 +150,7 @@ class VirtualStation:
 
     __slots__ = (
         "_accepted",
+        "_at_close",
         "_backoff",
         "_boot_reason",
         "_boot_waiters",
@@ -170,12 +171,14 @@ class VirtualStation:
         "_silent",
         "_socket",
         "_states",
+        "_tasks",
         "_unanswered",
         "_url",
         "_wants_online",
         "after_boot",
         "calls",
         "clock",
+        "closed",
         "counters",
         "dialect",
         "evses",
@@ -247,6 +250,9 @@ class VirtualStation:
         self._record = record
         self._socket: _Socket | None = None
         self._states: dict[type, Any] | None = None
+        self._tasks: set[asyncio.Task[Any]] | None = None
+        self._at_close: list[Callable[[], object]] | None = None
+        self.closed = False
         self._connect_task: asyncio.Task[None] | None = None
         self._wants_online = False
         self._booted = False
@@ -323,6 +329,29 @@ class VirtualStation:
             state = self._states[kind] = kind()
         made: S = state
         return made
+
+    def work(self, steps: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Does something that waits for others (a transfer of a file); it ends with the station at the latest."""
+        if self._tasks is None:
+            self._tasks = set()
+        task = self.loop.create_task(steps)
+        self._tasks.add(task)
+        task.add_done_callback(self._worked)
+        return task
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        if self._tasks is not None:
+            self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.loop.call_exception_handler(
+                {"message": f"Work of station '{self.station_id}' failed.", "exception": task.exception()}
+            )
+
+    def at_close(self, call: Callable[[], object]) -> None:
+        """Something to be done when the station is closed."""
+        if self._at_close is None:
+            self._at_close = []
+        self._at_close.append(call)
 
     def quantities(self) -> tuple[Quantity, ...]:
         """What its meter values hold."""
@@ -409,12 +438,17 @@ class VirtualStation:
     async def close(self) -> None:
         """Ends everything: charging stops where it is, the socket closes, nothing comes back."""
         self._wants_online = False
+        self.closed = True
         self._cancel_timers()
         self._charging.abandon()
-        task = self._connect_task
-        if task is not None:
+        tasks = list(self._tasks or ())
+        if self._connect_task is not None:
+            tasks.append(self._connect_task)
+        for task in tasks:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for call in self._at_close or ():
+            call()
         socket = self._socket
         if socket is not None and socket.transport is not None:
             transport = socket.transport

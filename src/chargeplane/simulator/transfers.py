@@ -132,16 +132,17 @@ async def _http_upload(url: str, name: str, data: bytes, tls: ssl.SSLContext | N
         raise TransferError(url, f"the server answered {answer.status}", answer.status)
 
 
-async def _exchange(
-    url: str, tls: ssl.SSLContext | None, method: str, headers: dict[str, str], body: bytes
-) -> _Answer:
+async def _exchange(url: str, tls: ssl.SSLContext | None, method: str, headers: dict[str, str], body: bytes) -> _Answer:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise TransferError(url, "it is no URL of a scheme that this station knows")
     secure = parts.scheme == "https"
     context = (tls or ssl.create_default_context()) if secure else None
     reader, writer = await asyncio.open_connection(
-        parts.hostname, parts.port or (443 if secure else 80), ssl=context, server_hostname=parts.hostname if secure else None
+        parts.hostname,
+        parts.port or (443 if secure else 80),
+        ssl=context,
+        server_hostname=parts.hostname if secure else None,
     )
     try:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

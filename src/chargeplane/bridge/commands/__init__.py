@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from chargeplane.bridge.commands import basics
+from chargeplane.bridge.commands import basics, diagnostics, firmware, monitoring
 from chargeplane.bridge.commands.outcomes import DONE, call_outcome, status_word, with_info
 from chargeplane.bridge.commands.subject import Subject
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome, CommandState
@@ -18,7 +18,12 @@ from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.text import made_storable
 from chargeplane.ocpp.versions import OcppVersion
 
-SUBJECTS: Final[tuple[Subject, ...]] = (basics.SUBJECT,)
+SUBJECTS: Final[tuple[Subject, ...]] = (
+    basics.SUBJECT,
+    firmware.SUBJECT,
+    diagnostics.SUBJECT,
+    monitoring.SUBJECT,
+)
 """Everything stations can be asked."""
 
 

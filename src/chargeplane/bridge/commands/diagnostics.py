@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -96,9 +97,7 @@ def _calls2x(v: Any) -> dict[type, ToCall]:
 
     def customer(command: CustomerInformation) -> tuple[str, Struct]:
         # N09.FR.04, FR.09: exactly one reference to a customer
-        given = [
-            name for name in ("id_token", "certificate", "identifier") if getattr(command, name) is not None
-        ]
+        given = [name for name in ("id_token", "certificate", "identifier") if getattr(command, name) is not None]
         if len(given) != 1:
             raise invalid(
                 "Name the customer by exactly one of id_token, certificate and identifier.",
@@ -154,7 +153,7 @@ def _diagnostics_answered16(payload: bytes) -> Understood:
     )
 
 
-_REASONS: Final = {
+_REASONS: Final[Mapping[tuple[type, str], str]] = {
     (GetLog, "Rejected"): "The station has no such log.",
     (GetDiagnostics, "Rejected"): "The station has no diagnostics of that time.",
     (CustomerInformation, "Rejected"): "The station cannot do this now.",

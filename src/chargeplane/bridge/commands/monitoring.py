@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -96,9 +97,7 @@ def _calls2x(v: Any) -> dict[type, ToCall]:
 
     def report(command: GetMonitoringReport) -> tuple[str, Struct]:
         variables = tuple(
-            v.ComponentVariableType(
-                component=_component(v, one), variable=_variable(v, one) if one.variable else None
-            )
+            v.ComponentVariableType(component=_component(v, one), variable=_variable(v, one) if one.variable else None)
             for one in command.variables
         )
         criteria = tuple(v.MonitoringCriterionEnumType(_CRITERIA[one]) for one in dict.fromkeys(command.criteria))
@@ -234,7 +233,10 @@ def _understood(reply: Struct, count: int, refused: list[str], status: str) -> U
 
 
 _SINCE_201: Final = "OCPP 1.6 has no monitors; they exist since OCPP 2.0.1."
-_ANSWERS: Final = {SetVariableMonitoring: _monitors_set, ClearVariableMonitoring: _monitors_cleared}
+_ANSWERS: Final[Mapping[type, Callable[[bytes], Understood]]] = {
+    SetVariableMonitoring: _monitors_set,
+    ClearVariableMonitoring: _monitors_cleared,
+}
 
 SUBJECT: Final = Subject(
     calls={OcppVersion.V201: _calls2x(v201), OcppVersion.V21: _calls2x(v21)},

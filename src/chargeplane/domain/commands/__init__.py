@@ -13,9 +13,38 @@ from chargeplane.domain.commands.basics import (
     Trigger,
     Unlock,
 )
+from chargeplane.domain.commands.diagnostics import CustomerInformation, GetDiagnostics, GetLog
+from chargeplane.domain.commands.firmware import PublishFirmware, UnpublishFirmware, UpdateFirmware
+from chargeplane.domain.commands.monitoring import (
+    ClearVariableMonitoring,
+    GetMonitoringReport,
+    SetMonitoringBase,
+    SetMonitoringLevel,
+    SetVariableMonitoring,
+)
 from chargeplane.domain.commands.outcomes import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
 
-Command = Start | Stop | Unlock | Reset | Trigger | ChangeAvailability | ClearCache | DeliverCertificate
+Command = (
+    Start
+    | Stop
+    | Unlock
+    | Reset
+    | Trigger
+    | ChangeAvailability
+    | ClearCache
+    | DeliverCertificate
+    | UpdateFirmware
+    | PublishFirmware
+    | UnpublishFirmware
+    | GetLog
+    | GetDiagnostics
+    | CustomerInformation
+    | SetVariableMonitoring
+    | ClearVariableMonitoring
+    | GetMonitoringReport
+    | SetMonitoringBase
+    | SetMonitoringLevel
+)
 """Every version-free command; msgspec picks by `type`."""
 
 __all__ = [
@@ -23,14 +52,25 @@ __all__ = [
     "CallOutcomeKind",
     "ChangeAvailability",
     "ClearCache",
+    "ClearVariableMonitoring",
     "Command",
     "CommandOutcome",
     "CommandState",
+    "CustomerInformation",
     "DeliverCertificate",
+    "GetDiagnostics",
+    "GetLog",
+    "GetMonitoringReport",
+    "PublishFirmware",
     "Reset",
     "ResetKind",
+    "SetMonitoringBase",
+    "SetMonitoringLevel",
+    "SetVariableMonitoring",
     "Start",
     "Stop",
     "Trigger",
     "Unlock",
+    "UnpublishFirmware",
+    "UpdateFirmware",
 ]

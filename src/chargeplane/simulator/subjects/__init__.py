@@ -10,13 +10,20 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from chargeplane.simulator.subjects import customers, firmware, logs, monitors
+
 if TYPE_CHECKING:
     from chargeplane.simulator.dialect import Reply
     from chargeplane.simulator.station import VirtualStation
 
 Handler = Callable[["VirtualStation", Any], "Reply"]
 
-SUBJECTS: Final[tuple[ModuleType, ...]] = ()
+SUBJECTS: Final[tuple[ModuleType, ...]] = (
+    customers,
+    firmware,
+    logs,
+    monitors,
+)
 """The modules; a later one's handler stands in place of an earlier one's."""
 
 

@@ -94,8 +94,10 @@ def log_text(station: VirtualStation, wanted: Wanted) -> bytes:
         f"{now} {wanted.kind} of {station.station_id} ({model.vendor} {model.model}, firmware {model.firmware})",
         f"{now} from {wanted.oldest or 'the beginning'} to {wanted.latest or 'now'}",
     ]
-    for evse in station.evses:
-        lines.append(f"{now} EVSE {evse.id}: {evse.status.value}, {evse.meter.power_w} W, {evse.meter.delivered_wh} Wh")
+    lines += [
+        f"{now} EVSE {evse.id}: {evse.status.value}, {evse.meter.power_w} W, {evse.meter.delivered_wh} Wh"
+        for evse in station.evses
+    ]
     lines += [f"{now} called: {action} {payload}" for action, payload in station.calls]
     return "\n".join([*lines, ""]).encode()
 

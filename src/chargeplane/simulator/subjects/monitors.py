@@ -219,9 +219,7 @@ def evaluate(station: VirtualStation) -> None:
         send_events(station, events)
 
 
-def _judge(
-    station: VirtualStation, state: MonitorState, one: Monitor, value: str, numeric: bool, now_s: float
-) -> Struct | None:
+def _judge(station: VirtualStation, state: MonitorState, one: Monitor, value: str, numeric: bool, now_s: float) -> Any:
     number = _number(value)
     if one.kind in ("UpperThreshold", "LowerThreshold"):
         if number is None:
@@ -430,7 +428,7 @@ def _clear(station: VirtualStation, request: Any) -> Reply:
 def _forget(state: MonitorState, number: int) -> None:
     state.monitors.pop(number, None)
     for known in (state.exceeded, state.last, state.due):
-        known.pop(number, None)  # type: ignore[attr-defined]
+        known.pop(number, None)
 
 
 _KINDS: Final = {
@@ -464,9 +462,7 @@ def _get_report(station: VirtualStation, request: Any) -> Reply:
         one
         for one in monitors_of(station).values()
         if (not kinds or one.kind in kinds)
-        and (
-            not request.component_variable or any(_matches(one, wanted) for wanted in request.component_variable)
-        )
+        and (not request.component_variable or any(_matches(one, wanted) for wanted in request.component_variable))
     ]
     if station.has(Fault.REJECTS_ALL):
         return Reply(v201.GetMonitoringReportResponse(status=words.REJECTED))

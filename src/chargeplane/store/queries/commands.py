@@ -55,6 +55,7 @@ class PendingCommand(Struct, frozen=True, kw_only=True):
     station_key: StationKey
     request: str
     expires_at: datetime | None
+    requested_by: str
 
 
 _SELECT = """
@@ -173,7 +174,7 @@ async def page(
 async def pending(db: Db) -> list[PendingCommand]:
     """Commands that wait for their stations, oldest first."""
     rows = await db.fetch(
-        "SELECT id, tenant_id, station_key, request, expires_at FROM command WHERE state = 'pending' ORDER BY id"
+        "SELECT id, tenant_id, station_key, request, expires_at, coalesce(requested_by, '') AS requested_by FROM command WHERE state = 'pending' ORDER BY id"
     )
     return [PendingCommand(**row) for row in rows]
 
