@@ -16,6 +16,7 @@ from chargeplane.domain.commands import (
     Command,
     CommandState,
     DeliverCertificate,
+    GetTransactionStatus,
     Reset,
     ResetKind,
     Start,
@@ -274,3 +275,37 @@ def test_a_call_without_a_result(kind: CallOutcomeKind, state: CommandState) -> 
     if kind is CallOutcomeKind.CALLERROR:
         assert ended.status == "NotSupported"
         assert "no lock" in ended.reason
+
+
+@pytest.mark.parametrize("version", [V201, V21])
+def test_a_question_about_transactions_names_one_or_none(version: OcppVersion) -> None:
+    assert sent(version, GetTransactionStatus()) == ("GetTransactionStatus", {})
+    named = GetTransactionStatus(ocpp_transaction_id="T1")
+    assert sent(version, named) == ("GetTransactionStatus", {"transactionId": "T1"})
+
+
+@pytest.mark.parametrize("version", [V201, V21])
+@pytest.mark.parametrize(
+    ("payload", "status", "reply"),
+    [
+        (b'{"messagesInQueue":true,"ongoingIndicator":false}', "MessagesInQueue", (False, True)),
+        (b'{"messagesInQueue":false}', "NothingInQueue", (None, False)),
+    ],
+)
+def test_what_a_station_has_in_its_queue_is_told(
+    version: OcppVersion, payload: bytes, status: str, reply: tuple[bool | None, bool]
+) -> None:
+    call = CallOutcome(outcome=CallOutcomeKind.CALLRESULT, message_id="1", payload=payload)
+    ended = outcome(version, GetTransactionStatus(), "GetTransactionStatus", call)
+    assert (ended.state, ended.status) == (CommandState.ACCEPTED, status)
+    assert json.loads(ended.reply or b"") == {"ongoing": reply[0], "messages_in_queue": reply[1]}
+
+
+def test_an_answer_about_transactions_that_says_nothing_is_a_failure() -> None:
+    call = CallOutcome(outcome=CallOutcomeKind.CALLRESULT, message_id="1", payload=b"{}")
+    assert outcome(V21, GetTransactionStatus(), "GetTransactionStatus", call).state is CommandState.FAILED
+
+
+def test_1_6_cannot_be_asked_about_transactions() -> None:
+    with pytest.raises(RuleError, match="by themselves"):
+        to_call(V16, GetTransactionStatus())

@@ -53,6 +53,18 @@ async def test_TC_B_30_CSMS(csms: Operator, version: str) -> None:
 
 
 @case()
+async def test_TC_B_31_CSMS(csms: Operator, version: str) -> None:
+    station = await waiting(csms, version)
+    assert (await station.boot())["status"] == "Pending"
+    await csms.patch(f"/charging-stations/{station.id}", {"registration": "accepted"})
+    doing = csms.command(station, "trigger", message="BootNotification")
+    await (await station.expect("TriggerMessage", requestedMessage="BootNotification")).answer(status="Accepted")
+    assert (await station.boot("Triggered"))["status"] == "Accepted"
+    await doing.ends("accepted")
+    await station.notify_all("Available")
+
+
+@case()
 async def test_TC_B_20_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
     doing = csms.command(station, "reset", kind="on_idle")

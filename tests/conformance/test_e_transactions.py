@@ -7,6 +7,7 @@ from typing import Any
 from tests.conformance.official import case
 from tests.conformance.rest import Operator
 from tests.conformance.states import Session, register_value
+from tests.conformance.station import Station
 
 
 async def session(csms: Operator, version: str) -> Session:
@@ -258,3 +259,80 @@ async def test_TC_E_53_CSMS(csms: Operator, version: str) -> None:
     assert [(one["state"], one["gaps"], one["flags"]) for one in seen] == [("closed", [], [])] * 2
     events = [await csms.items(f"/transactions/{one['id']}/events") for one in seen]
     assert [found[0]["seq_no"] for found in events] == [0, 0]
+
+
+async def away_and_back(station: Station) -> None:
+    """The station loses its connection and comes back."""
+    await station.close()
+    await station.connect()
+
+
+async def status_asked(
+    csms: Operator, station: Station, transaction_id: str | None, ongoing: bool | None, queued: bool
+) -> None:
+    """The operator asks what of a transaction, or of any, is still to come, and sees what the station says."""
+    named = {"ocpp_transaction_id": transaction_id} if transaction_id else {}
+    doing = csms.command(station, "get_transaction_status", **named)
+    asked = await station.expect("GetTransactionStatus", transactionId=transaction_id)
+    told = {} if ongoing is None else {"ongoingIndicator": ongoing}
+    await asked.answer(messagesInQueue=queued, **told)
+    view = await doing.ends("accepted", "MessagesInQueue" if queued else "NothingInQueue")
+    assert view["answer"] == {"messagesInQueue": queued, **told}
+
+
+async def queued_values(driver: Session) -> None:
+    """A report from the time without connection."""
+    await driver.event("MeterValuePeriodic", offline=True, meterValue=[register_value(100)])
+
+
+@case()
+async def test_TC_E_29_CSMS(csms: Operator, version: str) -> None:
+    driver = await session(csms, version)
+    await driver.energy_transfer_started()
+    await away_and_back(driver.station)
+    await status_asked(csms, driver.station, driver.transaction_id, True, True)
+    await queued_values(driver)
+    assert (await csms.transaction(driver.station))["offline"]
+
+
+@case()
+async def test_TC_E_30_CSMS(csms: Operator, version: str) -> None:
+    driver = await session(csms, version)
+    await driver.energy_transfer_started()
+    await status_asked(csms, driver.station, driver.transaction_id, True, False)
+
+
+@case()
+async def test_TC_E_31_CSMS(csms: Operator, version: str) -> None:
+    driver = await session(csms, version)
+    await driver.energy_transfer_started()
+    await away_and_back(driver.station)
+    await driver.connector("Available")
+    first = driver.seq_no
+    driver.seq_no += 2
+    await driver.ended("EVCommunicationLost", state="Idle", stopped="EVDisconnected", offline=True)
+    seen = await csms.transaction(driver.station)
+    assert (seen["state"], seen["gaps"]) == ("closed", [{"first_seq_no": first, "last_seq_no": first + 1}])
+    # by itself: nobody gives a command
+    asked = await driver.station.expect("GetTransactionStatus", transactionId=driver.transaction_id)
+    await asked.answer(ongoingIndicator=False, messagesInQueue=True)
+    driver.seq_no = first
+    await driver.event("StopAuthorized", offline=True)
+    await driver.event("ChargingStateChanged", state="EVConnected", offline=True)
+    seen = await csms.transaction(driver.station)
+    assert (seen["state"], seen["gaps"], seen["stop_reason"]) == ("closed", [], "EVDisconnected")
+
+
+@case()
+async def test_TC_E_33_CSMS(csms: Operator, version: str) -> None:
+    driver = await session(csms, version)
+    await driver.energy_transfer_started()
+    await away_and_back(driver.station)
+    await status_asked(csms, driver.station, None, None, True)
+    await queued_values(driver)
+
+
+@case()
+async def test_TC_E_34_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    await status_asked(csms, station, None, None, False)

@@ -1,8 +1,8 @@
 """Asking a station to do something: raw calls of its own OCPP version, and version-free commands.
 
 Both are written down before they are sent and again with the station's answer. A raw call needs an open socket and goes
-out at once. A command waits, until it expires, for the station to be connected and its registration to be accepted;
-those that wait when the server stops are taken up at the next start.
+out at once. A command waits, until it expires, for the station to be connected and its registration to be accepted, unless
+it is one that the specification allows before that; those that wait when the server stops are taken up at the next start.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
 from chargeplane.app.numbering import ended, numbered
 from chargeplane.app.reach import StationReach
-from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome, CommandState, Start
+from chargeplane.domain.commands import BEFORE_ACCEPTED, CallOutcome, Command, CommandOutcome, CommandState, Start
 from chargeplane.domain.variables import ReportedVariable
 from chargeplane.kernel.errors import ChargeplaneError, ConflictError, NotFoundError, RuleError
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
@@ -296,7 +296,7 @@ class Commands:
                 # Ours to choose (OCPP 2.0.1 F01.FR.25); the station gives it back with the transaction.
                 command = msgspec.structs.replace(command, remote_start_id=ident % (2**31 - 1) or 1)
             while True:
-                while not await self._reach.ready(key):
+                while not await self._reachable(key, command):
                     if expires_at is not None and datetime.now(UTC) >= expires_at:
                         async with self._database.change() as db:
                             await queries.expire(db, ident)
@@ -329,6 +329,11 @@ class Commands:
             failed = CommandOutcome(state=CommandState.FAILED, reason=f"The server failed: {error}")
             await self._finish(ident, failed)
             return failed
+
+    async def _reachable(self, key: StationKey, command: Command) -> bool:
+        if type(command) in BEFORE_ACCEPTED:
+            return await self._reach.version(key) is not None
+        return await self._reach.ready(key)
 
     async def _finish(self, ident: CommandId, outcome: CommandOutcome) -> None:
         async with self._database.change() as db:

@@ -26,7 +26,7 @@ class StationSettings(Struct, frozen=True, kw_only=True):
         retry_interval_s: given in the answer to a boot that is pending or rejected.
         trigger_boot_after_s: after a connection without a BootNotification, one is asked for; None never.
         ask_by_evidence_after_s: a station whose EVSE has been Available for so long, with its transaction open, is asked
-            about it (2.x).
+            about it (2.x); so is one that has told an end without all that came before it.
         close_by_evidence_after_s: so long after the EVSE turned Available the transaction is closed where the station
             cannot be asked or does not say.
         seen_flush_s: how often `last_seen_at` and repair counts are written.
@@ -73,6 +73,8 @@ class House(Struct, kw_only=True):
     """The node's shared parts. One object, so that an actor costs one reference for all of them.
 
     Args:
+        doubt, gap: told of an open transaction that a status speaks against, and of a closed one that lacks, or lacks no more,
+            events of its sequence.
         desks: who answers which question.
         report_committed: told that a report waits for its subject.
     """
@@ -90,6 +92,7 @@ class House(Struct, kw_only=True):
     registration: Callable[[StationKey], Registration]
     heartbeat_interval: Callable[[StationKey], int]
     doubt: Callable[[Any, TransactionState, ConnectorStatus, datetime], None]
+    gap: Callable[[Any, TransactionState, datetime], None]
     feed: LiveFeed = Silence()
     certificates: CertificateDesk | None = None
     desks: dict[type, Desk] = {}

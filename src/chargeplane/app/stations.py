@@ -13,6 +13,7 @@ import structlog
 from chargeplane.app.actor import Actor
 from chargeplane.app.directory import Directory
 from chargeplane.app.evidence import Doubts
+from chargeplane.app.gaps import Gaps
 from chargeplane.app.house import House, LiveFeed, Silence, StationSettings, utc_now
 from chargeplane.app.ports import CloseReason, StationCredentials, StationLink
 from chargeplane.domain.messages import Registration
@@ -88,6 +89,7 @@ class Stations:
         self._settings = settings
         self._feed: LiveFeed = feed or Silence()
         self.doubts = Doubts(settings, self._may_ask, self.spawn)
+        self.gaps = Gaps(settings, self._may_ask, self.spawn)
         self._flushed: datetime | None = None
         self.on_connected: Callable[[StationKey], None] = _nothing
         self.on_disconnected: Callable[[StationKey], None] = _nothing
@@ -105,6 +107,7 @@ class Stations:
             registration=self._registration,
             heartbeat_interval=self._heartbeat_interval,
             doubt=self.doubts.add,
+            gap=self.gaps.note,
             feed=self._feed,
         )
 
@@ -375,6 +378,7 @@ class Stations:
                     flushed = now
                     self._flush(now)
                 self.doubts.review(now)
+                self.gaps.review(now)
                 self._ask_for_boots(now)
             except Exception:
                 log.exception("sweep_failed")

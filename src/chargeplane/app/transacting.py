@@ -420,8 +420,11 @@ class Transacting(Turns):
             if Flag.UNIT_REPAIRED in state.flags:
                 self.repaired((Flag.UNIT_REPAIRED.value,))
             written.append(self._fact("transaction.ended", state))
+            if Flag.SEQ_GAP in state.flags:
+                self._house.gap(self, state, now)
         elif not state.is_open:
             written.append(self._fact("transaction.amended", state))
+            self._house.gap(self, state, now)
 
     def _write_closed(self, outcome: Advanced, now: datetime, written: list[rows.Write]) -> None:
         """Rows and memory of a transaction closed by something other than its station's message."""

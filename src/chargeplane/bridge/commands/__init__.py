@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from chargeplane.bridge.commands import basics, diagnostics, firmware, monitoring
+from chargeplane.bridge.commands import basics, diagnostics, firmware, monitoring, transactions
 from chargeplane.bridge.commands.outcomes import DONE, call_outcome, status_word, with_info
 from chargeplane.bridge.commands.subject import Subject
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome, CommandState
@@ -23,6 +23,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     firmware.SUBJECT,
     diagnostics.SUBJECT,
     monitoring.SUBJECT,
+    transactions.SUBJECT,
 )
 """Everything stations can be asked."""
 

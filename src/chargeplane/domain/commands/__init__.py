@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from chargeplane.domain.commands.basics import (
     ChangeAvailability,
     ClearCache,
@@ -23,6 +25,7 @@ from chargeplane.domain.commands.monitoring import (
     SetVariableMonitoring,
 )
 from chargeplane.domain.commands.outcomes import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
+from chargeplane.domain.commands.transactions import GetTransactionStatus, TransactionStatus
 
 Command = (
     Start
@@ -44,10 +47,16 @@ Command = (
     | GetMonitoringReport
     | SetMonitoringBase
     | SetMonitoringLevel
+    | GetTransactionStatus
 )
 """Every version-free command; msgspec picks by `type`."""
 
+BEFORE_ACCEPTED: Final[frozenset[type]] = frozenset({Trigger})
+"""Commands that need no accepted boot: what OCPP 2.0.1 B02.FR.01, B02.FR.02 and OCPP 1.6, 4.2 let us ask a station that waits
+for being accepted."""
+
 __all__ = [
+    "BEFORE_ACCEPTED",
     "CallOutcome",
     "CallOutcomeKind",
     "ChangeAvailability",
@@ -61,6 +70,7 @@ __all__ = [
     "GetDiagnostics",
     "GetLog",
     "GetMonitoringReport",
+    "GetTransactionStatus",
     "PublishFirmware",
     "Reset",
     "ResetKind",
@@ -69,6 +79,7 @@ __all__ = [
     "SetVariableMonitoring",
     "Start",
     "Stop",
+    "TransactionStatus",
     "Trigger",
     "Unlock",
     "UnpublishFirmware",
