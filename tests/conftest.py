@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from chargeplane.main.limits import raise_descriptor_limit
 from tests.support import postgres
 
 pytest.register_assert_rewrite("tests.faults.town")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    raise_descriptor_limit()  # a thousand stations and their server in one process
     if not hasattr(config, "workerinput"):
         postgres.begin_run()
 

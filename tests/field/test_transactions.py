@@ -471,7 +471,7 @@ async def test_ended_below_values_stored_because_the_car_charged_on(world: World
 
 
 async def test_mass_reconnect_with_queued_stops_loses_none(world: World) -> None:
-    """Item 9, as far as it goes: all come back at once, boot and tell what they queued."""
+    """Item 9: all come back at once, boot and tell what they queued."""
     stations = await asyncio.gather(*(world.station(VERSIONS[n % 3]) for n in range(30)))
     charges = [station.charge() for station in stations]
     await asyncio.gather(*(charge.start(1000, 0) for charge in charges))
@@ -486,6 +486,51 @@ async def test_mass_reconnect_with_queued_stops_loses_none(world: World) -> None
         return summary(await station.transaction())
 
     assert await asyncio.gather(*map(back, charges)) == [(500, "closed", [])] * 30
+
+
+async def test_transactions_go_on_while_many_others_boot(world: World) -> None:
+    """Item 9: answer what transactions need; no call of a session waits for the last of the boots around it."""
+    charging = await asyncio.gather(*(world.station(version) for version in VERSIONS))
+    charges = [station.charge() for station in charging]
+    await asyncio.gather(*(charge.start(1000, 0) for charge in charges))
+    names = await asyncio.gather(*(world.register() for _ in range(120)))
+    accepted: list[str] = []
+    told: list[int] = []
+
+    at_once = asyncio.Semaphore(20)
+
+    async def storm(name: str, version: str) -> None:
+        async with at_once:
+            station = await world.plug(name, version)
+            accepted.append((await station.boot())["status"])
+
+    async def session(charge: Charge) -> None:
+        minute = 0
+        while len(accepted) < len(names):
+            minute += 1
+            await charge.update(1000 + 10 * minute, minute)
+            told.append(len(accepted))
+        await charge.end(1000 + 10 * minute, minute + 1)
+        one = await charge.station.transaction()
+        assert (one["energy_wh"], one["state"]) == (10 * minute, "closed")
+
+    storms = (storm(name, VERSIONS[number % 3]) for number, name in enumerate(names))
+    await asyncio.gather(*storms, *map(session, charges))
+    assert accepted == ["Accepted"] * len(names)
+    assert any(0 < booted < len(names) for booted in told)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_stations_that_must_boot_again_come_back_apart(world: World, version: str) -> None:
+    """Item 9: spread boots by the interval we give."""
+    intervals = set()
+    for _ in range(8):
+        station = await world.station(version, boot=False, registration="pending")
+        answer = await station.boot()
+        assert answer["status"] == "Pending"
+        assert 60 <= answer["interval"] <= 75
+        intervals.add(answer["interval"])
+    assert len(intervals) > 3
 
 
 @pytest.mark.parametrize("version", VERSIONS_2X)

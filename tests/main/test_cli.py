@@ -167,6 +167,34 @@ def test_simulate_registers_connects_and_charges(server: Running) -> None:
     assert {row["state"] for row in transactions} == {"closed"}
 
 
+def test_simulate_opens_more_sockets_than_the_soft_limit_of_files(server: Running) -> None:
+    arguments = command(
+        *(
+            "simulate",
+            "-n",
+            "120",
+            "--url",
+            server.ocpp,
+            "--register-with",
+            server.http,
+            "--rate",
+            "200",
+            "--busy",
+            "0",
+        ),
+        *("--duration", "3"),
+    )
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -Sn 100; exec "$@"', "sh", *arguments],
+        env=environment(CHARGEPLANE_URL=server.http, CHARGEPLANE_API_KEY=KEY),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "connected=120/120" in done.stdout, done.stderr
+
+
 def test_simulate_against_nobody_says_so() -> None:
     done = run("simulate", "-n", "2", "--url", "ws://127.0.0.1:1/ocpp", "--duration", "0.5")
     assert done.returncode == 3

@@ -264,7 +264,9 @@ class Turns:
         house = self._house
         status = house.registration(self.key)
         interval = (
-            house.heartbeat_interval(self.key) if status is Registration.ACCEPTED else house.settings.retry_interval_s
+            house.heartbeat_interval(self.key)
+            if status is Registration.ACCEPTED
+            else spread(house.settings.retry_interval_s, self.key)
         )
         return BootAnswer(status=status, interval_s=interval, now=utc_now())
 
@@ -440,6 +442,11 @@ class Turns:
 
     def _emit(self, kind: str, data: dict[str, object]) -> None:
         self._house.feed.emit(kind, self.tenant_id, self.station_id, data)
+
+
+def spread(interval_s: int, key: StationKey) -> int:
+    """The interval made up to a quarter longer, for each station by another share: those that asked at once come back apart."""
+    return interval_s + (key * 2_654_435_761 % 2**32) * interval_s // 2**34
 
 
 def _nobody_waits(error: Exception | None) -> None:

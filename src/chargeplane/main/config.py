@@ -67,7 +67,13 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=86_400, description="Heartbeat interval given to stations when their boot is accepted.")
     ] = 300
     boot_retry_interval_s: Annotated[
-        int, Meta(ge=1, le=86_400, description="When a station whose boot is pending or rejected may try again.")
+        int,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="When a station whose boot is pending or rejected may try again; up to a quarter later, for each station "
+            "by another share.",
+        ),
     ] = 60
     trigger_boot_after_s: Annotated[
         float,

@@ -23,6 +23,7 @@ from rich.text import Text
 
 from chargeplane.main.cli.simulate import VERSIONS, View, show
 from chargeplane.main.cli.terminal import amount, err, rest_client
+from chargeplane.main.limits import raise_descriptor_limit
 
 if TYPE_CHECKING:
     from chargeplane.main.config import Config
@@ -71,6 +72,7 @@ def demo(
     """
     import uvloop
 
+    raise_descriptor_limit()
     with _folder(data_dir) as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_demo(folder, stations, speed, http_port, ocpp_port, duration))
 

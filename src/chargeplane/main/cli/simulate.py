@@ -18,6 +18,7 @@ from rich.text import Text
 
 from chargeplane.kernel.errors import InvalidInputError, UnavailableError
 from chargeplane.main.cli.terminal import amount, err, out, rest_client
+from chargeplane.main.limits import raise_descriptor_limit
 
 VERSIONS: Final = ("1.6", "2.0.1", "2.1")
 
@@ -62,6 +63,7 @@ def simulate(list_faults: bool, **wishes: Any) -> None:
         return
     import uvloop
 
+    raise_descriptor_limit()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_simulate(**wishes))
 
