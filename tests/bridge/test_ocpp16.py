@@ -333,8 +333,6 @@ def test_a_signed_value_of_another_kind_is_kept_whole(value: str) -> None:
 @pytest.mark.parametrize(
     ("action", "fields", "tells"),
     [
-        ("DataTransfer", {"vendorId": "com.x", "messageId": "m", "data": "d"}, "com.x m"),
-        ("DataTransfer", {"vendorId": "com.x"}, "com.x"),
         ("DiagnosticsStatusNotification", {"status": "Uploading"}, "Uploading"),
         ("FirmwareStatusNotification", {"status": "Downloading"}, "Downloading"),
         ("LogStatusNotification", {"status": "Uploaded", "requestId": 0}, "Uploaded"),

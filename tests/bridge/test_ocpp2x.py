@@ -26,6 +26,7 @@ from chargeplane.domain.messages import (
     IdTokenInfo,
     MeterReport,
     Notice,
+    Question,
     Reading,
     Registration,
     ReportKind,
@@ -35,6 +36,7 @@ from chargeplane.domain.messages import (
     TransactionAnswer,
     TransactionReport,
 )
+from chargeplane.domain.station_exchanges import DataTransferAsk, StreamValues
 from chargeplane.ocpp.catalogue import decode_request
 from chargeplane.ocpp.versions import OcppVersion
 from tests.bridge.wire import V21, V201, take, validate
@@ -281,7 +283,6 @@ def test_a_json_number_keeps_its_digits(version: OcppVersion) -> None:
 @pytest.mark.parametrize(
     ("action", "fields", "tells"),
     [
-        ("DataTransfer", {"vendorId": "com.x", "data": {"any": [1]}}, "com.x"),
         ("FirmwareStatusNotification", {"status": "Installed", "requestId": 1}, "Installed"),
         ("LogStatusNotification", {"status": "AcceptedCanceled", "requestId": 0}, "AcceptedCanceled"),
         ("SecurityEventNotification", {"type": "StartupOfTheDevice", "timestamp": T}, "StartupOfTheDevice"),
@@ -357,5 +358,15 @@ def test_what_2_1_asks_and_nobody_can_answer_is_refused_by_name() -> None:
 def test_a_periodic_event_stream_is_a_notice_without_an_answer() -> None:
     body = {"id": 3, "pending": 0, "basetime": T, "data": [{"t": 0, "v": "1"}, {"t": 1, "v": "2"}]}
     message = take(V21, "NotifyPeriodicEventStream", json.dumps(body).encode())
-    assert message == Notice(action="NotifyPeriodicEventStream", tells="stream 3: 2 value(s)")
+    assert isinstance(message, Notice)
+    assert message.tells == "stream 3: 2 value(s), 0 more held"
+    assert isinstance(message.report, StreamValues)
+    assert [one.value for one in message.report.values] == ["1", "2"]
+
+
+@pytest.mark.parametrize("version", [V201, V21])
+def test_data_of_a_vendor_is_a_question(version: OcppVersion) -> None:
+    message = came(version, "DataTransfer", vendorId="com.x", data={"any": [1]})
+    asks = DataTransferAsk(vendor_id="com.x", data=b'{"any":[1]}')
+    assert message == Question(action="DataTransfer", tells="com.x", asks=asks)
     assert "NotifyPeriodicEventStream" not in OUTGOING[V21]

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge import firmware
+from chargeplane.bridge import exchanges, firmware
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings16
@@ -206,7 +206,7 @@ def _sign_certificate(request: v16.SignCertificateRequest) -> StationMessage:
 INCOMING: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
-    "DataTransfer": _notice("DataTransfer", lambda r: f"{r.vendor_id} {r.message_id or ''}"),
+    "DataTransfer": exchanges.data_transfer,
     "DiagnosticsStatusNotification": firmware.diagnostics_status,
     "FirmwareStatusNotification": firmware.firmware_status,
     "Heartbeat": _heartbeat,
@@ -271,8 +271,7 @@ def _constant(answer: Struct) -> Callable[[Any, Any], bytes]:
 OUTGOING: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
     "Authorize": _answer_authorize,
     "BootNotification": boot,
-    # OCPP 1.6, 4.3: nobody here knows the vendor
-    "DataTransfer": _constant(v16.DataTransferResponse(status=v16.DataTransferStatus.UNKNOWN_VENDOR_ID)),
+    "DataTransfer": exchanges.answer_data_transfer16,
     "DiagnosticsStatusNotification": empty,
     "FirmwareStatusNotification": empty,
     "Heartbeat": heartbeat,

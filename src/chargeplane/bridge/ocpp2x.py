@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge import firmware, monitoring
+from chargeplane.bridge import exchanges, firmware, monitoring
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
@@ -170,22 +170,22 @@ def _report(request: v201.NotifyReportRequest | v21.NotifyReportRequest) -> Stat
 _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
+    "DataTransfer": exchanges.data_transfer,
     "Heartbeat": _heartbeat,
     "MeterValues": _meter_values,
+    "NotifyDisplayMessages": exchanges.display_messages,
     "NotifyReport": _report,
     "StatusNotification": _status,
     "TransactionEvent": _transaction_event,
     **dict(
         (
             _notice("ClearedChargingLimit", lambda r: r.charging_limit_source),
-            _notice("DataTransfer", lambda r: f"{r.vendor_id} {r.message_id or ''}"),
             ("FirmwareStatusNotification", firmware.firmware_status),
             _notice("Get15118EVCertificate", lambda r: r.action),
             _notice("GetCertificateStatus", lambda r: None),
             ("LogStatusNotification", firmware.log_status),
             _notice("NotifyChargingLimit", lambda r: r.charging_limit.charging_limit_source),
             ("NotifyCustomerInformation", firmware.customer_information),
-            _notice("NotifyDisplayMessages", _part),
             _notice("NotifyEVChargingNeeds", lambda r: f"EVSE {r.evse_id}"),
             _notice("NotifyEVChargingSchedule", lambda r: f"EVSE {r.evse_id}"),
             ("NotifyEvent", monitoring.events),
@@ -204,21 +204,16 @@ INCOMING_201: Final[Mapping[str, Callable[[Any], StationMessage]]] = _BOTH
 
 INCOMING_21: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     **_BOTH,
+    **exchanges.INCOMING_21,
     **dict(
         (
-            _notice("BatterySwap", lambda r: r.event_type),
-            _notice("ClosePeriodicEventStream", lambda r: f"stream {r.id}"),
             _notice("GetCertificateChainStatus", lambda r: f"{len(r.certificate_status_requests)} certificate(s)"),
             _notice("NotifyChargingLimit", lambda r: r.charging_limit.charging_limit_source),
             _notice("NotifyDERAlarm", lambda r: r.control_type),
             _notice("NotifyDERStartStop", lambda r: f"{r.control_id} {'started' if r.started else 'stopped'}"),
-            _notice("NotifyPeriodicEventStream", lambda r: f"stream {r.id}: {len(r.data)} value(s)"),
             _notice("NotifyPriorityCharging", lambda r: f"{r.transaction_id} {'on' if r.activated else 'off'}"),
-            _notice("NotifySettlement", lambda r: f"{r.psp_ref} {r.status}"),
-            _notice("OpenPeriodicEventStream", lambda r: f"stream {r.constant_stream_data.id}"),
             _notice("PullDynamicScheduleUpdate", lambda r: f"profile {r.charging_profile_id}"),
             _notice("ReportDERControl", _part),
-            _notice("VatNumberValidation", lambda r: r.vat_number),
         )
     ),
 }
@@ -286,8 +281,7 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
         "BootNotification": boot,
         "Heartbeat": heartbeat,
         "TransactionEvent": transaction_event,
-        # P02.FR.06: nobody here knows the vendor
-        "DataTransfer": _constant(v.DataTransferResponse(status=v.DataTransferStatusEnumType.UNKNOWN_VENDOR_ID)),
+        "DataTransfer": exchanges.answer_data_transfer2x,
         "SignCertificate": sign_certificate,
         # no ISO 15118 back end serves here yet
         "Get15118EVCertificate": _constant(
@@ -341,25 +335,13 @@ def _chain_status(request: v21.GetCertificateChainStatusRequest, answer: Any) ->
     )
 
 
-def _vat_number(request: v21.VatNumberValidationRequest, answer: Any) -> bytes:
-    """OCPP 2.1 C25: no register of VAT numbers is asked here, so none is confirmed."""
-    return encode(
-        v21.VatNumberValidationResponse(
-            vat_number=request.vat_number[:20], evse_id=request.evse_id, status=v21.GenericStatusEnumType.REJECTED
-        )
-    )
-
-
 OUTGOING_201: Final[Mapping[str, Callable[[Any, Any], bytes]]] = _outgoing(v201)
 """The bytes of each answer in 2.0.1."""
 
 OUTGOING_21: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
     **_outgoing(v21),
     "GetCertificateChainStatus": _chain_status,
-    "VatNumberValidation": _vat_number,
-    "OpenPeriodicEventStream": _constant(
-        v21.OpenPeriodicEventStreamResponse(status=v21.GenericStatusEnumType.REJECTED)
-    ),
+    **exchanges.OUTGOING_21,
     "PullDynamicScheduleUpdate": _constant(
         v21.PullDynamicScheduleUpdateResponse(status=v21.ChargingProfileStatusEnumType.REJECTED)
     ),
@@ -370,7 +352,6 @@ OUTGOING_21: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
             "NotifyDERAlarm",
             "NotifyDERStartStop",
             "NotifyPriorityCharging",
-            "NotifySettlement",
             "ReportDERControl",
         ),
         empty,

@@ -287,6 +287,7 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = 400
     audit_log_days: Annotated[Days, Meta(description="The audit log: who changed what, when and why.")] = 730
+    event_streams_days: Annotated[Days, Meta(description="Values of streams of periodic values (OCPP 2.1).")] = 30
 
 
 class MessageLogConfig(Struct, frozen=True, kw_only=True):

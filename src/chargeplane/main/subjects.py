@@ -6,12 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from chargeplane.app.alerts import Alerts
+from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.commands import Commands
+from chargeplane.app.data_transfer import DataTransfer
+from chargeplane.app.display_messages import DisplayMessages
+from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import Desk
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reports import Reports
+from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
+from chargeplane.app.station_tariffs import StationTariffs
 from chargeplane.edges.http.services import Subjects
 from chargeplane.main.config import Config
 from chargeplane.store.database import Database
@@ -41,7 +47,29 @@ class Parts:
 
 async def start_subjects(parts: Parts) -> Subjects:
     """Makes and starts every subject."""
+    database, commands, events = parts.database, parts.commands, parts.events
+    station_requests = StationRequests(database, events)
+    alerts = Alerts(database, events)
+
+    display_messages = DisplayMessages(database, commands, station_requests, events)
+    display_messages.register(parts.reports)
+    data_transfer = DataTransfer()
+    data_transfer.load()
+    data_transfer.register(parts.desks)
+    battery_swaps = BatterySwaps(database, events)
+    battery_swaps.register(parts.reports)
+    event_streams = EventStreams(database, commands, events)
+    event_streams.register(parts.reports, parts.desks)
+    station_payments = StationPayments(database, events)
+    station_payments.register(parts.desks)
+
     return Subjects(
-        station_requests=StationRequests(parts.database, parts.events),
-        alerts=Alerts(parts.database, parts.events),
+        station_requests=station_requests,
+        alerts=alerts,
+        display_messages=display_messages,
+        station_tariffs=StationTariffs(database, commands),
+        data_transfer=data_transfer,
+        battery_swaps=battery_swaps,
+        event_streams=event_streams,
+        station_payments=station_payments,
     )

@@ -45,7 +45,7 @@ from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.http.server import HttpConfig, HttpServer
-from chargeplane.edges.http.services import Services
+from chargeplane.edges.http.services import Services, Subjects
 from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposition
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.measures import Measures
@@ -125,6 +125,8 @@ class Server:
         """The first API key where it was made at this start."""
         self.http: HttpServer | None = None
         self.ocpp: OcppServer | None = None
+        self.subjects: Subjects | None = None
+        """What stations do besides charging; plug-ins and other ports are put in here."""
         self._stops: list[Callable[[], Any]] = []
         self.failed: asyncio.Future[Exception] | None = None
 
@@ -161,6 +163,7 @@ class Server:
                 unknown_stations_days=config.retention.unknown_stations_days,
                 commands_days=config.retention.commands_days,
                 audit_log_days=config.retention.audit_log_days,
+                event_streams_days=config.retention.event_streams_days,
             ),
         )
         await partitions.start()
@@ -288,7 +291,7 @@ class Server:
         self.stations.house.certificates = self.certificates
         await self.certificates.start()
         self._stops.append(self.certificates.stop)
-        subjects = await start_subjects(
+        self.subjects = subjects = await start_subjects(
             Parts(
                 config=config,
                 database=self.database,

@@ -103,7 +103,11 @@ class AgingTable(Struct, frozen=True, kw_only=True):
 
 
 def aging_tables(
-    *, unknown_stations_days: int = 90, commands_days: int = 400, audit_log_days: int = 730
+    *,
+    unknown_stations_days: int = 90,
+    commands_days: int = 400,
+    audit_log_days: int = 730,
+    event_streams_days: int = 30,
 ) -> tuple[AgingTable, ...]:
     """The foundation's tables of that kind.
 
@@ -112,6 +116,7 @@ def aging_tables(
             below.
         commands_days: days since a command or raw call was given. One that brought a station its certificate stays.
         audit_log_days: days since what the audit log tells of.
+        event_streams_days: days since a value of a stream came.
     """
     tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
     if unknown_stations_days:
@@ -130,6 +135,10 @@ def aging_tables(
         )
     if audit_log_days:
         tables.append(AgingTable(name="audit_log", column="at", keep=timedelta(days=audit_log_days), by_id=True))
+    if event_streams_days:
+        tables.append(
+            AgingTable(name="event_stream_value", column="received_at", keep=timedelta(days=event_streams_days))
+        )
     return tuple(tables)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from chargeplane.bridge.commands import basics, diagnostics, firmware, monitoring, transactions
+from chargeplane.bridge.commands import basics, diagnostics, display_and_cost, firmware, monitoring, transactions
 from chargeplane.bridge.commands.outcomes import DONE, call_outcome, status_word, with_info
 from chargeplane.bridge.commands.subject import Subject
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome, CommandState
@@ -24,6 +24,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     diagnostics.SUBJECT,
     monitoring.SUBJECT,
     transactions.SUBJECT,
+    display_and_cost.SUBJECT,
 )
 """Everything stations can be asked."""
 

@@ -16,6 +16,21 @@ from chargeplane.domain.commands.basics import (
     Unlock,
 )
 from chargeplane.domain.commands.diagnostics import CustomerInformation, GetDiagnostics, GetLog
+from chargeplane.domain.commands.display_and_cost import (
+    AdjustStream,
+    ChangeTransactionTariff,
+    ClearDisplayMessage,
+    ClearTariffs,
+    GetDisplayMessages,
+    GetStreams,
+    GetTariffs,
+    RequestBatterySwap,
+    SetDefaultTariff,
+    SetDisplayMessage,
+    TellWebPayment,
+    TransferData,
+    UpdateCost,
+)
 from chargeplane.domain.commands.firmware import PublishFirmware, UnpublishFirmware, UpdateFirmware
 from chargeplane.domain.commands.monitoring import (
     ClearVariableMonitoring,
@@ -48,6 +63,19 @@ Command = (
     | SetMonitoringBase
     | SetMonitoringLevel
     | GetTransactionStatus
+    | AdjustStream
+    | ChangeTransactionTariff
+    | ClearDisplayMessage
+    | ClearTariffs
+    | GetDisplayMessages
+    | GetStreams
+    | GetTariffs
+    | RequestBatterySwap
+    | SetDefaultTariff
+    | SetDisplayMessage
+    | TellWebPayment
+    | TransferData
+    | UpdateCost
 )
 """Every version-free command; msgspec picks by `type`."""
 
@@ -57,10 +85,14 @@ for being accepted."""
 
 __all__ = [
     "BEFORE_ACCEPTED",
+    "AdjustStream",
     "CallOutcome",
     "CallOutcomeKind",
     "ChangeAvailability",
+    "ChangeTransactionTariff",
     "ClearCache",
+    "ClearDisplayMessage",
+    "ClearTariffs",
     "ClearVariableMonitoring",
     "Command",
     "CommandOutcome",
@@ -68,20 +100,29 @@ __all__ = [
     "CustomerInformation",
     "DeliverCertificate",
     "GetDiagnostics",
+    "GetDisplayMessages",
     "GetLog",
     "GetMonitoringReport",
+    "GetStreams",
+    "GetTariffs",
     "GetTransactionStatus",
     "PublishFirmware",
+    "RequestBatterySwap",
     "Reset",
     "ResetKind",
+    "SetDefaultTariff",
+    "SetDisplayMessage",
     "SetMonitoringBase",
     "SetMonitoringLevel",
     "SetVariableMonitoring",
     "Start",
     "Stop",
+    "TellWebPayment",
     "TransactionStatus",
+    "TransferData",
     "Trigger",
     "Unlock",
     "UnpublishFirmware",
+    "UpdateCost",
     "UpdateFirmware",
 ]

@@ -8,15 +8,21 @@ from typing import Protocol
 
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import ApiKeys
+from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
+from chargeplane.app.data_transfer import DataTransfer
+from chargeplane.app.display_messages import DisplayMessages
+from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
+from chargeplane.app.station_tariffs import StationTariffs
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.store.database import Database
@@ -37,6 +43,12 @@ class Subjects:
 
     station_requests: StationRequests
     alerts: Alerts
+    display_messages: DisplayMessages
+    station_tariffs: StationTariffs
+    data_transfer: DataTransfer
+    battery_swaps: BatterySwaps
+    event_streams: EventStreams
+    station_payments: StationPayments
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from chargeplane.simulator.subjects import customers, firmware, logs, monitors
+from chargeplane.simulator.subjects import customers, display_and_cost, firmware, logs, monitors
 
 if TYPE_CHECKING:
     from chargeplane.simulator.dialect import Reply
@@ -23,6 +23,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     firmware,
     logs,
     monitors,
+    display_and_cost,
 )
 """The modules; a later one's handler stands in place of an earlier one's."""
 

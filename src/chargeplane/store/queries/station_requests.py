@@ -10,7 +10,7 @@ from msgspec import Struct
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.queries.paging import Db, Position, Where
-from chargeplane.store.queries.payloads import as_json, jsonb
+from chargeplane.store.queries.payloads import as_json, json_object, jsonb
 
 
 class PartView(Struct, frozen=True, kw_only=True):
@@ -62,7 +62,7 @@ class Opened(Struct, frozen=True, kw_only=True):
 
     id: int
     state: str
-    detail: Any
+    detail: dict[str, Any]
 
 
 _SELECT = """
@@ -111,7 +111,7 @@ async def newest(db: Db, key: StationKey, kind: str, request_id: int | None) -> 
         kind,
         request_id,
     )
-    return None if row is None else Opened(id=row["id"], state=row["state"], detail=as_json(row["detail"]))
+    return None if row is None else Opened(id=row["id"], state=row["state"], detail=json_object(row["detail"]))
 
 
 async def add_part(

@@ -98,6 +98,8 @@ def _as_body(command: type[Struct]) -> type[Struct]:
         else (one.name, one.type, msgspec.field(default_factory=one.default_factory))
         for one in msgspec.structs.fields(command)
     ]
+    taken = {name for name, *_ in fields} & set(_Asked.__struct_fields__)
+    assert not taken, f"{command.__name__}: {taken} would hide what every command has"
     made = msgspec.defstruct(
         f"{command.__name__}Command",
         fields,

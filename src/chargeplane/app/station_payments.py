@@ -1,0 +1,103 @@
+"""Payments at stations' own terminals (OCPP 2.1 C18 to C25): settlements kept, receipts and VAT numbers by ports."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from chargeplane.app.api_keys import Caller
+from chargeplane.app.events import EventFeed
+from chargeplane.app.house import Desk
+from chargeplane.app.reports import Place
+from chargeplane.domain.station_exchanges import Receipt, Settlement, VatNumberAnswer, VatNumberAsk
+from chargeplane.domain.vat_numbers import can_be, normalized
+from chargeplane.store.database import Database
+from chargeplane.store.queries import settlements as queries
+from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.settlements import SettlementView
+
+
+class Receipts(Protocol):
+    """Who writes receipts."""
+
+    async def receipt(self, place: Place, settlement: Settlement) -> Receipt | None:
+        """The receipt of a settlement; the same one when asked again. None where nobody writes one."""
+        ...
+
+
+class VatRegister(Protocol):
+    """Who knows VAT numbers."""
+
+    async def look_up(self, vat_number: str) -> VatNumberAnswer | None:
+        """Whether the number is a company's, and whose; None where it cannot be said now.
+
+        Args:
+            vat_number: normalized, in the form of its country.
+        """
+        ...
+
+
+class StationPayments:
+    """Use cases about payments at stations' terminals.
+
+    Args:
+        receipts: None: the station's own receipt stands.
+        register: None: no number is confirmed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventFeed,
+        *,
+        receipts: Receipts | None = None,
+        register: VatRegister | None = None,
+    ) -> None:
+        self._database = database
+        self._events = events
+        self.receipts = receipts
+        self.register_of_companies = register
+
+    def register(self, desks: dict[type, Desk]) -> None:
+        """Answers stations from now on."""
+        desks[Settlement] = self._settled
+        desks[VatNumberAsk] = self._vat_number
+
+    async def page(
+        self,
+        caller: Caller,
+        station_id: str | None,
+        status: str | None,
+        psp_ref: str | None,
+        limit: int,
+        after: Position | None,
+    ) -> list[SettlementView]:
+        """Settlements, newest first; at most `limit`."""
+        async with self._database.read() as db:
+            return await queries.page(db, caller.tenant_id, station_id, status, psp_ref, limit, after)
+
+    async def _settled(self, place: Place, told: Settlement) -> Struct | None:
+        receipt: Receipt | None = None
+        if self.receipts is not None and told.status == "Settled":
+            receipt = await self.receipts.receipt(place, told)
+        async with self._database.change() as db:
+            ident = await queries.note(
+                db,
+                place.tenant_id,
+                place.key,
+                told,
+                told.receipt_id if receipt is None or receipt.id is None else receipt.id,
+                told.receipt_url if receipt is None or receipt.url is None else receipt.url,
+                place.received_at,
+            )
+            view = None if ident is None else await queries.one(db, ident)
+        if view is not None:
+            self._events.publish("settlement.noted", place.tenant_id, view.station_id, view)
+        return receipt
+
+    async def _vat_number(self, place: Place, asks: VatNumberAsk) -> Struct | None:
+        """A number without its country's form is refused at once; the others are looked up."""
+        if not can_be(asks.vat_number) or self.register_of_companies is None:
+            return VatNumberAnswer(valid=False)
+        return await self.register_of_companies.look_up(normalized(asks.vat_number))
