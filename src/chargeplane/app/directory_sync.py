@@ -33,7 +33,7 @@ _ANSWER_S = 3.0
 _FOLLOW_EVERY_S = 2.0
 _OVERLAP = timedelta(minutes=2)
 """A change has the time at which its transaction began; one that was long under way is found all the same."""
-_AT_ONCE = 2_000
+_AT_ONCE = 500
 _REST_EVERY = 15
 """Tenants and certificates are looked at every so many times."""
 _TENANTS = b"tenants"
