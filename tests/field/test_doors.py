@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -386,3 +388,14 @@ async def test_metrics_name_their_format_once(world: World) -> None:
     assert sorted(names) == sorted(set(names))
     assert "charset=utf-8" in parts
     assert "\nchargeplane_database_up 1.0\n" in answer.text
+
+
+async def test_every_measure_that_the_pages_name_is_there(world: World) -> None:
+    """docs/operating.md tells what to watch and when to alert; a name that does not exist alerts nobody."""
+    docs = Path(__file__).parents[2] / "docs"
+    text = (docs / "operating.md").read_text(encoding="utf-8") + (docs / "benchmarks.md").read_text(encoding="utf-8")
+    named = {name.removesuffix("_total") for name in re.findall(r"`(chargeplane_[a-z_]+)", text)}
+    assert len(named) >= 12
+    page = (await world.rest.get(f"http://127.0.0.1:{world.server.http.port}/metrics")).text
+    there = {name.removesuffix("_total") for name in re.findall(r"^# TYPE (\S+) ", page, re.MULTILINE)}
+    assert named - there == {"chargeplane_worker_up"}  # with several workers only
