@@ -15,7 +15,7 @@ from chargeplane.edges.ocpp_server import Listener, OcppServer, ServerCertificat
 from chargeplane.kernel.errors import InvalidInputError
 from tests.edges.ocpp_server.conftest import Door
 from tests.support.authority import Authority, Issued, client_context
-from tests.support.raw_station import RawStation
+from tests.support.raw_station import RawStation, frame
 from tests.support.station_gateway import MemoryGateway
 
 BOTH = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
@@ -295,3 +295,20 @@ async def test_long_messages_pass_over_tls_and_the_socket_goes_on(
 def test_a_list_of_an_unknown_authority_is_refused(place: Place) -> None:
     with pytest.raises(InvalidInputError, match="signed by none"):
         TlsDoor(place.material(lists=Authority("Other").revoke()))
+
+
+@BOTH
+async def test_close_code_reaches_a_station_that_is_still_sending(
+    door: Door, gateway: MemoryGateway, place: Place, version: ssl.TLSVersion
+) -> None:
+    gateway.add("CS", profile=2, password=b"pw")
+    server = await open_tls(door, TlsDoor(place.material()))
+    station = await dial(server, place.client(version=version))
+    assert (await station.upgrade("/ocpp/CS", protocols="ocpp2.0.1", auth=b"CS:pw")).status == 101
+    data = frame(b"x" * 1_000_000)
+    station.writer.write(data[:1000])
+    await gateway.until(lambda: len(gateway.gone) == 1)
+    for start in range(1000, len(data), 50_000):
+        station.writer.write(data[start : start + 50_000])
+        await asyncio.sleep(0)
+    assert await station.close_code() == 1009
