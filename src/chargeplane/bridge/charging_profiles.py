@@ -33,7 +33,7 @@ from chargeplane.domain.charging_profiles import (
     SignalPoint,
     SocLimit,
 )
-from chargeplane.domain.composite_schedules import CompositeSchedule
+from chargeplane.domain.commands.smart_charging import StationSchedule
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpp import v16, v21, v201
@@ -439,23 +439,23 @@ def from_wire(wire: WireProfile, evse_id: int) -> ReadProfile:
 
 def _from16(wire: v16.ChargingProfile, evse_id: int, lost: list[Loss]) -> ChargingProfile:
     schedule = wire.charging_schedule
-    purpose = wire.charging_profile_purpose.value
+    purpose = wire.charging_profile_purpose
     return ChargingProfile(
         id=wire.charging_profile_id,
         evse_id=evse_id,
         stack_level=wire.stack_level,
         purpose=ProfilePurpose.CHARGING_STATION_MAX if purpose == _MAX16 else ProfilePurpose(purpose),
-        kind=ProfileKind(wire.charging_profile_kind.value),
+        kind=ProfileKind(wire.charging_profile_kind),
         schedules=(
             ChargingSchedule(
-                unit=RateUnit(schedule.charging_rate_unit.value),
+                unit=RateUnit(schedule.charging_rate_unit),
                 periods=_periods16(schedule.charging_schedule_period),
                 start=_moment(schedule.start_schedule, "/schedules/0/start", lost),
                 duration_s=schedule.duration,
                 min_charging_rate=schedule.min_charging_rate,
             ),
         ),
-        recurrency=None if wire.recurrency_kind is None else Recurrency(wire.recurrency_kind.value),
+        recurrency=None if wire.recurrency_kind is None else Recurrency(wire.recurrency_kind),
         valid_from=_moment(wire.valid_from, "/valid_from", lost),
         valid_to=_moment(wire.valid_to, "/valid_to", lost),
         transaction_id=None if wire.transaction_id is None else str(wire.transaction_id),
@@ -474,10 +474,10 @@ def _from2x(
         id=wire.id,
         evse_id=evse_id,
         stack_level=wire.stack_level,
-        purpose=ProfilePurpose(wire.charging_profile_purpose.value),
-        kind=ProfileKind(wire.charging_profile_kind.value),
+        purpose=ProfilePurpose(wire.charging_profile_purpose),
+        kind=ProfileKind(wire.charging_profile_kind),
         schedules=tuple(_schedule(s, f"/schedules/{n}", lost) for n, s in enumerate(schedules)),
-        recurrency=None if wire.recurrency_kind is None else Recurrency(wire.recurrency_kind.value),
+        recurrency=None if wire.recurrency_kind is None else Recurrency(wire.recurrency_kind),
         valid_from=_moment(wire.valid_from, "/valid_from", lost),
         valid_to=_moment(wire.valid_to, "/valid_to", lost),
         transaction_id=wire.transaction_id,
@@ -492,7 +492,7 @@ def _schedule(wire: _Schedule2x, at: str, lost: list[Loss]) -> ChargingSchedule:
     local = getattr(wire, "use_local_time", None) is True
     return ChargingSchedule(
         id=wire.id,
-        unit=RateUnit(wire.charging_rate_unit.value),
+        unit=RateUnit(wire.charging_rate_unit),
         periods=tuple(_period2x(p) for p in wire.charging_schedule_period),
         start=_moment(wire.start_schedule, f"{at}/start", lost, local=local),
         limit_at_soc=None if cap is None else SocLimit(soc=cap.soc, limit=cap.limit),
@@ -506,7 +506,7 @@ def _period2x(wire: _Period2x) -> ChargingPeriod:
         return ChargingPeriod(start_s=wire.start_period, carried=_carried(wire), **_taken(wire, _PERIOD))
     return ChargingPeriod(
         start_s=wire.start_period,
-        operation_mode=None if wire.operation_mode is None else OperationMode(wire.operation_mode.value),
+        operation_mode=None if wire.operation_mode is None else OperationMode(wire.operation_mode),
         v2x_freq_watt_curve=tuple(
             FrequencyPoint(frequency=p.frequency, power=p.power) for p in wire.v2x_freq_watt_curve or ()
         ),
@@ -544,33 +544,36 @@ def _moment(text: str | None, pointer: str, lost: list[Loss], *, local: bool = F
     return found
 
 
-def reported_schedule(response: _Composite, *, asked_s: int, evse_id: int, now: datetime) -> CompositeSchedule | None:
+def read_schedule(wire: _Schedule2x) -> ChargingSchedule:
+    """A schedule that a station told by itself: an external system's limit, or what an EV will follow."""
+    return _schedule(wire, "", [])
+
+
+def reported_schedule(response: _Composite) -> StationSchedule | None:
     """The composite schedule that a station computed; None where it gave none.
 
-    Args:
-        asked_s, evse_id, now: what was asked for and when; taken where the answer does not repeat it (OCPP 1.6, 6.22).
-    Source: OCPP 1.6, 5.7; OCPP 2.x K08.
+    Source: OCPP 1.6, 5.7 and 6.22; OCPP 2.x K08.
     """
     lost: list[Loss] = []
     if isinstance(response, v16.GetCompositeScheduleResponse):
         schedule = response.charging_schedule
         if schedule is None:
             return None
-        return CompositeSchedule(
-            evse_id=evse_id if response.connector_id is None else response.connector_id,
-            start=_moment(response.schedule_start or schedule.start_schedule, "/start", lost) or now,
-            duration_s=asked_s if schedule.duration is None else schedule.duration,
-            unit=RateUnit(schedule.charging_rate_unit.value),
+        return StationSchedule(
+            evse_id=response.connector_id,
+            start=_moment(response.schedule_start or schedule.start_schedule, "/start", lost),
+            duration_s=schedule.duration,
+            unit=RateUnit(schedule.charging_rate_unit),
             periods=_periods16(schedule.charging_schedule_period),
         )
     found = response.schedule
     if found is None:
         return None
-    return CompositeSchedule(
+    return StationSchedule(
         evse_id=found.evse_id,
-        start=_moment(found.schedule_start, "/start", lost) or now,
+        start=_moment(found.schedule_start, "/start", lost),
         duration_s=found.duration,
-        unit=RateUnit(found.charging_rate_unit.value),
+        unit=RateUnit(found.charging_rate_unit),
         periods=tuple(_period2x(p) for p in found.charging_schedule_period),
     )
 

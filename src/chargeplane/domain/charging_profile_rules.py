@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
@@ -24,6 +25,7 @@ from chargeplane.domain.charging_profiles import (
     ProfilePurpose,
     RateUnit,
 )
+from chargeplane.kernel.errors import InvalidInputError
 
 
 class RuleBook(enum.StrEnum):
@@ -82,6 +84,7 @@ class ProfileRule(enum.Enum):
     PHASE_LIMITS_OF_TX_ONLY = (None, "K01.FR.144", "PhaseConflict")
     PHASE_LIMITS_WITH_LIMIT = (None, "K01.FR.146", "PhaseConflict")
     PHASE_LIMITS_OF_THE_EV = (None, "K01.FR.142", "PhaseConflict")
+    USABLE_VALUES = ("7.8", "2.17", "InvalidProfile")
     # What is already on the station.
     EVSE_KNOWN = ("errata 3.39", "K01.FR.28", "UnknownEVSE")
     TX_NEEDS_A_TRANSACTION = ("3.13.1", "K01.FR.09", "TxNotFound")
@@ -291,6 +294,10 @@ def _in_book(broken: _Broken, book: RuleBook) -> Iterator[Violation]:
 def _broken(
     profile: ChargingProfile, station: StationAbilities, origin: ProfileOrigin, charging: OpenCharging | None
 ) -> _Broken:
+    odd = list(_odd_values(profile, ""))
+    if odd:  # nothing else can be said of such values
+        yield from odd
+        return
     rule = ProfileRule
     purpose, kind = profile.purpose, profile.kind
     by_csms = origin is not ProfileOrigin.EXTERNAL_SYSTEM
@@ -357,6 +364,54 @@ def _broken(
         yield rule.ONE_SCHEDULE, "/schedules", f"must be {wanted}; several are for TxProfiles of an ISO 15118 session"
     for index, schedule in enumerate(profile.schedules):
         yield from _broken_schedule(profile, schedule, f"/schedules/{index}", station, by_csms, charging)
+
+
+_HIGHEST: Final = Decimal(10**12)
+_LONGEST: Final[Mapping[str, int]] = {
+    "schedules": 3,
+    "periods": 1024,
+    "v2x_freq_watt_curve": 20,
+    "v2x_signal_watt_curve": 20,
+}
+
+
+def _odd_values(value: object, at: str) -> _Broken:
+    """Values that no version can carry: numbers that are none, whole ones of more than 32 bits, times without a zone."""
+    rule = ProfileRule.USABLE_VALUES
+    if isinstance(value, bool):
+        return
+    if isinstance(value, Decimal):
+        if not value.is_finite() or abs(value) > _HIGHEST:
+            yield rule, at, "must be a number of at most 10^12"
+    elif isinstance(value, int):
+        if not -(2**31) <= value < 2**31:
+            yield rule, at, "must be a whole number of at most 32 bits"
+    elif isinstance(value, datetime):
+        if value.tzinfo is None:
+            yield rule, at, "must be a time with its zone, such as 2026-01-31T12:00:00Z"
+    elif isinstance(value, Struct):
+        for name in value.__struct_fields__:
+            inner = getattr(value, name)
+            if isinstance(inner, tuple) and len(inner) > _LONGEST.get(name, 64):
+                yield rule, f"{at}/{name}", f"must be at most {_LONGEST.get(name, 64)}"
+            else:
+                yield from _odd_values(inner, f"{at}/{name}")
+    elif isinstance(value, tuple):
+        for index, one in enumerate(value):
+            yield from _odd_values(one, f"{at}/{index}")
+
+
+def refusal(profile: ChargingProfile, violations: Sequence[Violation], pointer: str = "") -> InvalidInputError:
+    """The error that tells a caller what is wrong with a profile.
+
+    Args:
+        pointer: where the profile stands in what the caller sent.
+    """
+    first = violations[0]
+    return InvalidInputError(
+        f"Charging profile {profile.id} cannot be set: {first.pointer[1:] or 'it'} {first.sentence} ({first.source}).",
+        tuple((f"{pointer}{one.pointer}", f"{one.sentence} ({one.source})") for one in violations),
+    )
 
 
 def _broken_schedule(

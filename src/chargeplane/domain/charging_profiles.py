@@ -72,21 +72,21 @@ class OperationMode(enum.StrEnum):
     LOCAL_LOAD_BALANCING = "LocalLoadBalancing"
 
 
-class FrequencyPoint(Struct, frozen=True, kw_only=True):
+class FrequencyPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Hz and the W to set at that frequency."""
 
     frequency: Decimal
     power: Decimal
 
 
-class SignalPoint(Struct, frozen=True, kw_only=True):
+class SignalPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value of the grid operator's signal and the W to set for it."""
 
     signal: int
     power: Decimal
 
 
-class ChargingPeriod(Struct, frozen=True, kw_only=True):
+class ChargingPeriod(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limits and setpoints from `start_s` until the next period begins.
 
     Args:
@@ -125,14 +125,14 @@ class ChargingPeriod(Struct, frozen=True, kw_only=True):
     carried: tuple[tuple[str, str], ...] = ()
 
 
-class SocLimit(Struct, frozen=True, kw_only=True):
+class SocLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """From `soc` percent of charge on, limit and setpoint are at most `limit` (OCPP 2.1 K01.FR.100)."""
 
     soc: int
     limit: Decimal
 
 
-class ChargingSchedule(Struct, frozen=True, kw_only=True):
+class ChargingSchedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Periods in order, and what they count from.
 
     Args:
@@ -157,7 +157,7 @@ class ChargingSchedule(Struct, frozen=True, kw_only=True):
     carried: tuple[tuple[str, str], ...] = ()
 
 
-class ChargingProfile(Struct, frozen=True, kw_only=True):
+class ChargingProfile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A charging profile as it is, or shall be, installed on a station.
 
     Args:
@@ -189,7 +189,7 @@ class ChargingProfile(Struct, frozen=True, kw_only=True):
     carried: tuple[tuple[str, str], ...] = ()
 
 
-class PeriodUpdate(Struct, frozen=True, kw_only=True):
+class PeriodUpdate(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New values of a dynamic profile's one period; None leaves a value as it is (OCPP 2.1 ChargingScheduleUpdateType)."""
 
     limit: Decimal | None = None

@@ -10,7 +10,15 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from chargeplane.bridge.commands import basics, diagnostics, display_and_cost, firmware, monitoring, transactions
+from chargeplane.bridge.commands import (
+    basics,
+    diagnostics,
+    display_and_cost,
+    firmware,
+    monitoring,
+    smart_charging,
+    transactions,
+)
 from chargeplane.bridge.commands.outcomes import DONE, call_outcome, status_word, with_info
 from chargeplane.bridge.commands.subject import Subject
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome, CommandState
@@ -20,11 +28,12 @@ from chargeplane.ocpp.versions import OcppVersion
 
 SUBJECTS: Final[tuple[Subject, ...]] = (
     basics.SUBJECT,
-    firmware.SUBJECT,
     diagnostics.SUBJECT,
-    monitoring.SUBJECT,
-    transactions.SUBJECT,
     display_and_cost.SUBJECT,
+    firmware.SUBJECT,
+    monitoring.SUBJECT,
+    smart_charging.SUBJECT,
+    transactions.SUBJECT,
 )
 """Everything stations can be asked."""
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from chargeplane.bridge.commands.checks import MAX_INT, checked, id_token2x, invalid
+from chargeplane.bridge.commands.smart_charging import starting_profile
 from chargeplane.bridge.commands.subject import Subject, ToCall
 from chargeplane.domain.commands import (
     ChangeAvailability,
@@ -70,7 +71,9 @@ def _start16(command: Start) -> tuple[str, Struct]:
             "at most 20 characters",
         )
     connector = None if command.evse_id is None else checked(command.evse_id, 1, "/evse_id")
-    return "RemoteStartTransaction", v16.RemoteStartTransactionRequest(id_tag=tag, connector_id=connector)
+    return "RemoteStartTransaction", v16.RemoteStartTransactionRequest(
+        id_tag=tag, connector_id=connector, charging_profile=starting_profile(OcppVersion.V16, command)
+    )
 
 
 def _stop16(command: Stop) -> tuple[str, Struct]:
@@ -175,6 +178,7 @@ def _calls2x(v: Any) -> Mapping[type, ToCall]:
             id_token=id_token2x(v, command.id_token),
             remote_start_id=checked(command.remote_start_id, 0, "/remote_start_id"),
             evse_id=None if command.evse_id is None else checked(command.evse_id, 1, "/evse_id"),
+            charging_profile=starting_profile(OcppVersion.V201 if v is v201 else OcppVersion.V21, command),
         )
 
     def stop(command: Stop) -> tuple[str, Struct]:

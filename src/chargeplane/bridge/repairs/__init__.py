@@ -13,6 +13,7 @@ from chargeplane.bridge.repairs.rules import Rule
 from chargeplane.bridge.repairs.shape import fit, parsed
 from chargeplane.bridge.repairs.syntax import Mended, mend
 from chargeplane.ocpp.catalogue import CATALOGUE
+from chargeplane.ocpp.problems import DECODE_ERRORS
 from chargeplane.ocpp.versions import OcppVersion
 
 
@@ -71,4 +72,24 @@ def repair(version: OcppVersion, action: str, payload: bytes) -> Repaired | None
     return Repaired(request, names) if names else None
 
 
-__all__ = ["Mended", "Repaired", "Rule", "mend_frame", "repair"]
+def fit_response(version: OcppVersion, action: str, payload: bytes) -> Struct | None:
+    """A station's answer to a CALL of ours, fitted to its type where it does not decode as it should.
+
+    Returns:
+        None where it is beyond repair. What was repaired may hold words its version does not know, as in `Repaired`.
+    """
+    spec = CATALOGUE[version].get(action)
+    if spec is None or spec.response is None or spec.response_decoder is None:
+        return None
+    try:
+        return spec.response_decoder.decode(payload)
+    except DECODE_ERRORS:
+        pass
+    try:
+        fitted = fit(spec.response, parsed(payload or b"null"))
+    except ValueError:
+        return None
+    return None if fitted is None else fitted[0]
+
+
+__all__ = ["Mended", "Repaired", "Rule", "fit_response", "mend_frame", "repair"]

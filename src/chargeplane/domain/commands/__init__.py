@@ -40,7 +40,35 @@ from chargeplane.domain.commands.monitoring import (
     SetVariableMonitoring,
 )
 from chargeplane.domain.commands.outcomes import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
+from chargeplane.domain.commands.smart_charging import (
+    AfrrSignal,
+    ClearChargingProfile,
+    ClearDerControl,
+    GetChargingProfiles,
+    GetCompositeSchedule,
+    GetDerControl,
+    NotifyAllowedEnergyTransfer,
+    SetChargingProfile,
+    SetDerControl,
+    UpdateDynamicSchedule,
+    UsePriorityCharging,
+)
 from chargeplane.domain.commands.transactions import GetTransactionStatus, TransactionStatus
+
+SmartChargingCommand = (
+    SetChargingProfile
+    | ClearChargingProfile
+    | GetChargingProfiles
+    | GetCompositeSchedule
+    | UpdateDynamicSchedule
+    | UsePriorityCharging
+    | NotifyAllowedEnergyTransfer
+    | AfrrSignal
+    | SetDerControl
+    | GetDerControl
+    | ClearDerControl
+)
+"""Those of smart charging."""
 
 Command = (
     Start
@@ -76,6 +104,7 @@ Command = (
     | TellWebPayment
     | TransferData
     | UpdateCost
+    | SmartChargingCommand
 )
 """Every version-free command; msgspec picks by `type`."""
 
@@ -86,11 +115,14 @@ for being accepted."""
 __all__ = [
     "BEFORE_ACCEPTED",
     "AdjustStream",
+    "AfrrSignal",
     "CallOutcome",
     "CallOutcomeKind",
     "ChangeAvailability",
     "ChangeTransactionTariff",
     "ClearCache",
+    "ClearChargingProfile",
+    "ClearDerControl",
     "ClearDisplayMessage",
     "ClearTariffs",
     "ClearVariableMonitoring",
@@ -99,6 +131,9 @@ __all__ = [
     "CommandState",
     "CustomerInformation",
     "DeliverCertificate",
+    "GetChargingProfiles",
+    "GetCompositeSchedule",
+    "GetDerControl",
     "GetDiagnostics",
     "GetDisplayMessages",
     "GetLog",
@@ -106,15 +141,19 @@ __all__ = [
     "GetStreams",
     "GetTariffs",
     "GetTransactionStatus",
+    "NotifyAllowedEnergyTransfer",
     "PublishFirmware",
     "RequestBatterySwap",
     "Reset",
     "ResetKind",
+    "SetChargingProfile",
     "SetDefaultTariff",
+    "SetDerControl",
     "SetDisplayMessage",
     "SetMonitoringBase",
     "SetMonitoringLevel",
     "SetVariableMonitoring",
+    "SmartChargingCommand",
     "Start",
     "Stop",
     "TellWebPayment",
@@ -124,5 +163,7 @@ __all__ = [
     "Unlock",
     "UnpublishFirmware",
     "UpdateCost",
+    "UpdateDynamicSchedule",
     "UpdateFirmware",
+    "UsePriorityCharging",
 ]

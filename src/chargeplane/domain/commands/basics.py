@@ -7,6 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from chargeplane.domain.charging_profiles import ChargingProfile
 from chargeplane.domain.messages import IdToken
 
 EvseId = Annotated[int, Meta(ge=1, le=2**31 - 1)]
@@ -24,11 +25,14 @@ class Start(Struct, frozen=True, kw_only=True, tag="start"):
 
     Args:
         remote_start_id: ours; 2.x stations give it back in TransactionEvent.
+        charging_profile: a TxProfile without a transaction id, for the transaction that starts (F01, K05; 1.6, 5.11); its
+            `evse_id` is not looked at.
     """
 
     id_token: IdToken
     evse_id: int | None = None
     remote_start_id: int | None = None
+    charging_profile: ChargingProfile | None = None
 
 
 class Stop(Struct, frozen=True, kw_only=True, tag="stop"):
