@@ -94,6 +94,8 @@ def test_every_profile_of_the_schema_comes_back_as_it_was(version: OcppVersion, 
     evse = PLACE[version][0]
     request = stripped(data.draw(requests(version)), version)
     request.pop("customData", None)
+    # no database takes U+0000
+    request = json.loads(json.dumps(request).replace("\\u0000", "\\ufffd"))
     decoded: Any = CATALOGUE[version]["SetChargingProfile"].request_decoder.decode(json.dumps(request))
     wire = decoded.cs_charging_profiles if version is V16 else decoded.charging_profile
     read = from_wire(wire, request[evse])

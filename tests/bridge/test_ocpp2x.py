@@ -352,7 +352,8 @@ def test_what_2_1_asks_and_nobody_can_answer_is_refused_by_name() -> None:
     assert status["certificateStatus"][0]["status"] == "Failed"
     assert status["certificateStatus"][0]["certificateHashData"] == certificate
     assert went(V21, "OpenPeriodicEventStream", Acknowledged()) == {"status": "Rejected"}
-    assert went(V21, "PullDynamicScheduleUpdate", Acknowledged()) == {"status": "Rejected"}
+    refused = {"status": "Rejected", "statusInfo": {"reasonCode": "InvalidProfile"}}
+    assert went(V21, "PullDynamicScheduleUpdate", Acknowledged()) == refused
 
 
 def test_a_periodic_event_stream_is_a_notice_without_an_answer() -> None:

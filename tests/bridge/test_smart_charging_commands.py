@@ -256,7 +256,9 @@ def curve(**more: Any) -> Curve:
 
 CONTROLS = [
     DerControl(id="c", type=DerControlType.VOLT_WATT, is_default=True, curve=curve(hysteresis=Hysteresis())),
-    DerControl(id="c", type=DerControlType.HF_MUST_TRIP, is_default=False, curve=curve(start=NOON, duration_s=Decimal(60))),
+    DerControl(
+        id="c", type=DerControlType.HF_MUST_TRIP, is_default=False, curve=curve(start=NOON, duration_s=Decimal(60))
+    ),
     DerControl(
         id="c",
         type=DerControlType.ENTER_SERVICE,

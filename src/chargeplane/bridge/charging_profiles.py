@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from chargeplane.bridge.encoding import encode
+from chargeplane.bridge.encoding import as_text
 from chargeplane.domain.charging_profile_rules import RuleBook, StationAbilities
 from chargeplane.domain.charging_profiles import (
     ChargingPeriod,
@@ -35,6 +35,7 @@ from chargeplane.domain.charging_profiles import (
 )
 from chargeplane.domain.commands.smart_charging import StationSchedule
 from chargeplane.kernel.errors import InvalidInputError
+from chargeplane.kernel.text import made_storable
 from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpp import v16, v21, v201
 from chargeplane.ocpp.timestamps import parse_timestamp
@@ -480,7 +481,7 @@ def _from2x(
         recurrency=None if wire.recurrency_kind is None else Recurrency(wire.recurrency_kind),
         valid_from=_moment(wire.valid_from, "/valid_from", lost),
         valid_to=_moment(wire.valid_to, "/valid_to", lost),
-        transaction_id=wire.transaction_id,
+        transaction_id=None if wire.transaction_id is None else made_storable(wire.transaction_id, 255),
         dyn_update_at=_moment(getattr(wire, "dyn_update_time", None), "/dyn_update_at", lost),
         carried=_carried(wire),
         **_taken(wire, _PROFILE),
@@ -526,7 +527,7 @@ def _taken(wire: Struct, names: Mapping[str, str]) -> dict[str, Any]:
 def _carried(wire: Struct) -> tuple[tuple[str, str], ...]:
     known = _fields(type(wire))
     found = ((name, getattr(wire, known[name][0])) for name in sorted(_CARRIED) if name in known)
-    return tuple((name, encode(value).decode()) for name, value in found if value is not None)
+    return tuple((name, as_text(value)) for name, value in found if value is not None)
 
 
 def _moment(text: str | None, pointer: str, lost: list[Loss], *, local: bool = False) -> datetime | None:

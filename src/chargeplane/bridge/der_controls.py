@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge.encoding import encode
+from chargeplane.bridge.encoding import as_text
 from chargeplane.domain.der_controls import Curve, DerControl, DerControlType, MaxDischarge, check
 from chargeplane.domain.smart_charging import DerControlSeen
 from chargeplane.kernel.text import made_storable
@@ -169,7 +169,7 @@ def controls_in_report(request: v21.ReportDERControlRequest) -> tuple[DerControl
                     # EnterService and Gradients are never scheduled: their reports have no such fields
                     is_default=getattr(one, "is_default", True),
                     superseded=getattr(one, "is_superseded", False),
-                    settings=encode(getattr(one, holds)).decode(),
+                    settings=as_text(getattr(one, holds)),
                 )
             )
     return tuple(found)

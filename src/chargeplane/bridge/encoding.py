@@ -16,6 +16,11 @@ encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 """A wire struct as JSON; Decimals as JSON numbers."""
 
 
+def as_text(value: object) -> str:
+    """A wire value as JSON text that can be stored: no U+0000 in its strings."""
+    return encode(value).decode().replace("\\u0000", "\\ufffd")
+
+
 def empty(request: Any, answer: Any) -> bytes:
     """`{}`, whatever was asked."""
     return EMPTY

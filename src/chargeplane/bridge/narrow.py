@@ -27,6 +27,6 @@ def number(value: int | None) -> int | None:
     return value if value is not None and 0 <= value <= MAX_EVSE_ID else None
 
 
-def decimal(value: int | None) -> Decimal | None:
+def decimal(value: int | Decimal | None) -> Decimal | None:
     """An integer (or, after a repair, a Decimal) as Decimal."""
     return None if value is None else Decimal(value)

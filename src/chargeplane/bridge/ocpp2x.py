@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge import exchanges, firmware, monitoring
+from chargeplane.bridge import exchanges, firmware, monitoring, smart_charging
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
@@ -179,24 +179,20 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "TransactionEvent": _transaction_event,
     **dict(
         (
-            _notice("ClearedChargingLimit", lambda r: r.charging_limit_source),
             ("FirmwareStatusNotification", firmware.firmware_status),
             _notice("Get15118EVCertificate", lambda r: r.action),
             _notice("GetCertificateStatus", lambda r: None),
             ("LogStatusNotification", firmware.log_status),
-            _notice("NotifyChargingLimit", lambda r: r.charging_limit.charging_limit_source),
             ("NotifyCustomerInformation", firmware.customer_information),
-            _notice("NotifyEVChargingNeeds", lambda r: f"EVSE {r.evse_id}"),
-            _notice("NotifyEVChargingSchedule", lambda r: f"EVSE {r.evse_id}"),
             ("NotifyEvent", monitoring.events),
             ("NotifyMonitoringReport", monitoring.monitoring_report),
             ("PublishFirmwareStatusNotification", firmware.publish_status),
-            _notice("ReportChargingProfiles", _part),
             _notice("ReservationStatusUpdate", lambda r: f"{r.reservation_id}: {r.reservation_update_status}"),
             _notice("SecurityEventNotification", lambda r: r.type),
             ("SignCertificate", _sign_certificate),
         )
     ),
+    **smart_charging.INCOMING_BOTH,
 }
 
 INCOMING_201: Final[Mapping[str, Callable[[Any], StationMessage]]] = _BOTH
@@ -206,16 +202,9 @@ INCOMING_21: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     **_BOTH,
     **exchanges.INCOMING_21,
     **dict(
-        (
-            _notice("GetCertificateChainStatus", lambda r: f"{len(r.certificate_status_requests)} certificate(s)"),
-            _notice("NotifyChargingLimit", lambda r: r.charging_limit.charging_limit_source),
-            _notice("NotifyDERAlarm", lambda r: r.control_type),
-            _notice("NotifyDERStartStop", lambda r: f"{r.control_id} {'started' if r.started else 'stopped'}"),
-            _notice("NotifyPriorityCharging", lambda r: f"{r.transaction_id} {'on' if r.activated else 'off'}"),
-            _notice("PullDynamicScheduleUpdate", lambda r: f"profile {r.charging_profile_id}"),
-            _notice("ReportDERControl", _part),
-        )
+        (_notice("GetCertificateChainStatus", lambda r: f"{len(r.certificate_status_requests)} certificate(s)"),),
     ),
+    **smart_charging.INCOMING_21,
 }
 """What each action (and the one SEND) of a 2.1 station means."""
 
@@ -288,27 +277,17 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
             v.Get15118EVCertificateResponse(status=v.Iso15118EVCertificateStatusEnumType.FAILED, exi_response="")
         ),
         "GetCertificateStatus": _constant(v.GetCertificateStatusResponse(status=v.GetCertificateStatusEnumType.FAILED)),
-        # K15.FR.04: no charging schedule can be provided
-        "NotifyEVChargingNeeds": _constant(
-            v.NotifyEVChargingNeedsResponse(status=v.NotifyEVChargingNeedsStatusEnumType.REJECTED)
-        ),
-        "NotifyEVChargingSchedule": _constant(
-            v.NotifyEVChargingScheduleResponse(status=v.GenericStatusEnumType.ACCEPTED)
-        ),
         **dict.fromkeys(
             (
-                "ClearedChargingLimit",
                 "FirmwareStatusNotification",
                 "LogStatusNotification",
                 "MeterValues",
-                "NotifyChargingLimit",
                 "NotifyCustomerInformation",
                 "NotifyDisplayMessages",
                 "NotifyEvent",
                 "NotifyMonitoringReport",
                 "NotifyReport",
                 "PublishFirmwareStatusNotification",
-                "ReportChargingProfiles",
                 "ReservationStatusUpdate",
                 "SecurityEventNotification",
                 "StatusNotification",
@@ -335,27 +314,21 @@ def _chain_status(request: v21.GetCertificateChainStatusRequest, answer: Any) ->
     )
 
 
-OUTGOING_201: Final[Mapping[str, Callable[[Any, Any], bytes]]] = _outgoing(v201)
+OUTGOING_201: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {**_outgoing(v201), **smart_charging.OUTGOING_201}
 """The bytes of each answer in 2.0.1."""
 
 OUTGOING_21: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
     **_outgoing(v21),
     "GetCertificateChainStatus": _chain_status,
     **exchanges.OUTGOING_21,
-    "PullDynamicScheduleUpdate": _constant(
-        v21.PullDynamicScheduleUpdateResponse(status=v21.ChargingProfileStatusEnumType.REJECTED)
-    ),
     **dict.fromkeys(
         (
             "BatterySwap",
             "ClosePeriodicEventStream",
-            "NotifyDERAlarm",
-            "NotifyDERStartStop",
-            "NotifyPriorityCharging",
-            "ReportDERControl",
         ),
         empty,
     ),
+    **smart_charging.OUTGOING_21,
 }
 """The bytes of each answer in 2.1. NotifyPeriodicEventStream is a SEND: it has none."""
 

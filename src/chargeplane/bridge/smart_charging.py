@@ -7,6 +7,8 @@ from, the message is kept as it came and nothing follows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
 from types import ModuleType
 from typing import Any, Final
 
@@ -14,8 +16,8 @@ from msgspec import Struct
 
 from chargeplane.bridge.charging_profiles import from_wire, read_schedule, update_to_wire
 from chargeplane.bridge.der_controls import controls_in_report
-from chargeplane.bridge.encoding import EMPTY, encode
-from chargeplane.bridge.narrow import text
+from chargeplane.bridge.encoding import EMPTY, as_text, encode
+from chargeplane.bridge.narrow import decimal, text
 from chargeplane.bridge.samples import moment
 from chargeplane.domain.messages import Answered, Notice, Question, StationMessage
 from chargeplane.domain.smart_charging import (
@@ -74,6 +76,10 @@ def _optional(value: object, limit: int = 64) -> str | None:
     return None if value is None else _word(value, limit)
 
 
+def _moment(told: str | None) -> datetime | None:
+    return None if told is None else moment(told)
+
+
 def _profiles(r: v201.ReportChargingProfilesRequest | v21.ReportChargingProfilesRequest) -> Struct:
     return ChargingProfilesReported(
         request_id=r.request_id,
@@ -110,33 +116,33 @@ def _needs(r: v201.NotifyEVChargingNeedsRequest | v21.NotifyEVChargingNeedsReque
     for name, field in (("evEnergyOffer", "ev_energy_offer"), ("derChargingParameters", "der_charging_parameters")):
         value = getattr(needs, field, None)
         if value is not None:
-            carried.append((name, encode(value).decode()))
+            carried.append((name, as_text(value)))
     departure = needs.departure_time
     return EvChargingNeeds(
         evse_id=r.evse_id,
         requested=_word(needs.requested_energy_transfer),
         available=tuple(_word(one) for one in getattr(needs, "available_energy_transfer", None) or ()),
-        departure_at=None if departure is None else moment(departure),
+        departure_at=_moment(departure),
         control_mode=_optional(getattr(needs, "control_mode", None)),
         mobility_needs_mode=_optional(getattr(needs, "mobility_needs_mode", None)),
         max_periods=r.max_schedule_tuples,
-        told_at=moment(r.timestamp) if getattr(r, "timestamp", None) else None,
+        told_at=_moment(getattr(r, "timestamp", None)),
         ac=None
         if ac is None
         else AcNeeds(
-            energy_wh=ac.energy_amount,
-            min_current=ac.ev_min_current,
-            max_current=ac.ev_max_current,
-            max_voltage=ac.ev_max_voltage,
+            energy_wh=Decimal(ac.energy_amount),
+            min_current=Decimal(ac.ev_min_current),
+            max_current=Decimal(ac.ev_max_current),
+            max_voltage=Decimal(ac.ev_max_voltage),
         ),
         dc=None
         if dc is None
         else DcNeeds(
-            max_current=dc.ev_max_current,
-            max_voltage=dc.ev_max_voltage,
-            max_power=dc.ev_max_power,
-            energy_capacity_wh=dc.ev_energy_capacity,
-            energy_wh=dc.energy_amount,
+            max_current=Decimal(dc.ev_max_current),
+            max_voltage=Decimal(dc.ev_max_voltage),
+            max_power=decimal(dc.ev_max_power),
+            energy_capacity_wh=decimal(dc.ev_energy_capacity),
+            energy_wh=decimal(dc.energy_amount),
             soc=dc.state_of_charge,
             full_soc=dc.full_soc,
             bulk_soc=dc.bulk_soc,

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chargeplane.simulator.car import MAINS_V
 from chargeplane.simulator.dialect import Draft
 from chargeplane.simulator.evse import Evse, StopReason
-from chargeplane.simulator.profiles import Profile, Purpose
 from chargeplane.simulator.settings import LOCAL_LIST_ENABLED
 
 if TYPE_CHECKING:
@@ -165,33 +162,3 @@ def update_local_list(
     station.local_list = known or None
     station.local_list_version = version
     return "Accepted"
-
-
-def install_profile(station: VirtualStation, profile: Profile) -> bool:
-    """Takes a charging profile; whether it was accepted (a transaction profile needs its transaction)."""
-    if not profile.periods or (profile.evse_id and find_evse(station, profile.evse_id) is None):
-        return False
-    if profile.purpose is Purpose.STATION_MAX and profile.evse_id:
-        return False
-    if profile.purpose is Purpose.TX:
-        evse = find_evse(station, profile.evse_id)
-        if evse is None or not evse.busy:
-            return False
-        wanted = profile.transaction_id
-        if wanted is not None and (evse.session is None or evse.session.transaction_id != wanted):
-            return False
-    station.profiles.put(profile)
-    return True
-
-
-def composite(
-    station: VirtualStation, evse: Evse, duration_s: int, *, in_amperes: bool
-) -> tuple[datetime, list[tuple[int, Decimal]]]:
-    """The composite schedule: its start, and (second, limit in W or A per phase)."""
-    now = station.clock.now()
-    phases = evse.meter.model.phases
-    started = evse.session.started_at if evse.session is not None and evse.busy else None
-    periods = station.profiles.composite(evse.id, phases, evse.meter.model.power_w, now, started, duration_s)
-    if not in_amperes:
-        return now, [(second, Decimal(limit)) for second, limit in periods]
-    return now, [(second, Decimal(limit * 10 // (phases * MAINS_V)).scaleb(-1)) for second, limit in periods]

@@ -39,6 +39,7 @@ class CarModel(Struct, frozen=True, kw_only=True):
         ac_phases: phases of the on-board charger, 1 to 3.
         ac_max_a: its greatest current per phase in A.
         dc_max_w: greatest DC power in W; 0 for a car without DC inlet.
+        discharge_max_w: greatest power it gives back, AC or DC, in W; 0 for a car that cannot.
     """
 
     name: str
@@ -46,6 +47,7 @@ class CarModel(Struct, frozen=True, kw_only=True):
     ac_phases: int = 3
     ac_max_a: int = 16
     dc_max_w: int = 0
+    discharge_max_w: int = 0
 
 
 CAR_MODELS: Final = (
@@ -57,6 +59,13 @@ CAR_MODELS: Final = (
     CarModel(name="van", battery_wh=110_000, ac_phases=3, ac_max_a=32, dc_max_w=150_000),
 )
 """Cars of the street, from the single-phase city car to the van."""
+
+BIDIRECTIONAL: Final = CarModel(
+    name="bidirectional saloon", battery_wh=77_000, ac_phases=3, ac_max_a=16, dc_max_w=150_000, discharge_max_w=11_000
+)
+"""A car that gives energy back to the grid."""
+
+_RESERVE_PERMILLE: Final = 200  # below this state of charge no driver lets his car be discharged
 
 
 class Car:
@@ -106,6 +115,20 @@ class Car:
             return 0
         full = used * self.model.ac_max_a * MAINS_V
         return min(offered_w * used // phases, full * _taper(_AC_CURVE, permille) // 1000)
+
+    @property
+    def spare(self) -> int:
+        """Watt milliseconds that it would give back."""
+        floor = self.model.battery_wh * WATT_MS_PER_WH * _RESERVE_PERMILLE // 1000
+        return max(0, self._content - floor) if self.model.discharge_max_w else 0
+
+    def gives_w(self, asked_w: int) -> int:
+        """The power it gives back now, in W, of what is asked for."""
+        return min(asked_w, self.model.discharge_max_w) if self.spare > 0 else 0
+
+    def give(self, watt_ms: int) -> None:
+        """Takes energy out of the battery."""
+        self._content -= watt_ms
 
     def take(self, watt_ms: int) -> None:
         """Puts energy into the battery (what the station's meter counted; losses are left out)."""

@@ -312,7 +312,19 @@ class Charging:
             if evse.car is None:
                 continue
             flowed_before = meter.delivered
-            ran = meter.flow(evse.car, step_ms, station.limit_w(evse), most)
+            setpoint = station.setpoint_w(evse)
+            if setpoint is not None and setpoint < 0:
+                if evse.car.gives_w(-setpoint) > 0:
+                    meter.flow_back(evse.car, step_ms, -setpoint)
+                    if left_ms is not None:
+                        left_ms -= step_ms
+                    station.clock.advance(step_ms)
+                    if interval > 0:
+                        yield from self.report(evse, Moment.PERIODIC)
+                    continue
+                setpoint = 0
+            limit = station.limit_w(evse)
+            ran = meter.flow(evse.car, step_ms, limit if setpoint is None else min(limit, setpoint), most)
             flowed = meter.delivered - flowed_before
             if most is not None:
                 most -= flowed
@@ -344,6 +356,11 @@ class Charging:
         if evse.car is None:
             return ChargingState.EV_CONNECTED
         limit = min(self._station.limit_w(evse), evse.meter.model.power_w)
+        setpoint = self._station.setpoint_w(evse)
+        if setpoint is not None:
+            if setpoint < 0 and evse.car.gives_w(-setpoint) > 0:
+                return ChargingState.CHARGING
+            limit = min(limit, max(0, setpoint))
         model = evse.meter.model
         if evse.car.wants_w(dc=model.dc, phases=model.phases, offered_w=limit) > 0:
             return ChargingState.CHARGING

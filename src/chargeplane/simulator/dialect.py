@@ -44,6 +44,7 @@ class Moment(enum.Enum):
     STATE_CHANGED = enum.auto()
     TRIGGERED = enum.auto()
     POWER_BACK = enum.auto()
+    RATE_CHANGED = enum.auto()
 
 
 class Reply(NamedTuple):

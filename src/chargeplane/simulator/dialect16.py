@@ -16,9 +16,8 @@ from chargeplane.simulator import acts, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.meter import Measured, Quantity
-from chargeplane.simulator.profiles import Anchor, Profile, Purpose
 from chargeplane.simulator.settings import PASSWORD, Access, ChangeResult, by_key
-from chargeplane.simulator.subjects import firmware, logs
+from chargeplane.simulator.subjects import firmware, logs, smart_charging
 
 if TYPE_CHECKING:
     from chargeplane.simulator.station import VirtualStation
@@ -38,11 +37,13 @@ _REASONS: Final = {
     StopReason.UNLOCK: v16.Reason.UNLOCK_COMMAND,
     StopReason.EMERGENCY_STOP: v16.Reason.EMERGENCY_STOP,
     StopReason.ENERGY_LIMIT: v16.Reason.LOCAL,
+    StopReason.TRANSFER_REFUSED: v16.Reason.OTHER,
 }
 _CONTEXTS: Final = {
     Moment.PERIODIC: v16.ReadingContext.SAMPLE_PERIODIC,
     Moment.TRIGGERED: v16.ReadingContext.TRIGGER,
     Moment.POWER_BACK: v16.ReadingContext.INTERRUPTION_END,
+    Moment.RATE_CHANGED: v16.ReadingContext.OTHER,
 }
 _CHANGES: Final = {
     ChangeResult.ACCEPTED: v16.ConfigurationStatus.ACCEPTED,
@@ -51,11 +52,6 @@ _CHANGES: Final = {
     ChangeResult.UNKNOWN: v16.ConfigurationStatus.NOT_SUPPORTED,
     ChangeResult.UNKNOWN_COMPONENT: v16.ConfigurationStatus.NOT_SUPPORTED,
     ChangeResult.NEEDS_REBOOT: v16.ConfigurationStatus.REBOOT_REQUIRED,
-}
-_PURPOSES: Final = {
-    v16.ChargingProfilePurposeType.CHARGE_POINT_MAX_PROFILE: Purpose.STATION_MAX,
-    v16.ChargingProfilePurposeType.TX_DEFAULT_PROFILE: Purpose.TX_DEFAULT,
-    v16.ChargingProfilePurposeType.TX_PROFILE: Purpose.TX,
 }
 _UNKNOWN_TRANSACTION: Final = -1  # OCPP 1.6 is silent on a stop whose start was never confirmed; most stations send -1
 
@@ -80,30 +76,6 @@ def _sampled(values: list[Measured], context: v16.ReadingContext) -> tuple[v16.S
 
 def _transaction_id(session: Session) -> int:
     return _UNKNOWN_TRANSACTION if session.transaction_id is None else int(session.transaction_id)
-
-
-def _profile(connector_id: int, profile: v16.ChargingProfile) -> Profile:
-    schedule = profile.charging_schedule
-    anchor = Anchor.ABSOLUTE
-    if profile.charging_profile_kind is v16.ChargingProfileKindType.RELATIVE:
-        anchor = Anchor.RELATIVE
-    elif profile.charging_profile_kind is v16.ChargingProfileKindType.RECURRING:
-        weekly = profile.recurrency_kind is v16.RecurrencyKindType.WEEKLY
-        anchor = Anchor.WEEKLY if weekly else Anchor.DAILY
-    return Profile(
-        id=profile.charging_profile_id,
-        evse_id=connector_id,
-        purpose=_PURPOSES[profile.charging_profile_purpose],
-        stack_level=profile.stack_level,
-        anchor=anchor,
-        start=parse_timestamp(schedule.start_schedule) if schedule.start_schedule else None,
-        duration_s=schedule.duration,
-        in_amperes=schedule.charging_rate_unit is v16.ChargingRateUnitType.A,
-        periods=tuple((p.start_period, float(p.limit), p.number_phases) for p in schedule.charging_schedule_period),
-        valid_from=parse_timestamp(profile.valid_from) if profile.valid_from else None,
-        valid_to=parse_timestamp(profile.valid_to) if profile.valid_to else None,
-        transaction_id=None if profile.transaction_id is None else str(profile.transaction_id),
-    )
 
 
 class Dialect16:
@@ -237,7 +209,10 @@ def _remote_start(station: VirtualStation, request: v16.RemoteStartTransactionRe
     if evse is None:
         return Reply(v16.RemoteStartTransactionResponse(status=v16.RemoteStartStopStatus.REJECTED))
     if request.charging_profile is not None:
-        station.profiles.put(_profile(evse.id, request.charging_profile))
+        profile = smart_charging.profile16(evse.id, request.charging_profile)
+        if smart_charging.refusal(station, profile, starting=True) is not None:
+            return Reply(v16.RemoteStartTransactionResponse(status=v16.RemoteStartStopStatus.REJECTED))
+        station.profiles.put(profile)
     return Reply(
         v16.RemoteStartTransactionResponse(status=v16.RemoteStartStopStatus.ACCEPTED),
         lambda: station.remote_start(evse, request.id_tag),
@@ -393,49 +368,6 @@ def _send_local_list(station: VirtualStation, request: v16.SendLocalListRequest)
     return Reply(v16.SendLocalListResponse(status=v16.UpdateStatus(word)))
 
 
-def _set_charging_profile(station: VirtualStation, request: v16.SetChargingProfileRequest) -> Reply:
-    profile = _profile(request.connector_id, request.cs_charging_profiles)
-    accepted = acts.install_profile(station, profile)
-    status = v16.ChargingProfileStatus.ACCEPTED if accepted else v16.ChargingProfileStatus.REJECTED
-    return Reply(v16.SetChargingProfileResponse(status=status))
-
-
-def _clear_charging_profile(station: VirtualStation, request: v16.ClearChargingProfileRequest) -> Reply:
-    purpose = request.charging_profile_purpose
-    removed = station.profiles.clear(
-        id=request.id,
-        evse_id=request.connector_id,
-        purpose=None if purpose is None else _PURPOSES[purpose],
-        stack_level=request.stack_level,
-    )
-    status = v16.ClearChargingProfileStatus.ACCEPTED if removed else v16.ClearChargingProfileStatus.UNKNOWN
-    return Reply(v16.ClearChargingProfileResponse(status=status))
-
-
-def _get_composite_schedule(station: VirtualStation, request: v16.GetCompositeScheduleRequest) -> Reply:
-    evse = acts.find_evse(station, request.connector_id or 1)
-    if evse is None or request.duration <= 0:
-        return Reply(v16.GetCompositeScheduleResponse(status=v16.GetCompositeScheduleStatus.REJECTED))
-    in_amperes = request.charging_rate_unit is v16.ChargingRateUnitType.A
-    now, periods = acts.composite(station, evse, request.duration, in_amperes=in_amperes)
-    schedule = v16.ChargingSchedule(
-        charging_rate_unit=v16.ChargingRateUnitType.A if in_amperes else v16.ChargingRateUnitType.W,
-        charging_schedule_period=tuple(
-            v16.ChargingSchedulePeriod(start_period=second, limit=limit) for second, limit in periods
-        ),
-        duration=request.duration,
-        start_schedule=rfc3339(now),
-    )
-    return Reply(
-        v16.GetCompositeScheduleResponse(
-            status=v16.GetCompositeScheduleStatus.ACCEPTED,
-            connector_id=request.connector_id,
-            schedule_start=rfc3339(now),
-            charging_schedule=schedule,
-        )
-    )
-
-
 def _installed_certificates(station: VirtualStation, request: v16.GetInstalledCertificateIdsRequest) -> Reply:
     return Reply(v16.GetInstalledCertificateIdsResponse(status=v16.GetInstalledCertificateStatus.NOT_FOUND))
 
@@ -458,11 +390,9 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "ChangeAvailability": _change_availability,
     "ChangeConfiguration": _change_configuration,
     "ClearCache": _clear_cache,
-    "ClearChargingProfile": _clear_charging_profile,
     "DataTransfer": _data_transfer,
     "DeleteCertificate": _delete_certificate,
     "ExtendedTriggerMessage": _extended_trigger_message,
-    "GetCompositeSchedule": _get_composite_schedule,
     "GetConfiguration": _get_configuration,
     "GetInstalledCertificateIds": _installed_certificates,
     "GetLocalListVersion": _local_list_version,
@@ -472,7 +402,6 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "ReserveNow": _reserve_now,
     "Reset": _reset,
     "SendLocalList": _send_local_list,
-    "SetChargingProfile": _set_charging_profile,
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock,
     **subjects.handlers("HANDLERS16"),

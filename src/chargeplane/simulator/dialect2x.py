@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from msgspec import Struct, json
 
@@ -20,7 +20,6 @@ from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Re
 from chargeplane.simulator.evse import ChargingState, Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.meter import Measured, Quantity
-from chargeplane.simulator.profiles import Anchor, Profile, Purpose
 from chargeplane.simulator.settings import (
     PASSWORD,
     SETTINGS,
@@ -30,12 +29,10 @@ from chargeplane.simulator.settings import (
     by_name,
     knows_component,
 )
-from chargeplane.simulator.subjects import firmware, logs
+from chargeplane.simulator.subjects import firmware, logs, smart_charging
 
 if TYPE_CHECKING:
     from chargeplane.simulator.station import VirtualStation
-
-_Profile: TypeAlias = v201.ChargingProfileType | v21.ChargingProfileType
 
 _MEASURANDS: Final = {
     quantity: v201.MeasurandEnumType(quantity.value)
@@ -71,18 +68,14 @@ _STOPS: Final = {
     StopReason.UNLOCK: (_Trigger.UNLOCK_COMMAND, _Reason.OTHER),
     StopReason.EMERGENCY_STOP: (_Trigger.ABNORMAL_CONDITION, _Reason.EMERGENCY_STOP),
     StopReason.ENERGY_LIMIT: (_Trigger.ENERGY_LIMIT_REACHED, _Reason.ENERGY_LIMIT_REACHED),
+    StopReason.TRANSFER_REFUSED: (_Trigger.ABNORMAL_CONDITION, _Reason.OTHER),
 }
 _MOMENTS: Final = {
     Moment.PERIODIC: (_Trigger.METER_VALUE_PERIODIC, v201.ReadingContextEnumType.SAMPLE_PERIODIC),
     Moment.STATE_CHANGED: (_Trigger.CHARGING_STATE_CHANGED, v201.ReadingContextEnumType.OTHER),
     Moment.TRIGGERED: (_Trigger.TRIGGER, v201.ReadingContextEnumType.TRIGGER),
     Moment.POWER_BACK: (_Trigger.ABNORMAL_CONDITION, v201.ReadingContextEnumType.INTERRUPTION_END),
-}
-_PURPOSES: Final = {
-    "ChargingStationMaxProfile": Purpose.STATION_MAX,
-    "ChargingStationExternalConstraints": Purpose.EXTERNAL,
-    "TxDefaultProfile": Purpose.TX_DEFAULT,
-    "TxProfile": Purpose.TX,
+    Moment.RATE_CHANGED: (_Trigger.CHARGING_RATE_CHANGED, v201.ReadingContextEnumType.OTHER),
 }
 _SET_RESULTS: Final = {
     ChangeResult.ACCEPTED: v201.SetVariableStatusEnumType.ACCEPTED,
@@ -132,34 +125,6 @@ def _meter_value(reading: Reading, context: v201.ReadingContextEnumType) -> tupl
 
 def _energy(reading: Reading) -> Reading:
     return Reading(reading.at, [value for value in reading.values if value.quantity is Quantity.ENERGY])
-
-
-def _profile(evse_id: int, profile: _Profile) -> Profile:
-    schedule = profile.charging_schedule[0]
-    anchor = Anchor.ABSOLUTE
-    if profile.charging_profile_kind == "Relative":
-        anchor = Anchor.RELATIVE
-    elif profile.charging_profile_kind == "Recurring":
-        anchor = Anchor.WEEKLY if profile.recurrency_kind == "Weekly" else Anchor.DAILY
-    periods = tuple(
-        (period.start_period, float(period.limit), period.number_phases)
-        for period in schedule.charging_schedule_period
-        if period.limit is not None
-    )
-    return Profile(
-        id=profile.id,
-        evse_id=evse_id,
-        purpose=_PURPOSES.get(profile.charging_profile_purpose.value, Purpose.OTHER),
-        stack_level=profile.stack_level,
-        anchor=anchor,
-        start=parse_timestamp(schedule.start_schedule) if schedule.start_schedule else None,
-        duration_s=schedule.duration,
-        in_amperes=schedule.charging_rate_unit == "A",
-        periods=periods,
-        valid_from=parse_timestamp(profile.valid_from) if profile.valid_from else None,
-        valid_to=parse_timestamp(profile.valid_to) if profile.valid_to else None,
-        transaction_id=profile.transaction_id,
-    )
 
 
 class Dialect2x:
@@ -296,6 +261,8 @@ class Dialect2x:
         self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, reason: StopReason, offline: bool
     ) -> Draft:
         trigger, word = _STOPS[reason]
+        if reason is StopReason.TRANSFER_REFUSED and self.version is OcppVersion.V21:
+            word = cast(_Reason, v21.ReasonEnumType.REQ_ENERGY_TRANSFER_REJECTED)  # Q01.FR.06; the same on the wire
         return self._transaction_event(
             station,
             evse,
@@ -378,7 +345,10 @@ def _request_start(
     if evse is None:
         return Reply(v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED))
     if request.charging_profile is not None:
-        station.profiles.put(_profile(evse.id, request.charging_profile))
+        profile = smart_charging.profile2x(evse.id, request.charging_profile)
+        if smart_charging.refusal(station, profile, starting=True) is not None:
+            return Reply(v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED))
+        station.profiles.put(profile, replaces_level=False)
     return Reply(
         v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.ACCEPTED),
         lambda: station.remote_start(evse, id_token, request.remote_start_id),
@@ -665,57 +635,6 @@ def _send_local_list(station: VirtualStation, request: v201.SendLocalListRequest
     return Reply(v201.SendLocalListResponse(status=v201.SendLocalListStatusEnumType(word)))
 
 
-def _set_charging_profile(
-    station: VirtualStation, request: v201.SetChargingProfileRequest | v21.SetChargingProfileRequest
-) -> Reply:
-    profile = _profile(request.evse_id, request.charging_profile)
-    accepted = acts.install_profile(station, profile)
-    statuses = v201.ChargingProfileStatusEnumType
-    return Reply(v201.SetChargingProfileResponse(status=statuses.ACCEPTED if accepted else statuses.REJECTED))
-
-
-def _clear_charging_profile(
-    station: VirtualStation, request: v201.ClearChargingProfileRequest | v21.ClearChargingProfileRequest
-) -> Reply:
-    criteria = request.charging_profile_criteria
-    purpose = None if criteria is None else criteria.charging_profile_purpose
-    removed = station.profiles.clear(
-        id=request.charging_profile_id,
-        evse_id=None if criteria is None else criteria.evse_id,
-        purpose=None if purpose is None else _PURPOSES.get(purpose.value, Purpose.OTHER),
-        stack_level=None if criteria is None else criteria.stack_level,
-    )
-    statuses = v201.ClearChargingProfileStatusEnumType
-    return Reply(v201.ClearChargingProfileResponse(status=statuses.ACCEPTED if removed else statuses.UNKNOWN))
-
-
-def _get_composite_schedule(
-    station: VirtualStation, request: v201.GetCompositeScheduleRequest | v21.GetCompositeScheduleRequest
-) -> Reply:
-    evse = acts.find_evse(station, request.evse_id or 1)
-    if evse is None or request.duration <= 0:
-        return Reply(v201.GetCompositeScheduleResponse(status=v201.GenericStatusEnumType.REJECTED))
-    in_amperes = request.charging_rate_unit == "A"
-    now, periods = acts.composite(station, evse, request.duration, in_amperes=in_amperes)
-    units = v201.ChargingRateUnitEnumType
-    schedule = v201.CompositeScheduleType(
-        evse_id=request.evse_id,
-        duration=request.duration,
-        schedule_start=rfc3339(now),
-        charging_rate_unit=units.A if in_amperes else units.W,
-        charging_schedule_period=tuple(
-            v201.ChargingSchedulePeriodType(start_period=second, limit=limit) for second, limit in periods
-        ),
-    )
-    return Reply(v201.GetCompositeScheduleResponse(status=v201.GenericStatusEnumType.ACCEPTED, schedule=schedule))
-
-
-def _get_charging_profiles(
-    station: VirtualStation, request: v201.GetChargingProfilesRequest | v21.GetChargingProfilesRequest
-) -> Reply:
-    return Reply(v201.GetChargingProfilesResponse(status=v201.GetChargingProfileStatusEnumType.NO_PROFILES))
-
-
 def _transaction_status(station: VirtualStation, request: v201.GetTransactionStatusRequest) -> Reply:
     wanted = request.transaction_id
     ongoing = None if wanted is None else station.session_of(wanted) is not None
@@ -761,13 +680,10 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
     "ClearCache": _clear_cache,
-    "ClearChargingProfile": _clear_charging_profile,
     "CostUpdated": _cost_updated,
     "DataTransfer": _data_transfer,
     "DeleteCertificate": _delete_certificate,
     "GetBaseReport": _get_base_report,
-    "GetChargingProfiles": _get_charging_profiles,
-    "GetCompositeSchedule": _get_composite_schedule,
     "GetInstalledCertificateIds": _installed_certificates,
     "GetLocalListVersion": _local_list_version,
     "GetReport": _get_report,
@@ -779,7 +695,6 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "ReserveNow": _reserve_now,
     "Reset": _reset,
     "SendLocalList": _send_local_list,
-    "SetChargingProfile": _set_charging_profile,
     "SetNetworkProfile": _set_network_profile,
     "SetVariables": _set_variables,
     "TriggerMessage": _trigger_message,

@@ -52,6 +52,7 @@ class StopReason(enum.Enum):
     UNLOCK = enum.auto()
     EMERGENCY_STOP = enum.auto()
     ENERGY_LIMIT = enum.auto()
+    TRANSFER_REFUSED = enum.auto()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -84,6 +85,7 @@ class Session:
         meter_start_wh, meter_stop_wh: the register in whole Wh.
         energy_wh: what the messages add up to: the rises of the register, also over a meter that restarted.
         acknowledged: the stop was answered.
+        priority: it follows the PriorityCharging profile.
     """
 
     __slots__ = (
@@ -99,6 +101,7 @@ class Session:
         "meter_start_wh",
         "meter_stop_wh",
         "power_lost",
+        "priority",
         "remote_start_id",
         "reservation_id",
         "seq_no",
@@ -135,6 +138,7 @@ class Session:
         self.reservation_id: int | None = None
         self.acknowledged = False
         self.power_lost = False
+        self.priority = False
         self.wake: Resume | None = None
         self.waiting: Resume | None = None
         self._segment_start_wh = 0

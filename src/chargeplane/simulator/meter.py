@@ -56,7 +56,9 @@ class Quantity(enum.Enum):
     """What a meter measures, as OCPP names it (same words in all versions)."""
 
     ENERGY = "Energy.Active.Import.Register"
+    EXPORTED = "Energy.Active.Export.Register"
     POWER = "Power.Active.Import"
+    EXPORTED_POWER = "Power.Active.Export"
     OFFERED_POWER = "Power.Offered"
     CURRENT = "Current.Import"
     OFFERED_CURRENT = "Current.Offered"
@@ -97,16 +99,25 @@ class Meter:
         model: what the EVSE can deliver.
         noise: for the small unrest of voltage and current.
         register_wh: what the register shows at the beginning.
+
+    Attributes:
+        power_w: what flows; below 0 the car gives back.
     """
 
-    __slots__ = ("_noise", "_register", "delivered", "model", "power_w")
+    __slots__ = ("_exported", "_noise", "_register", "delivered", "model", "power_w")
 
     def __init__(self, model: EvseModel, noise: Noise, register_wh: int = 0) -> None:
         self.model = model
         self._noise = noise
         self._register = register_wh * WATT_MS_PER_WH
+        self._exported = 0
         self.delivered = 0
         self.power_w = 0
+
+    @property
+    def exported_wh(self) -> int:
+        """The export register in whole Wh: what cars gave back."""
+        return self._exported // WATT_MS_PER_WH
 
     @property
     def register_wh(self) -> int:
@@ -156,6 +167,23 @@ class Meter:
                     break
         return duration_ms - left
 
+    def flow_back(self, car: Car, duration_ms: int, asked_w: int) -> int:
+        """Lets a car give energy back for a while.
+
+        Args:
+            asked_w: how much is asked of it, in W above 0.
+        Returns:
+            The time in ms in which energy flowed.
+        """
+        power = car.gives_w(min(asked_w, self.model.power_w))
+        self.power_w = -power
+        if power <= 0:
+            return 0
+        energy = min(power * duration_ms, car.spare)
+        self._exported += energy
+        car.give(energy)
+        return -(-energy // power)
+
     def stop(self) -> None:
         """The contactor opens."""
         self.power_w = 0
@@ -169,7 +197,7 @@ class Meter:
             limit_w: limit by charging profiles in W, for what is offered.
         """
         noise = self._noise
-        power = self.power_w
+        power = max(0, self.power_w)
         phases = 1 if self.model.dc else self.model.phases
         used = min(phases, car.model.ac_phases) if car is not None and not self.model.dc else phases
         volts: list[int] = []  # tenths of a volt
@@ -182,6 +210,10 @@ class Meter:
         for quantity in quantities:
             if quantity is Quantity.ENERGY:
                 out.append(Measured(quantity, Decimal(self.register_wh), "Wh"))
+            elif quantity is Quantity.EXPORTED:
+                out.append(Measured(quantity, Decimal(self.exported_wh), "Wh"))
+            elif quantity is Quantity.EXPORTED_POWER:
+                out.append(Measured(quantity, Decimal(max(0, -self.power_w)), "W"))
             elif quantity is Quantity.POWER:
                 out.append(Measured(quantity, Decimal(power), "W"))
             elif quantity is Quantity.OFFERED_POWER:

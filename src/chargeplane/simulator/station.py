@@ -12,6 +12,7 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -32,11 +33,11 @@ from chargeplane.ocpp.frames import (
     text_of,
 )
 from chargeplane.ocpp.versions import ErrorCode, OcppVersion
-from chargeplane.simulator.car import CAR_MODELS, Car
+from chargeplane.simulator.car import CAR_MODELS, MAINS_V, Car
 from chargeplane.simulator.charging import Charging
 from chargeplane.simulator.clock import StationClock
 from chargeplane.simulator.counters import Counters
-from chargeplane.simulator.dialect import Dialect, Draft, Reply
+from chargeplane.simulator.dialect import Dialect, Draft, Moment, Reply
 from chargeplane.simulator.dialect2x import DIALECT_21, DIALECT_201
 from chargeplane.simulator.dialect16 import DIALECT_16
 from chargeplane.simulator.evse import Evse, Plan, Session, StopReason
@@ -46,7 +47,7 @@ from chargeplane.simulator.meter import AC_22, DEFAULT_QUANTITIES, EvseModel, Qu
 from chargeplane.simulator.noise import Noise
 from chargeplane.simulator.options import FAST, INFINITE, Options
 from chargeplane.simulator.outbox import LOST, Answer, Letter, Outbox, Settle
-from chargeplane.simulator.profiles import NO_LIMIT_W, Profiles
+from chargeplane.simulator.profiles import NO_LIMIT_W, Profiles, Running, Supply
 from chargeplane.simulator.script import Steps
 from chargeplane.simulator.settings import (
     HEARTBEAT_INTERVAL,
@@ -364,9 +365,37 @@ class VirtualStation:
         """The limit by charging profiles for an EVSE at this moment, in W."""
         if self.profiles.empty:
             return NO_LIMIT_W
+        return self.profiles.limit_w(evse.id, self.supply(evse), self.clock.now(), self.running(evse))
+
+    def setpoint_w(self, evse: Evse) -> int | None:
+        """The power that charging profiles ask of an EVSE at this moment, in W; below 0 the car is to give back."""
+        if self.profiles.empty:
+            return None
+        setpoint = self.profiles.values(evse.id, self.supply(evse), self.clock.now(), self.running(evse)).setpoint
+        return None if setpoint is None else int(setpoint)
+
+    @staticmethod
+    def supply(evse: Evse) -> Supply:
+        """What an EVSE is connected to, as charging profiles see it."""
+        model = evse.meter.model
+        most = Decimal(model.max_a) if not model.dc else Decimal(model.max_w) / (3 * MAINS_V)
+        return Supply(phases=model.phases, power_w=model.power_w, max_a=most.quantize(Decimal("0.001")).normalize())
+
+    @staticmethod
+    def running(evse: Evse) -> Running | None:
+        """The transaction of an EVSE, as charging profiles see it."""
         session = evse.session
-        started = session.started_at if session is not None else None
-        return self.profiles.limit_w(evse.id, evse.meter.model.phases, self.clock.now(), started)
+        if session is None or not evse.busy or not session.started:
+            return None
+        return Running(id=session.transaction_id, started_at=session.started_at, priority=session.priority)
+
+    def rate_changed(self) -> None:
+        """Charging profiles changed: cars that charge at another power now are reported (K11.FR.04)."""
+        for evse in self.evses:
+            session = evse.session
+            if session is not None and evse.busy and session.started:
+                session.rouse()
+                self.launch(self._charging.report(evse, Moment.RATE_CHANGED))
 
     # ---------------------------------------------------------------- connecting
 
@@ -506,6 +535,7 @@ class VirtualStation:
             socket.transport.disconnect()
             return
         self._socket = socket
+        self.profiles.back_online(self.clock.now())
         self._unanswered = 0
         self._backoff = self.options.reconnect_min_s
         self.counters.connected += 1
@@ -532,6 +562,7 @@ class VirtualStation:
             return
         self._socket = None
         self._booting = False
+        self.profiles.offline_since = self.clock.now()
         self.counters.connected -= 1
         self._cancel("_deadline")
         self._cancel("_heartbeat")
@@ -1029,6 +1060,8 @@ class VirtualStation:
 
     def _restart(self, reason: str) -> None:
         self._cancel_timers()
+        if self.has(Fault.FORGETS_PROFILES):
+            self.profiles.forget()
         self._booted = self._accepted = False
         self._boot_reason = reason
         for evse in self.evses:

@@ -301,7 +301,7 @@ def _clear_der(command: ClearDerControl) -> tuple[str, Struct]:
 
 def composite_reply(version: OcppVersion, payload: bytes) -> StationSchedule | None:
     """The schedule in an answer to GetCompositeSchedule, also where its numbers are not as they should be (`startPeriod` 591.217)."""
-    response = fit_response(version, "GetCompositeSchedule", payload)
+    response: Any = fit_response(version, "GetCompositeSchedule", payload)
     if response is None:
         return None
     found = reported_schedule(response)

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from chargeplane.simulator.subjects import customers, display_and_cost, firmware, logs, monitors
+from chargeplane.simulator.subjects import (
+    customers,
+    der_control,
+    display_and_cost,
+    firmware,
+    logs,
+    monitors,
+    smart_charging,
+)
 
 if TYPE_CHECKING:
     from chargeplane.simulator.dialect import Reply
@@ -24,6 +32,8 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     logs,
     monitors,
     display_and_cost,
+    smart_charging,
+    der_control,
 )
 """The modules; a later one's handler stands in place of an earlier one's."""
 
