@@ -295,7 +295,8 @@ def situations(draw: st.DrawFn) -> dict[str, Any]:
     return {
         "grid_s": grid_s,
         "profiles": [draw(profiles_of(n + 1, grid_s, jitter)) for n in range(count)],
-        "evse_id": draw(st.sampled_from([0, 1, 1, 1, 2])),
+        # an EVSE that is not named has 230 V, whatever the others have
+        "evse_id": draw(st.sampled_from([0, 1, 1, 1, 2] if voltage == 230 else [0, *evses])),
         "unit": draw(st.sampled_from([W, A])),
         "steps": draw(st.integers(1, 130)),
         "station": StationCondition(

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.commands import DEFAULT_TIMEOUT_S, DEFAULT_VALID_S
 from chargeplane.domain import commands as domain
+from chargeplane.domain.charging_profiles import ChargingProfile
 from chargeplane.domain.messages import IdToken
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
@@ -74,11 +75,16 @@ class _Asked(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class StartCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="start"):
-    """Start a transaction for an id token."""
+    """Start a transaction for an id token.
+
+    Args:
+        charging_profile: a TxProfile without a transaction id, for the transaction that starts; its `evse_id` is not looked at.
+    """
 
     id_token: TokenText | TokenRef
     evse_id: EvseId | None = None
     remote_start_id: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    charging_profile: ChargingProfile | None = None
 
 
 class StopCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="stop"):
@@ -135,7 +141,12 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
                 id_token = (
                     IdToken(value=token) if isinstance(token, str) else IdToken(value=token.id_token, type=token.type)
                 )
-                return domain.Start(id_token=id_token, evse_id=data.evse_id, remote_start_id=data.remote_start_id)
+                return domain.Start(
+                    id_token=id_token,
+                    evse_id=data.evse_id,
+                    remote_start_id=data.remote_start_id,
+                    charging_profile=data.charging_profile,
+                )
             case StopCommand():
                 return domain.Stop(ocpp_transaction_id=await transaction_to_stop(request, data))
             case _:
