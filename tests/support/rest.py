@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from chargeplane.app.addresses import FileAddresses
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.certificates import Certificates
@@ -39,7 +42,7 @@ from chargeplane.edges.http import HttpConfig, HttpServer, Services
 from chargeplane.kernel.errors import ConflictError, InvalidInputError
 from chargeplane.kernel.ids import StationKey, TransactionId
 from chargeplane.kernel.proxies import TrustedProxies
-from chargeplane.main.config import Config
+from chargeplane.main.config import Config, FilesConfig
 from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import OutboxWorker
@@ -201,6 +204,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     await commands.start()
     authority = HouseAuthority(database, keys, organization="Operator", station_days=30)
     certificates = Certificates(database, authority, authority, commands, stations, events)
+    folder = tempfile.mkdtemp(prefix="chargeplane-files-")
     outbox = OutboxWorker(lambda: database.connect_writer("outbox"))
     await outbox.start()
     reports = Reports(outbox)
@@ -208,7 +212,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     on_stop: list[Any] = []
     subjects = await start_subjects(
         Parts(
-            config=Config(),
+            config=Config(files=FilesConfig(folder=folder)),
             database=database,
             secrets=keys,
             reach=stations,
@@ -217,6 +221,8 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
             reports=reports,
             desks=desks,
             on_stop=on_stop,
+            authority=authority,
+            addresses=FileAddresses(public_url=None, host="127.0.0.1", http_port=0),
         )
     )
     services = Services(
@@ -250,6 +256,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     await outbox.stop()
     await commands.stop()
     await database.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def assert_problem(

@@ -45,6 +45,11 @@ class Scope(enum.StrEnum):
     CERTIFICATES_WRITE = "certificates:write"
     ALERTS_READ = "alerts:read"
     ALERTS_WRITE = "alerts:write"
+    FIRMWARE_READ = "firmware:read"
+    FIRMWARE_WRITE = "firmware:write"
+    DIAGNOSTICS_READ = "diagnostics:read"
+    DIAGNOSTICS_WRITE = "diagnostics:write"
+    CUSTOMER_INFORMATION = "customer-information"
     EVENTS_READ = "events:read"
     ADMIN = "admin"
 

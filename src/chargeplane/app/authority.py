@@ -23,6 +23,8 @@ from chargeplane.store.secrets import InstallationKeys
 
 _SERVER_DAYS: Final = 180
 _RENEW_SERVER: Final = timedelta(days=60)
+_FIRMWARE_DAYS: Final = 5 * 365
+_RENEW_FIRMWARE: Final = timedelta(days=365)
 _LIST_FOR: Final = timedelta(days=7)
 
 
@@ -116,6 +118,29 @@ class HouseAuthority:
         assert stored is not None
         signer = await asyncio.to_thread(self._opened, stored, "server")
         return signer.chain, pki.key_pem(signer.key)
+
+    async def sign_firmware(self, sha256: bytes) -> tuple[str, str]:
+        """Signing certificate (PEM) and signature (Base64) for a file by its digest; the signer is made at first use."""
+        now = datetime.now(UTC)
+        async with self._database.read() as db:
+            stored = await queries.house(db, "firmware")
+        if stored is None or stored.not_after - now < _RENEW_FIRMWARE:
+            _, issuing = await self._both()
+
+            def make() -> Signer:
+                return pki.make_firmware_signer(
+                    issuing, organization=self._organization, now=now, valid_for=timedelta(days=_FIRMWARE_DAYS)
+                )
+
+            async with self._database.change() as db:
+                await queries.lock_house(db)
+                stored = await queries.house(db, "firmware")
+                if stored is None or stored.not_after - now < _RENEW_FIRMWARE:
+                    await self._make(db, "firmware", make)
+                    stored = await queries.house(db, "firmware")
+        assert stored is not None
+        signer = await asyncio.to_thread(self._opened, stored, "firmware")
+        return signer.chain, await asyncio.to_thread(pki.sign_digest, signer, sha256)
 
     async def _both(self) -> tuple[Signer, Signer]:
         """Root and intermediate authority."""

@@ -7,15 +7,16 @@ and the certificate properties of the OCPP 1.6 security whitepaper.
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
 from chargeplane.app.ports import Signed
@@ -142,6 +143,63 @@ def make_server(names: list[str], issuing: Signer, *, organization: str, now: da
     alternatives = x509.SubjectAlternativeName([_alternative(name) for name in names])
     certificate = _end(builder, key.public_key(), issuing, alternatives).sign(issuing.key, hashes.SHA256())
     return Signer(certificate, key, _pem(certificate) + issuing.chain)
+
+
+def make_firmware_signer(issuing: Signer, *, organization: str, now: datetime, valid_for: timedelta) -> Signer:
+    """Who signs firmware that came without a signature; its certificate stands alone (OCPP 2.0.1 L01)."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = _name(organization, "Firmware signing")
+    builder = (
+        _builder(subject, issuing.certificate.subject, key.public_key(), now, valid_for, issuing)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuing.key.public_key()), critical=False)
+    )
+    certificate = builder.sign(issuing.key, hashes.SHA256())
+    return Signer(certificate, key, _pem(certificate))
+
+
+def sign_digest(signer: Signer, sha256: bytes) -> str:
+    """The signature over a file, Base64 (ECDSA, L01.FR.04).
+
+    Args:
+        sha256: digest of the whole file.
+    """
+    return b64encode(signer.key.sign(sha256, ec.ECDSA(utils.Prehashed(hashes.SHA256())))).decode()
+
+
+def check_signature(pem: str, signature: str, sha256: bytes, now: datetime) -> str | None:
+    """Why a signature over a file is not good, in a sentence; None where it is.
+
+    Args:
+        pem: the signing certificate.
+        signature: Base64; RSA-PSS or ECDSA over SHA-256.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+    except ValueError:
+        return "The signing certificate is no certificate as PEM."
+    if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
+        return "The signing certificate is not valid now."
+    try:
+        given = b64decode(signature, validate=True)
+    except ValueError:
+        return "The signature is no Base64."
+    key = certificate.public_key()
+    digest = utils.Prehashed(hashes.SHA256())
+    try:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(given, sha256, ec.ECDSA(digest))
+        elif isinstance(key, rsa.RSAPublicKey):
+            pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.AUTO)
+            key.verify(given, sha256, pss, digest)
+        else:
+            return "The signing certificate has a key of a kind that OCPP does not know (RSA or EC)."
+    except InvalidSignature:
+        return "The signature is not that of this file by this certificate."
+    return None
 
 
 def make_list(revoked: Iterable[tuple[str, datetime]], issuing: Signer, now: datetime, valid_for: timedelta) -> str:

@@ -51,6 +51,13 @@ class StationRequests:
             await queries.update(db, found.id, "failed", status)
         await self._show(tenant_id, found.id)
 
+    async def open_again(self, key: StationKey, kind: str, request_id: int) -> None:
+        """Has a request wait again: the station is asked for the same in another way."""
+        async with self._database.change() as db:
+            found = await queries.newest(db, key, kind, request_id)
+            if found is not None and found.state == "failed":
+                await queries.update(db, found.id, "waiting", None)
+
     async def part(
         self, place: Place, kind: str, request_id: int | None, seq_no: int, more: bool, items: object
     ) -> list[PartView] | None:

@@ -276,6 +276,8 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     notices_days: Annotated[
         Days, Meta(description="Other messages of stations, such as security events and firmware states.")
     ] = 90
+    uploads_days: Annotated[Days, Meta(description="Files that stations uploaded.")] = 90
+    station_events_days: Annotated[Days, Meta(description="Events that stations told of their variables.")] = 400
     unknown_stations_days: Annotated[
         Days, Meta(description="Stations that tried to connect and are not registered, since their last attempt.")
     ] = 90
@@ -288,6 +290,40 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     ] = 400
     audit_log_days: Annotated[Days, Meta(description="The audit log: who changed what, when and why.")] = 730
     event_streams_days: Annotated[Days, Meta(description="Values of streams of periodic values (OCPP 2.1).")] = 30
+
+
+class FilesConfig(Struct, frozen=True, kw_only=True):
+    """Firmware that stations fetch, and logs that they upload."""
+
+    folder: Annotated[
+        str | None,
+        Meta(
+            description="Where the files are. Several machines need one that all of them see.",
+            extra={"default": "`files` in data_dir"},
+        ),
+    ] = None
+    public_url: Annotated[
+        Annotated[str, Meta(pattern="^https?://[^/?#]+(/[^?#]*)?$")] | None,
+        Meta(
+            description="Where stations reach `/files/` through a proxy; else they are given the address of this server.",
+            extra={"allowed": "an http or https URL"},
+        ),
+    ] = None
+    https_port: Annotated[
+        Port | None,
+        Meta(
+            description="Port of the files' door with TLS; opened where the stations' door has TLS.",
+            extra={"default": "8443; a free one where ocpps_port is 0"},
+        ),
+    ] = None
+    max_firmware_mib: Annotated[int, Meta(ge=1, le=65_536, description="Largest firmware that is taken.")] = 1024
+    max_upload_mib: Annotated[int, Meta(ge=1, le=65_536, description="Largest file that a station may upload.")] = 256
+    upload_valid_h: Annotated[
+        float, Meta(gt=0, le=8760, description="How long a one-time address for an upload holds.")
+    ] = 24.0
+    spare_mib: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="No file is taken where the disk would have less left than this.")
+    ] = 256
 
 
 class MessageLogConfig(Struct, frozen=True, kw_only=True):
@@ -403,6 +439,7 @@ class Config(Struct, frozen=True, kw_only=True):
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
     message_log: MessageLogConfig = MessageLogConfig()
+    files: FilesConfig = FilesConfig()
     log: LogConfig = LogConfig()
 
     def proxies(self) -> TrustedProxies:
@@ -418,6 +455,12 @@ class Config(Struct, frozen=True, kw_only=True):
     def data_path(self) -> Path:
         """`data_dir` as an absolute path, `~` taken as the home directory."""
         return Path(self.data_dir).expanduser().absolute()
+
+    @property
+    def files_path(self) -> Path:
+        """`files.folder` as an absolute path."""
+        given = self.files.folder
+        return self.data_path / "files" if given is None else Path(given).expanduser().absolute()
 
     def __repr__(self) -> str:
         """All fields, with dots for those that hold secrets."""

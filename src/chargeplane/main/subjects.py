@@ -4,24 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 
+from chargeplane.app.addresses import FileAddresses
 from chargeplane.app.alerts import Alerts
+from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.commands import Commands
 from chargeplane.app.data_transfer import DataTransfer
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
+from chargeplane.app.firmware import Firmware
 from chargeplane.app.house import Desk
+from chargeplane.app.logs import Logs
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reports import Reports
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
+from chargeplane.app.uploads import Uploads
+from chargeplane.domain.firmware import FirmwareStatus, LogStatus, PublishStatus
 from chargeplane.edges.http.services import Subjects
 from chargeplane.main.config import Config
 from chargeplane.store.database import Database
+from chargeplane.store.files import Files
 from chargeplane.store.secrets import InstallationKeys
+
+_MIB: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +43,7 @@ class Parts:
         desks: who answers which question of a station; subjects add theirs.
         reports: who takes which report; subjects add theirs.
         on_stop: called in the reverse order when the server stops; subjects add theirs.
+        addresses: of the doors for files.
     """
 
     config: Config
@@ -43,6 +55,8 @@ class Parts:
     reports: Reports
     desks: dict[type, Desk]
     on_stop: list[Callable[[], Awaitable[object]]]
+    authority: HouseAuthority
+    addresses: FileAddresses
 
 
 async def start_subjects(parts: Parts) -> Subjects:
@@ -63,6 +77,8 @@ async def start_subjects(parts: Parts) -> Subjects:
     station_payments = StationPayments(database, events)
     station_payments.register(parts.desks)
 
+    firmware, uploads, logs = await _start_files(parts, station_requests)
+
     return Subjects(
         station_requests=station_requests,
         alerts=alerts,
@@ -72,4 +88,38 @@ async def start_subjects(parts: Parts) -> Subjects:
         battery_swaps=battery_swaps,
         event_streams=event_streams,
         station_payments=station_payments,
+        firmware=firmware,
+        uploads=uploads,
+        logs=logs,
     )
+
+
+async def _start_files(parts: Parts, requests: StationRequests) -> tuple[Firmware, Uploads, Logs]:
+    """Firmware and logs."""
+    config = parts.config
+    files = Files(config.files_path, spare_bytes=config.files.spare_mib * _MIB)
+    firmware = Firmware(
+        parts.database,
+        files,
+        parts.addresses,
+        parts.authority,
+        parts.commands,
+        requests,
+        max_bytes=config.files.max_firmware_mib * _MIB,
+    )
+    parts.reports.take(FirmwareStatus, firmware.heard)
+    parts.reports.take(PublishStatus, firmware.heard_publishing)
+    uploads = Uploads(
+        parts.database,
+        parts.events,
+        files,
+        max_bytes=config.files.max_upload_mib * _MIB,
+        valid_for=timedelta(hours=config.files.upload_valid_h),
+        keep=timedelta(days=config.retention.uploads_days) if config.retention.uploads_days else None,
+    )
+    await uploads.start()
+    parts.on_stop.append(uploads.stop)
+    logs = Logs(parts.database, uploads, parts.addresses, parts.commands, requests)
+    parts.on_stop.append(logs.stop)
+    parts.reports.take(LogStatus, logs.heard)
+    return firmware, uploads, logs

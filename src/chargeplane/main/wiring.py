@@ -11,12 +11,14 @@ import gc
 import hashlib
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from msgspec import Struct
 
+from chargeplane.app.addresses import FileAddresses, own_host
 from chargeplane.app.api_keys import ApiKeys, ensure_admin_key
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.bus import Bus
@@ -44,6 +46,8 @@ from chargeplane.app.unknown import UnknownStations
 from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.edges.bus import InProcessBus, NatsBus
+from chargeplane.edges.http.files import files_app
+from chargeplane.edges.http.files_server import FilesServer
 from chargeplane.edges.http.server import HttpConfig, HttpServer
 from chargeplane.edges.http.services import Services, Subjects
 from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposition
@@ -63,6 +67,8 @@ from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.partitions import Partitions, aging_tables, partitioned_tables
 from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
+
+_FILES_PORT: Final = 8443
 
 log = structlog.get_logger(__name__)
 
@@ -291,6 +297,9 @@ class Server:
         self.stations.house.certificates = self.certificates
         await self.certificates.start()
         self._stops.append(self.certificates.stop)
+        self.addresses = FileAddresses(
+            public_url=config.files.public_url, host=own_host(config.bind), http_port=config.http_port
+        )
         self.subjects = subjects = await start_subjects(
             Parts(
                 config=config,
@@ -302,6 +311,8 @@ class Server:
                 reports=reports,
                 desks=self.stations.house.desks,
                 on_stop=self._stops,
+                authority=self.authority,
+                addresses=self.addresses,
             )
         )
         services = Services(
@@ -331,6 +342,7 @@ class Server:
             )
             await self.http.start()
             self._stops.append(self.http.stop)
+            self.addresses.http_port = self.http.port
 
     async def _exposition(self, bus: Bus) -> Exposition | WorkersExposition:
         """What /metrics gives: of all workers where there are several."""
@@ -449,6 +461,25 @@ class Server:
             await station_door.stop(ocpp.shutdown_grace_s)
 
         self._stops.append(stop)
+        if door is not None:
+            await self._start_files(door.context)
+
+    async def _start_files(self, context: ssl.SSLContext) -> None:
+        """The files' door with TLS; without TLS they are served where REST is."""
+        config = self.config
+        port = config.files.https_port
+        if port is None:
+            port = 0 if config.ocpps_port == 0 else _FILES_PORT
+        server = FilesServer(
+            files_app(self.subjects.firmware, self.subjects.uploads),
+            host=config.bind,
+            port=port,
+            context=context,
+            shared=config.workers > 1,
+        )
+        await server.start()
+        self._stops.append(server.stop)
+        self.addresses.https_port = server.port
 
     async def stop(self) -> None:
         """Stops in the reverse order of starting; what was begun is finished, nothing committed goes unanswered."""

@@ -17,7 +17,9 @@ from litestar.exceptions import HTTPException
 from litestar.params import HeaderParameter
 from litestar.types import HTTPScope
 
+from chargeplane.app.addresses import FILES
 from chargeplane.edges.http.auth import Authenticator
+from chargeplane.edges.http.files import files_app
 from chargeplane.edges.http.idempotency import Idempotency
 from chargeplane.edges.http.openapi import WireSchema, openapi_config
 from chargeplane.edges.http.problems import (
@@ -39,6 +41,8 @@ from chargeplane.kernel.text import storable
 
 MAX_BODY: Final = 1024 * 1024
 """Bytes a request body may have."""
+
+_FILES: Final = FILES.encode()
 
 _NO_PROXIES: Final = TrustedProxies()
 
@@ -86,10 +90,15 @@ def make_app(
         },
     )
 
+    files = files_app(services.subjects.firmware, services.subjects.uploads)
+
     async def outer(scope: MutableMapping[str, Any], receive: _Receive, send: _Send) -> None:
         if scope["type"] == "http":
             if proxies:
                 _see_through(scope, proxies)
+            if scope["raw_path"].startswith(_FILES):
+                await files(scope, receive, send)
+                return
             # Litestar splits the decoded path; given the encoded one, a slash inside an id stays inside it.
             try:
                 scope["path"] = scope["raw_path"].decode("ascii")

@@ -62,7 +62,8 @@ class Idempotency:
         if request.method != "POST":
             return None
         key = request.headers.get("idempotency-key")
-        if key is None or request.scope["route_handler"].opt.get("public"):
+        opt = request.scope["route_handler"].opt
+        if key is None or opt.get("public") or opt.get("streams"):  # a body as large as a disk is not compared
             return None
         if not _KEY.fullmatch(key):
             sentence = "1 to 200 visible ASCII characters"

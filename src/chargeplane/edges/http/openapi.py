@@ -39,6 +39,8 @@ _TAGS: Final = (
     ("event-streams", "Streams of periodic values of stations."),
     ("settlements", "Payments at stations' own terminals."),
     ("alerts", "What a person should look at."),
+    ("firmware", "Firmware files, and updates of charging stations."),
+    ("diagnostics", "Logs that charging stations upload, their monitors and events."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

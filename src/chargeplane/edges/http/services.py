@@ -16,7 +16,9 @@ from chargeplane.app.data_transfer import DataTransfer
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
+from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.quarantine import Quarantine
@@ -25,6 +27,7 @@ from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
+from chargeplane.app.uploads import Uploads
 from chargeplane.store.database import Database
 from chargeplane.store.secrets import InstallationKeys
 
@@ -42,6 +45,9 @@ class Subjects:
     """Use cases about what stations do besides charging; made by main/subjects."""
 
     station_requests: StationRequests
+    firmware: Firmware
+    uploads: Uploads
+    logs: Logs
     alerts: Alerts
     display_messages: DisplayMessages
     station_tariffs: StationTariffs

@@ -207,3 +207,14 @@ async def page(
 
 def _view(row: Any, parts: list[PartView] | None) -> StationRequestView:
     return StationRequestView(**{**row, "id": str(row["id"]), "detail": as_json(row["detail"]), "parts": parts})
+
+
+async def newest_open(db: Db, key: StationKey, kind: str) -> int | None:
+    """The number of what still goes on, for a message that names none (1.6 firmware and diagnostics)."""
+    found: int | None = await db.fetchval(
+        "SELECT request_id FROM station_request WHERE station_key = $1 AND kind = $2 AND state IN ('waiting', 'receiving')"
+        " AND request_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+        key,
+        kind,
+    )
+    return found

@@ -10,8 +10,10 @@ from chargeplane.edges.http.routes.alerts import alert_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
+from chargeplane.edges.http.routes.diagnostics import diagnostics_routes
 from chargeplane.edges.http.routes.display_and_cost import display_and_cost_routes
 from chargeplane.edges.http.routes.events import event_routes
+from chargeplane.edges.http.routes.firmware import firmware_routes
 from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
 from chargeplane.edges.http.routes.messages import message_routes
@@ -38,6 +40,8 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *station_request_routes(services),
         *alert_routes(services),
         *display_and_cost_routes(services),
+        *firmware_routes(services),
+        *diagnostics_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]
