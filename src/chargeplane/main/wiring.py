@@ -467,6 +467,7 @@ class Server:
     async def _start_files(self, context: ssl.SSLContext) -> None:
         """The files' door with TLS; without TLS they are served where REST is."""
         config = self.config
+        assert self.subjects is not None
         port = config.files.https_port
         if port is None:
             port = 0 if config.ocpps_port == 0 else _FILES_PORT
