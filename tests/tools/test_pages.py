@@ -21,10 +21,18 @@ def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
     assert [link for link in links if not (page.parent / link.partition("#")[0]).exists()] == []
 
 
-def test_readme_names_every_page() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    unnamed = [page.name for page in sorted((ROOT / "docs").glob("*.md")) if f"(docs/{page.name})" not in readme]
-    assert unnamed == ["style.md"]  # for contributors: CONTRIBUTING.md names it
+def test_every_page_is_found_from_the_readme() -> None:
+    found, waiting = set[Path](), [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in found or page.suffix != ".md":
+            continue
+        found.add(page)
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            if "://" not in link and target.is_file():
+                waiting.append(target)
+    assert [page.name for page in sorted((ROOT / "docs").glob("*.md")) if page not in found] == []
 
 
 def test_every_make_verb_that_the_readme_names_exists() -> None:
