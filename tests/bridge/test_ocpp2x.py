@@ -36,6 +36,7 @@ from chargeplane.domain.messages import (
     TransactionAnswer,
     TransactionReport,
 )
+from chargeplane.domain.reservations import ReservationUpdate
 from chargeplane.domain.station_exchanges import DataTransferAsk, StreamValues
 from chargeplane.ocpp.catalogue import decode_request
 from chargeplane.ocpp.versions import OcppVersion
@@ -292,17 +293,23 @@ def test_a_json_number_keeps_its_digits(version: OcppVersion) -> None:
             "request 4, part 2, more follows",
         ),
         ("NotifyReport", {"requestId": 4, "generatedAt": T, "seqNo": 3}, "request 4, part 3"),
-        (
-            "ReservationStatusUpdate",
-            {"reservationId": 9, "reservationUpdateStatus": "Expired"},
-            "9: Expired",
-        ),
     ],
 )
 def test_notices(version: OcppVersion, action: str, fields: dict[str, Any], tells: str) -> None:
     told = came(version, action, **fields)
     assert isinstance(told, Notice)
     assert (told.action, told.tells) == (action, tells)
+
+
+@BOTH
+def test_a_reservation_that_ended_is_reported(version: OcppVersion) -> None:
+    """OCPP 2.0.1 H04.FR.01."""
+    fields = {"reservationId": 9, "reservationUpdateStatus": "Expired"}
+    assert came(version, "ReservationStatusUpdate", **fields) == Notice(
+        action="ReservationStatusUpdate",
+        tells="9: Expired",
+        report=ReservationUpdate(reservation_id=9, status="Expired"),
+    )
 
 
 @BOTH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chargeplane.domain.authorization import IdTokenRecord, authorize, decide, matching, may_stop, same_token
+from chargeplane.domain.authorization import Asked, IdTokenRecord, authorize, decide, matching, may_stop, same_token
 from chargeplane.domain.messages import AuthorizationStatus, IdToken
 from tests.domain.desk import NOON, at
 
@@ -54,7 +54,7 @@ def test_concurrency_is_unlimited_unless_set() -> None:
     record = IdTokenRecord(value="A", concurrent_limit=2, concurrent_count=2)
     assert decide(record, now=NOON).status is AuthorizationStatus.CONCURRENT_TX
     assert decide(record, now=NOON, concurrent_count=1).status is ACCEPTED
-    assert decide(record, now=NOON, starting=False).status is ACCEPTED
+    assert decide(record, now=NOON, asked=Asked.GO_ON).status is ACCEPTED
 
 
 def test_a_token_for_some_evses_is_refused_at_others() -> None:

@@ -19,6 +19,7 @@ from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands, Wire
+from chargeplane.app.directory import Directory
 from chargeplane.app.events import EventFeed
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.message_feed import MessageFeed
@@ -39,8 +40,8 @@ from chargeplane.domain.commands import (
     CommandState,
 )
 from chargeplane.edges.http import HttpConfig, HttpServer, Services
-from chargeplane.kernel.errors import ConflictError, InvalidInputError
-from chargeplane.kernel.ids import StationKey, TransactionId
+from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
 from chargeplane.kernel.proxies import TrustedProxies
 from chargeplane.main.config import Config, FilesConfig
 from chargeplane.main.subjects import Parts, start_subjects
@@ -131,6 +132,22 @@ class StationsDouble:
         self.tenants_refreshed += 1
 
 
+class NobodyHere:
+    """A node without stations."""
+
+    node_id = NodeId(0)
+    connected_count = 0
+
+    def present(self) -> list[Any]:
+        return []
+
+    def link(self, key: StationKey) -> None:
+        return None
+
+    def actor(self, key: StationKey) -> Any:
+        raise NotFoundError("charging station", str(key))
+
+
 class KeptLog:
     """A message log that keeps its entries in memory."""
 
@@ -208,6 +225,13 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     outbox = OutboxWorker(lambda: database.connect_writer("outbox"))
     await outbox.start()
     reports = Reports(outbox)
+
+    async def fetch(query: str, *values: object) -> list[Any]:
+        async with database.read() as db:
+            return list(await db.fetch(query, *values))
+
+    directory = Directory(fetch)
+    await directory.load()
     desks: dict[type, Any] = {}
     on_stop: list[Any] = []
     subjects = await start_subjects(
@@ -218,6 +242,9 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
             reach=stations,
             commands=commands,
             events=events,
+            stations=NobodyHere(),
+            directory=directory,
+            outbox=outbox,
             reports=reports,
             desks=desks,
             on_stop=on_stop,

@@ -53,6 +53,7 @@ class Actor(Transacting):
         "_loaded_at",
         "_notices",
         "booted",
+        "booted_at",
         "connected_at",
     )
 
@@ -60,6 +61,7 @@ class Actor(Transacting):
         super().__init__(house, key, tenant_id, station_id)
         self.connected_at: datetime | None = None
         self.booted = False
+        self.booted_at: datetime | None = None
         self._loaded_at: datetime | None = None
         self._attempts: dict[tuple[str, bytes], AuthorizationStatus] | None = None
         self._notices: set[tuple[str, bytes]] | None = None
@@ -94,6 +96,7 @@ class Actor(Transacting):
         message = received.message
         assert isinstance(message, Boot)
         self.booted = True
+        self.booted_at = received.received_at
         after: Job | None = None
         if self._house.feed.active:
 
@@ -152,7 +155,14 @@ class Actor(Transacting):
         token = message.id_token
 
         def decided(records: tuple[IdTokenRecord, ...]) -> None:
-            info = authorize(token, records, now=received.received_at)
+            info = authorize(
+                token,
+                records,
+                now=received.received_at,
+                evse_ids=message.evse_ids,
+                here=self._house.here(self.key),
+                running=bool(self._open),
+            )
             repeat = self._attempts is not None and (received.message_id, received.content_hash) in self._attempts
             written: list[rows.Write] = []
             if not repeat:

@@ -8,7 +8,7 @@ it is one that the specification allows before that; those that wait when the se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -52,6 +52,13 @@ def reply_of(outcome: CommandOutcome, kind: type[R]) -> R | None:
     return None if outcome.reply is None else msgspec.json.decode(outcome.reply, type=kind)
 
 
+Complete = Callable[[TenantId, StationKey, Any], Awaitable[Command]]
+"""The command with what its subject knows, just before it is sent."""
+
+Follower = Callable[[TenantId, StationKey, Any, CommandOutcome], Awaitable[None]]
+"""Hears how a command ended. An error of it is logged and changes nothing."""
+
+
 class Wire(Struct, frozen=True, kw_only=True):
     """What is to be known of raw calls; the bridge's.
 
@@ -92,6 +99,10 @@ class Commands:
         self._events = events
         self._wire = wire
         self._running: dict[CommandId, asyncio.Task[CommandOutcome]] = {}
+        self.completes: dict[type, Complete] = {}
+        """By type of command: what a subject puts in before it is sent."""
+        self.followers: dict[type, list[Follower]] = {}
+        """By type of command: subjects that hear how one ended, whoever gave it."""
 
     async def start(self) -> None:
         """Takes up the commands that waited when the server stopped."""
@@ -219,6 +230,26 @@ class Commands:
             REJECTED with a reason also where the station's version cannot do it or a value does not fit it; EXPIRED where the
             station did not become reachable.
         """
+        _, task = await self._begin(tenant_id, key, command, by, timeout_s, valid_s)
+        return await asyncio.shield(task)
+
+    async def give(
+        self,
+        tenant_id: TenantId,
+        key: StationKey,
+        command: Command,
+        *,
+        by: str,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        valid_s: float = DEFAULT_VALID_S,
+    ) -> CommandId:
+        """The same without waiting: the command is written down and on its way, over a restart of the server too; its id."""
+        ident, _ = await self._begin(tenant_id, key, command, by, timeout_s, valid_s)
+        return ident
+
+    async def _begin(
+        self, tenant_id: TenantId, key: StationKey, command: Command, by: str, timeout_s: float, valid_s: float
+    ) -> tuple[CommandId, asyncio.Task[CommandOutcome]]:
         expires_at = datetime.now(UTC) + timedelta(seconds=valid_s)
         async with self._database.change() as db:
             ident = await queries.insert(
@@ -231,8 +262,8 @@ class Commands:
                 requested_by=f"policy: {by}",
                 expires_at=expires_at,
             )
-        task = self._run(ident, self._carry_out(ident, tenant_id, key, command, expires_at, timeout_s, f"policy: {by}"))
-        return await asyncio.shield(task)
+        run = self._carry_out(ident, tenant_id, key, command, expires_at, timeout_s, f"policy: {by}")
+        return ident, self._run(ident, run)
 
     async def one(self, caller: Caller, ident: int) -> CommandView:
         """A command by our id.
@@ -295,6 +326,9 @@ class Commands:
             if isinstance(command, Start) and command.remote_start_id is None:
                 # Ours to choose (OCPP 2.0.1 F01.FR.25); the station gives it back with the transaction.
                 command = msgspec.structs.replace(command, remote_start_id=ident % (2**31 - 1) or 1)
+            complete = self.completes.get(type(command))
+            if complete is not None:
+                command = await complete(tenant_id, key, command)
             while True:
                 while not await self._reachable(key, command):
                     if expires_at is not None and datetime.now(UTC) >= expires_at:
@@ -321,6 +355,7 @@ class Commands:
             await ended(self._database, key, command, outcome)
             await self._finish(ident, outcome)
             await self._tell(tenant_id, ident)
+            await self._follow(tenant_id, key, command, outcome)
             return outcome
         except asyncio.CancelledError:
             raise
@@ -334,6 +369,13 @@ class Commands:
         if type(command) in BEFORE_ACCEPTED:
             return await self._reach.version(key) is not None
         return await self._reach.ready(key)
+
+    async def _follow(self, tenant_id: TenantId, key: StationKey, command: Command, outcome: CommandOutcome) -> None:
+        for follower in self.followers.get(type(command), ()):
+            try:
+                await follower(tenant_id, key, command, outcome)
+            except Exception:
+                _log.exception("command.not_followed", command=type(command).__name__)
 
     async def _finish(self, ident: CommandId, outcome: CommandOutcome) -> None:
         async with self._database.change() as db:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chargeplane.app.ports import StationCredentials
+from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.domain.messages import Registration
+from chargeplane.domain.token_rules import ANYWHERE, TRUSTED, AuthorizationPolicy, EvseType, Here
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "SELECT s.key, s.tenant_id, s.station_id, s.security_profile, s.registration, s.password_salt, s.password_hash, "
-    "s.password_key_id, s.settings::text AS settings, s.deleted_at, s.vendor, s.model, s.firmware_version "
+    "s.password_key_id, s.settings::text AS settings, s.deleted_at, s.vendor, s.model, s.firmware_version, s.location_id "
     "FROM charging_station s"
 )
 
@@ -34,6 +36,21 @@ class _Own(msgspec.Struct):
     certificate_name: str | None = None
     trigger_boot: bool = True
     ask_for_transactions: bool = True
+    evse_types: dict[int, EvseType] = {}
+    local_list: ListPolicy | None = None
+
+
+class _Policy(msgspec.Struct):
+    """The part of a tenant's settings that decides about id tokens."""
+
+    master_pass_group_id: str | None = None
+    trusted_token_types: tuple[str, ...] = TRUSTED
+    authorization_cache_s: int | None = None
+    stop_deauthorized: bool = False
+    local_list: ListPolicy | None = None
+
+
+_decode_policy = msgspec.json.Decoder(_Policy, strict=False).decode
 
 
 def _shared(text: str | None) -> str | None:
@@ -41,8 +58,17 @@ def _shared(text: str | None) -> str | None:
     return None if text is None else sys.intern(text)
 
 
+def _policy(said: _Policy) -> AuthorizationPolicy:
+    return AuthorizationPolicy(
+        master_pass_group_id=said.master_pass_group_id,
+        trusted_types=said.trusted_token_types,
+        cache_s=said.authorization_cache_s,
+        stop_deauthorized=said.stop_deauthorized,
+    )
+
+
 _NONE_OWN = _Own()
-_decode_own = msgspec.json.Decoder(_Own).decode
+_decode_own = msgspec.json.Decoder(_Own, strict=False).decode
 
 Fetch = Callable[..., Awaitable[list[Any]]]
 
@@ -65,6 +91,11 @@ class Directory:
         self._tenants: dict[str, TenantId] = {}
         self._taking: frozenset[TenantId] = frozenset()
         self._tenant_heartbeats: dict[TenantId, int] = {}
+        self._policies: dict[TenantId, Here] = {}
+        self._sites: dict[StationKey, tuple[str | None, dict[int, EvseType]]] = {}
+        self._here: dict[StationKey, Here] = {}
+        self._tenant_lists: dict[TenantId, ListPolicy] = {}
+        self._lists: dict[StationKey, ListPolicy] = {}
 
     async def load(self) -> None:
         """Reads all tenants and stations."""
@@ -76,13 +107,17 @@ class Directory:
         """Reads the tenants again."""
         rows = await self._fetch(
             "SELECT id, slug, settings->>'unknown_stations' AS unknown_stations,"
-            " (settings->>'heartbeat_interval_s')::int AS heartbeat_interval_s FROM tenant"
+            " (settings->>'heartbeat_interval_s')::int AS heartbeat_interval_s, settings::text AS settings FROM tenant"
         )
         self._tenants = {row["slug"]: TenantId(row["id"]) for row in rows}
         self._taking = frozenset(TenantId(row["id"]) for row in rows if row["unknown_stations"] == "pending")
         self._tenant_heartbeats = {
             TenantId(row["id"]): row["heartbeat_interval_s"] for row in rows if row["heartbeat_interval_s"] is not None
         }
+        said = {TenantId(row["id"]): _decode_policy(row["settings"]) for row in rows}
+        self._policies = {tenant: Here(policy=_policy(one)) for tenant, one in said.items()}
+        self._tenant_lists = {tenant: one.local_list for tenant, one in said.items() if one.local_list is not None}
+        self._here.clear()
 
     async def refresh(self, keys: Iterable[StationKey]) -> None:
         """Reads these stations again: new, changed or deleted."""
@@ -125,6 +160,42 @@ class Directory:
         """Whether the station is asked for a BootNotification that it did not send."""
         return key not in self._no_trigger
 
+    def policy(self, tenant: TenantId) -> AuthorizationPolicy:
+        """How a tenant decides about id tokens."""
+        return self._policies.get(tenant, ANYWHERE).policy
+
+    def tenants_that_stop(self) -> list[TenantId]:
+        """Tenants whose running transactions end when their id tokens lose their right."""
+        return [tenant for tenant, here in self._policies.items() if here.policy.stop_deauthorized]
+
+    @property
+    def keeps_lists(self) -> bool:
+        """Whether any station's local list is kept by a policy."""
+        return bool(self._tenant_lists or self._lists)
+
+    def list_policy(self, key: StationKey) -> ListPolicy | None:
+        """Which id tokens belong on a station's local list; None where the list is left alone."""
+        policy = self._lists.get(key)
+        if policy is None and self._tenant_lists:
+            credentials = self._by_key.get(key)
+            policy = None if credentials is None else self._tenant_lists.get(credentials.tenant_id)
+        return None if policy is None or policy.tokens == "none" else policy
+
+    def here(self, key: StationKey) -> Here:
+        """What decisions about id tokens need to know of a station."""
+        known = self._here.get(key)
+        if known is not None:
+            return known
+        credentials = self._by_key.get(key)
+        if credentials is None:
+            return ANYWHERE
+        plain = self._policies.get(credentials.tenant_id, ANYWHERE)
+        site = self._sites.get(key)
+        # without a site it is the one object of the tenant
+        made = plain if site is None else Here(policy=plain.policy, location_id=site[0], evse_types=site[1])
+        self._here[key] = made
+        return made
+
     def asks_for_transactions(self, key: StationKey) -> bool:
         """Whether the station is asked about transactions that may be over."""
         return key not in self._not_asked
@@ -159,12 +230,19 @@ class Directory:
             self._no_trigger.add(made.key)
         if not own.ask_for_transactions:
             self._not_asked.add(made.key)
+        if row["location_id"] is not None or own.evse_types:
+            self._sites[made.key] = (_shared(row["location_id"]), own.evse_types)
+        if own.local_list is not None:
+            self._lists[made.key] = own.local_list
 
     def _remove(self, key: StationKey) -> None:
         old = self._by_key.pop(key, None)
         self._heartbeats.pop(key, None)
         self._no_trigger.discard(key)
         self._not_asked.discard(key)
+        self._sites.pop(key, None)
+        self._lists.pop(key, None)
+        self._here.pop(key, None)
         if old is not None:
             self._by_id.pop((old.tenant_id, old.station_id), None)
             self._by_folded.pop((old.tenant_id, old.station_id.lower()), None)

@@ -18,7 +18,7 @@ from chargeplane.kernel.errors import UnavailableError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.outbox import Fact
 
-TOPICS: Final = ("transaction.started", "transaction.ended", "transaction.amended")
+TOPICS: Final = ("transaction.started", "transaction.ended", "transaction.amended", "transaction.reopened")
 """What is announced: topic of the outbox and type of the live event alike."""
 
 FACTS: Final = "facts.*"

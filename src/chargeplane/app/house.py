@@ -11,6 +11,7 @@ from msgspec import Struct
 from chargeplane.app.ports import CertificateDesk
 from chargeplane.app.reports import Place
 from chargeplane.domain.messages import ConnectorStatus, Registration
+from chargeplane.domain.token_rules import ANYWHERE, Here
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 from chargeplane.store.commit import GroupCommitter, Node
@@ -93,6 +94,7 @@ class House(Struct, kw_only=True):
     heartbeat_interval: Callable[[StationKey], int]
     doubt: Callable[[Any, TransactionState, ConnectorStatus, datetime], None]
     gap: Callable[[Any, TransactionState, datetime], None]
+    here: Callable[[StationKey], Here] = lambda _: ANYWHERE
     feed: LiveFeed = Silence()
     certificates: CertificateDesk | None = None
     desks: dict[type, Desk] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import enum
 import unicodedata
+from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
@@ -13,11 +15,14 @@ from msgspec import UNSET, Struct, UnsetType
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.charging_stations import StaleError
 from chargeplane.app.events import EventFeed
+from chargeplane.domain.authorization import canonical
+from chargeplane.domain.token_rules import MOST, TokenRules, zone_exists
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.time import as_utc
 from chargeplane.store.database import Database
 from chargeplane.store.queries import id_tokens as queries
 from chargeplane.store.queries.audit import audit
+from chargeplane.store.queries.authorization import note_change
 from chargeplane.store.queries.id_tokens import IdTokenFilter, IdTokenView
 from chargeplane.store.queries.paging import Position
 
@@ -59,15 +64,23 @@ class IdTokenChanges(Struct, kw_only=True):
     language: str | UnsetType | None = UNSET
     personal_message: str | UnsetType | None = UNSET
     concurrent_limit: int | UnsetType | None = UNSET
+    rules: TokenRules | UnsetType | None = UNSET
+    credit_wh: Decimal | UnsetType | None = UNSET
+    credit: Decimal | UnsetType | None = UNSET
     note: str | UnsetType | None = UNSET
 
 
 class IdTokens:
-    """Use cases about id tokens."""
+    """Use cases about id tokens.
 
-    def __init__(self, database: Database, events: EventFeed) -> None:
+    Args:
+        changed: told after a change that transactions may follow from, when it is committed.
+    """
+
+    def __init__(self, database: Database, events: EventFeed, changed: Callable[[], None] = lambda: None) -> None:
         self._database = database
         self._events = events
+        self._changed = changed
 
     async def page(
         self, caller: Caller, wanted: IdTokenFilter, limit: int, after: Position | None
@@ -97,6 +110,7 @@ class IdTokens:
         """
         columns = {"type": "ISO14443", "status": "Accepted", **_columns(wanted)}
         _check(columns)
+        _canonical(columns, columns["type"])
         try:
             async with self._database.change() as db:
                 view = await queries.insert(db, caller.tenant_id, columns)
@@ -136,7 +150,11 @@ class IdTokens:
                 if not columns:
                     return before
                 _check({"valid_from": before.valid_from, "valid_until": before.valid_until, **columns})
+                if "id_token" in columns or "type" in columns:
+                    columns.setdefault("id_token", before.id_token)
+                    _canonical(columns, columns.get("type", before.type))
                 view = await queries.update(db, ident, columns)
+                await note_change(db, caller.tenant_id, before)
                 await audit(
                     db,
                     caller.tenant_id,
@@ -149,6 +167,7 @@ class IdTokens:
                 )
         except asyncpg.UniqueViolationError:
             raise _duplicate(columns) from None
+        self._changed()
         self._events.publish("id_token.updated", caller.tenant_id, None, view)
         return view
 
@@ -162,6 +181,7 @@ class IdTokens:
             gone = await queries.delete(db, caller.tenant_id, ident)
             if gone is None:
                 raise NotFoundError("id token", str(ident))
+            await note_change(db, caller.tenant_id, gone)
             await audit(
                 db,
                 caller.tenant_id,
@@ -171,6 +191,7 @@ class IdTokens:
                 ident=gone.id,
                 before=gone,
             )
+        self._changed()
         self._events.publish("id_token.deleted", caller.tenant_id, None, gone)
 
 
@@ -184,11 +205,30 @@ def _columns(wanted: IdTokenChanges) -> dict[str, Any]:
     return columns
 
 
+def _canonical(columns: dict[str, Any], kind: str) -> None:
+    columns["id_token"] = canonical(columns["id_token"], kind)
+
+
 def _check(columns: dict[str, Any]) -> None:
     id_token = columns.get("id_token")
     if id_token is not None and any(unicodedata.category(c)[0] == "C" for c in id_token):
         sentence = "Must not hold control characters"
         raise InvalidInputError(f"The id token is not allowed: {sentence}.", (("/id_token", sentence),))
+    rules = columns.get("rules")
+    amounts = [("/credit_wh", columns.get("credit_wh"), -MOST), ("/credit", columns.get("credit"), -MOST)]
+    if rules is not None:
+        amounts += [
+            ("/rules/max_energy_wh", rules.max_energy_wh, Decimal(0)),
+            ("/rules/max_cost", rules.max_cost, Decimal(0)),
+        ]
+    for pointer, amount, least in amounts:
+        exact = amount is None or (amount.is_finite() and least <= amount <= MOST and amount == round(amount, 6))
+        if not exact:
+            sentence = f"Must be from {least:f} to {MOST:f}, with at most 6 decimals"
+            raise InvalidInputError(f"'{pointer[1:]}' is wrong: {sentence}.", ((pointer, sentence),))
+    if rules is not None and not zone_exists(rules.time_zone):
+        sentence = "Must be the name of a time zone, such as Europe/Berlin"
+        raise InvalidInputError(f"'{rules.time_zone}' is no time zone: {sentence}.", (("/rules/time_zone", sentence),))
     valid_from, valid_until = columns.get("valid_from"), columns.get("valid_until")
     if valid_from is not None and valid_until is not None and valid_until <= valid_from:
         sentence = "Must be after valid_from"

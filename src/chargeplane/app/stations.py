@@ -19,7 +19,7 @@ from chargeplane.app.ports import CloseReason, StationCredentials, StationLink
 from chargeplane.domain.messages import Registration
 from chargeplane.domain.transactions import Flag, TransactionState
 from chargeplane.kernel.errors import NotFoundError
-from chargeplane.kernel.ids import StationKey, TransactionId
+from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
 from chargeplane.store import stations as store
 from chargeplane.store.commit import GroupCommitter, Node
 from chargeplane.store.ids import IdBlocks
@@ -108,6 +108,7 @@ class Stations:
             heartbeat_interval=self._heartbeat_interval,
             doubt=self.doubts.add,
             gap=self.gaps.note,
+            here=directory.here,
             feed=self._feed,
         )
 
@@ -219,6 +220,15 @@ class Stations:
     def connected_count(self) -> int:
         """Stations with a socket on this node."""
         return sum(1 for actor in self._actors.values() if actor.link is not None)
+
+    @property
+    def node_id(self) -> NodeId:
+        """This node."""
+        return self._node.id
+
+    def present(self) -> list[Actor]:
+        """The actors of the stations with a socket on this node."""
+        return [actor for actor in self._actors.values() if actor.link is not None]
 
     async def close_transaction(self, key: StationKey, number: TransactionId, reason: str) -> TransactionState:
         """Closes an open transaction by hand; returns when that is committed.

@@ -12,13 +12,16 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received
+from chargeplane.app.reports import as_fact
 from chargeplane.app.turns import Job, Turns
-from chargeplane.domain.authorization import IdTokenRecord, authorize, matching, may_stop
+from chargeplane.domain.authorization import Asked, IdTokenRecord, authorize, matching, may_stop
 from chargeplane.domain.connectors import KnownStatus
 from chargeplane.domain.evidence import doubtful
+from chargeplane.domain.follow_ups import ReservationUsed, TransactionLimited
 from chargeplane.domain.messages import (
     Acknowledged,
     AuthorizationStatus,
@@ -47,6 +50,7 @@ from chargeplane.domain.transactions import (
     close_by_hand,
     open_transaction,
     route,
+    tells_who_began,
     two_tokens,
 )
 from chargeplane.kernel.errors import NotFoundError, UnavailableError
@@ -182,7 +186,7 @@ class Transacting(Turns):
                     assigned_id=self._house.ocpp16_ids.take()
                     if report.csms_assigns_id and report.kind is ReportKind.STARTED
                     else None,
-                    id_token_info=authorize(report.id_token, records or (), now=now),
+                    id_token_info=self._info(report.id_token, records, report, now, Asked.GO_ON),
                 )
             self._quarantine(received, answer, routed.reason, value)
 
@@ -200,6 +204,10 @@ class Transacting(Turns):
         if flags is None and report.id_token is not None and (tokens := two_tokens(state, report)) is not None:
             self._compare(received, answer, report, records, known, state, history, tokens)
             return
+        if report.id_token is not None and tells_who_began(state, report):
+            info = self._info(report.id_token, records, report, received.received_at, Asked.START)
+            if info.status is not AuthorizationStatus.ACCEPTED:
+                flags = (*(flags or ()), Flag.REFUSED_TOKEN)
         outcome = advance(
             state,
             report,
@@ -208,6 +216,7 @@ class Transacting(Turns):
             now=received.received_at,
             history=history,
             flags=flags or (),
+            place_is_free=not state.is_open and not any(known.evse_id == state.evse_id for known in self._open),
         )
         if type(outcome) is not NeedsHistory:
             self._apply(received, answer, report, records, outcome, [])  # type: ignore[arg-type]
@@ -244,11 +253,14 @@ class Transacting(Turns):
 
         def decided(others: tuple[IdTokenRecord, ...]) -> None:
             record = matching(other, others)
+            groups = [one.group_id if one is not None else None for one in (mine, record)]
+            stopper, starter = groups if presented is stopped else reversed(groups)
             allowed = may_stop(
                 stopped,
                 began,
-                group_id=mine.group_id if mine is not None else None,
-                started_by_group_id=record.group_id if record is not None else None,
+                group_id=stopper,
+                started_by_group_id=starter,
+                here=self._house.here(self.key),
             )
             flags = () if allowed else (Flag.STOPPED_BY_OTHER,)
             self._advance(received, answer, report, records, known, state, history, flags)
@@ -283,7 +295,7 @@ class Transacting(Turns):
             house.spawn(house.transaction_ids.refill())
         flags = routed.flags
         if report.id_token is not None and report.kind is ReportKind.STARTED:
-            info = authorize(report.id_token, records or (), now=now)
+            info = self._info(report.id_token, records, report, now, Asked.START)
             if info.status is not AuthorizationStatus.ACCEPTED:
                 flags = (*flags, Flag.REFUSED_TOKEN)
         written: list[rows.Write] = []
@@ -319,13 +331,15 @@ class Transacting(Turns):
         written: list[rows.Write],
     ) -> None:
         """Turns what a report did into rows, memory and the answer."""
+        followed = False
         state = outcome.state
         now = received.received_at
         info = None
         token = report.id_token
         if token is not None:
             # A transaction that is counted already does not stand in its own way.
-            info = authorize(token, records or (), now=now, starting=outcome.opened)
+            starts = (outcome.opened or outcome.authorized) and report.kind is not ReportKind.ENDED
+            info = self._info(token, records, report, now, Asked.START if starts else Asked.GO_ON)
         if not outcome.repeat:
             written.append(
                 rows.event(
@@ -342,7 +356,9 @@ class Transacting(Turns):
             if outcome.opened or outcome.closed or outcome.snapshot or not state.is_open:
                 if not report.offline:
                     self._measure(report.at, now)
-                self._write_state(state, outcome, report, info if outcome.opened else None, now, written)
+                told = info if outcome.opened or outcome.authorized else None
+                self._write_state(state, outcome, report, told, now, written)
+                followed = self._follow_ups(state, report, told, now, written)
             self._remember(state, outcome, now)
             if outcome.opened and state.is_open and self._connectors is not None:
                 # A replay may begin with the statuses and lack the stop.
@@ -359,7 +375,9 @@ class Transacting(Turns):
                 else TransactionAnswer(assigned_id=assigned, id_token_info=info)
             )
         after: Job | None = None
-        if state.is_open and not outcome.opened and not outcome.repeat and self._house.feed.active:
+        if followed:
+            after = self._house.report_committed
+        elif state.is_open and not outcome.opened and not outcome.repeat and self._house.feed.active:
             # Start, end and amendment are facts: they come by the outbox.
             def tell() -> None:
                 self._emit("transaction.updated", _shown(state))
@@ -367,6 +385,24 @@ class Transacting(Turns):
             after = tell
 
         self._submit(received, answer, value, written, after)
+
+    def _info(
+        self,
+        token: IdToken,
+        records: tuple[IdTokenRecord, ...] | None,
+        report: TransactionReport,
+        now: datetime,
+        asked: Asked,
+    ) -> IdTokenInfo:
+        evse = report.evse_id
+        return authorize(
+            token,
+            records or (),
+            now=now,
+            evse_ids=(evse,) if evse else (),
+            asked=asked,
+            here=self._house.here(self.key),
+        )
 
     def _doubt(self, states: Sequence[TransactionState], *, timeless: bool) -> None:
         """Casts doubt on open transactions that a status we hold speaks against.
@@ -398,7 +434,7 @@ class Transacting(Turns):
         """The rows of a transaction that opened, closed, is due for a snapshot, or changed after it closed."""
         encoded = encode_state(state)
         stamp = timestamp(now)
-        if outcome.opened or not state.is_open:
+        if outcome.opened or outcome.reopened or outcome.authorized or not state.is_open:
             written.append(
                 rows.transaction(
                     state,
@@ -416,6 +452,8 @@ class Transacting(Turns):
             written.append(rows.closed_transaction(state))
         if outcome.opened:
             written.append(self._fact("transaction.started", state))
+        if outcome.reopened:
+            written.append(self._fact("transaction.reopened", state))
         if outcome.closed:
             if Flag.UNIT_REPAIRED in state.flags:
                 self.repaired((Flag.UNIT_REPAIRED.value,))
@@ -439,6 +477,27 @@ class Transacting(Turns):
             _encode_fact({"station_id": self.station_id, **_shown(state)}),
         )
 
+    def _follow_ups(
+        self,
+        state: TransactionState,
+        report: TransactionReport,
+        told: IdTokenInfo | None,
+        now: datetime,
+        written: list[rows.Write],
+    ) -> bool:
+        """The facts of the few transactions that use a reservation or have limits; whether there are any."""
+        if report.reservation_id is None and (told is None or told.limits is None):
+            return False
+        facts: list[Struct] = []
+        if report.reservation_id is not None:
+            facts.append(ReservationUsed(reservation_id=report.reservation_id, transaction_id=state.id))
+        if told is not None and told.limits is not None and report.id_token is not None:
+            facts.append(TransactionLimited(transaction_id=state.id, id_token=report.id_token, limits=told.limits))
+        for fact in facts:
+            topic, key, payload = as_fact(self.key, self.station_id, now, fact)
+            written.append(rows.fact(self._tenant, topic, key, payload))
+        return bool(facts)
+
     def _remember(self, state: TransactionState, outcome: Advanced, now: datetime) -> None:
         """Keeps the open transactions, and the newest time told (a start with a later one neither repeats nor completes any)."""
         number = state.id
@@ -448,6 +507,8 @@ class Transacting(Turns):
         if state.is_open:
             if outcome.opened:
                 self._open = (*self._open, state)
+            elif outcome.reopened:
+                self._open = tuple(sorted((*self._open, state), key=lambda known: known.id))
             elif len(self._open) == 1:
                 self._open = (state,)
             else:

@@ -20,6 +20,7 @@ from chargeplane.bridge import exchanges, firmware
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings16
+from chargeplane.domain.authorization import canonical
 from chargeplane.domain.messages import (
     Acknowledged,
     AuthorizationStatus,
@@ -80,7 +81,20 @@ _REGISTER: Final = "Energy.Active.Import.Register"
 
 
 def _id_token(tag: str | None) -> IdToken | None:
-    return IdToken(value=made_storable(tag, 255)) if tag else None
+    if not tag:
+        return None
+    if tag[:4] == _AUTOCHARGE:
+        return _autocharge(tag)
+    return IdToken(value=made_storable(tag, 255))
+
+
+def _autocharge(tag: str) -> IdToken:
+    """The car's MAC address, as stations write it that have no types: `VID:` in front."""
+    value = made_storable(tag, 255)
+    return IdToken(value=canonical(value[4:], "MacAddress") or value, type="MacAddress")
+
+
+_AUTOCHARGE: Final = "VID:"
 
 
 def _transaction(value: int | None) -> str | None:
@@ -128,7 +142,7 @@ def _status(request: v16.StatusNotificationRequest) -> StationMessage:
 
 
 def _authorize(request: v16.AuthorizeRequest) -> StationMessage:
-    return Authorize(id_token=IdToken(value=made_storable(request.id_tag, 255)))
+    return Authorize(id_token=_id_token(request.id_tag) or IdToken(value=""))
 
 
 def _start(request: v16.StartTransactionRequest) -> StationMessage:
@@ -222,7 +236,8 @@ INCOMING: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
 """What each action of a station means."""
 
 
-def _info(info: IdTokenInfo) -> v16.IdTagInfo:
+def info16(info: IdTokenInfo) -> v16.IdTagInfo:
+    """IdTagInfo; a group that is too long for 1.6 is left out."""
     group = info.group_id
     return v16.IdTagInfo(
         status=NARROWED[info.status],
@@ -237,7 +252,7 @@ _PLAIN_INFO: Final = {
 
 
 def _info_bytes(info: IdTokenInfo) -> bytes:
-    return _PLAIN_INFO[info.status] if info.valid_until is None and info.group_id is None else encode(_info(info))
+    return _PLAIN_INFO[info.status] if info.valid_until is None and info.group_id is None else encode(info16(info))
 
 
 _INVALID: Final = _PLAIN_INFO[AuthorizationStatus.INVALID]

@@ -20,8 +20,10 @@ from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_cer
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
 from chargeplane.bridge.variables import in_report
+from chargeplane.domain.authorization import canonical
 from chargeplane.domain.messages import (
     Acknowledged,
+    AdditionalIdToken,
     AuthorizationStatus,
     Authorize,
     AuthorizeAnswer,
@@ -39,6 +41,7 @@ from chargeplane.domain.messages import (
     TransactionAnswer,
     TransactionReport,
 )
+from chargeplane.domain.reservations import ReservationUpdate
 from chargeplane.kernel.text import made_storable
 from chargeplane.kernel.time import EPOCH, rfc3339
 from chargeplane.ocpp import v21, v201
@@ -54,7 +57,22 @@ KIND: Final[Mapping[str, ReportKind]] = {kind.value: kind for kind in ReportKind
 
 def _id_token(token: v201.IdTokenType | v21.IdTokenType) -> IdToken:
     kind = token.type
-    return IdToken(value=made_storable(token.id_token, 255), type=made_storable(kind, 64) if kind else None)
+    value = made_storable(token.id_token, 255)
+    if token.additional_info is None and kind not in _SEPARATED:
+        return IdToken(value=value, type=made_storable(kind, 64) if kind else None)
+    return IdToken(
+        value=canonical(value, kind),
+        type=made_storable(kind, 64) if kind else None,
+        additional=tuple(
+            AdditionalIdToken(value=made_storable(one.additional_id_token, 255), type=made_storable(one.type, 50))
+            for one in (token.additional_info or ())[:_MOST_ADDITIONAL]
+            if one.additional_id_token and one.type
+        ),
+    )
+
+
+_SEPARATED: Final = frozenset({"MacAddress", "EVCCID", "eMAID"})
+_MOST_ADDITIONAL: Final = 10
 
 
 def _boot(request: v201.BootNotificationRequest | v21.BootNotificationRequest) -> StationMessage:
@@ -155,6 +173,17 @@ def _sign_certificate(request: Any) -> StationMessage:
     )
 
 
+def _reservation(
+    request: v201.ReservationStatusUpdateRequest | v21.ReservationStatusUpdateRequest,
+) -> StationMessage:
+    number, status = request.reservation_id, made_storable(str(request.reservation_update_status), 64)
+    return Notice(
+        action="ReservationStatusUpdate",
+        tells=text(f"{number}: {status}"),
+        report=ReservationUpdate(reservation_id=number, status=status) if number is not None else None,
+    )
+
+
 def _part(request: Any) -> str:
     return f"request {request.request_id}"
 
@@ -187,7 +216,7 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
             ("NotifyEvent", monitoring.events),
             ("NotifyMonitoringReport", monitoring.monitoring_report),
             ("PublishFirmwareStatusNotification", firmware.publish_status),
-            _notice("ReservationStatusUpdate", lambda r: f"{r.reservation_id}: {r.reservation_update_status}"),
+            ("ReservationStatusUpdate", _reservation),
             _notice("SecurityEventNotification", lambda r: r.type),
             ("SignCertificate", _sign_certificate),
         )
@@ -209,7 +238,7 @@ INCOMING_21: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
 """What each action (and the one SEND) of a 2.1 station means."""
 
 
-def _info(v: Any, info: IdTokenInfo) -> Struct:
+def info2x(v: Any, info: IdTokenInfo) -> Any:
     """IdTokenInfoType of either version; what is too long for the version is left out, half a name misleads."""
     longest_id, longest_message = (36, 512) if v is v201 else (255, 1024)
     group = None
@@ -229,7 +258,10 @@ def _info(v: Any, info: IdTokenInfo) -> Struct:
     made: Struct = v.IdTokenInfoType(
         status=v.AuthorizationStatusEnumType(info.status.value),
         cache_expiry_date_time=None if info.valid_until is None else rfc3339(info.valid_until),
+        charging_priority=info.charging_priority,
         language1=language,
+        language2=info.language2 if info.language2 and len(info.language2) <= 8 and language else None,
+        evse_id=info.evse_ids or None,
         group_id_token=group,
         personal_message=message,
     )
@@ -250,9 +282,16 @@ def _constant(answer: Struct) -> Callable[[Any, Any], bytes]:
 
 def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
     def info_bytes(info: IdTokenInfo) -> bytes:
-        if info.valid_until is None and info.group_id is None and not info.personal_message and not info.language:
+        if (
+            info.valid_until is None
+            and info.group_id is None
+            and not info.personal_message
+            and not info.language
+            and info.charging_priority is None
+            and not info.evse_ids
+        ):
             return _PLAIN_INFO[info.status]
-        return encode(_info(v, info))
+        return encode(info2x(v, info))
 
     def authorize(request: Any, answer: AuthorizeAnswer) -> bytes:
         info = info_bytes(answer.id_token_info)
@@ -263,7 +302,22 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
 
     def transaction_event(request: Any, answer: TransactionAnswer | Acknowledged) -> bytes:
         info = getattr(answer, "id_token_info", None)
-        return b"{}" if info is None else b'{"idTokenInfo":%b}' % info_bytes(info)
+        if info is None:
+            return b"{}"
+        if info.limits is None or v is v201:
+            return b'{"idTokenInfo":%b}' % info_bytes(info)
+        limits = info.limits  # 2.1 E16.FR.02: once, in the first answer
+        return b'{"idTokenInfo":%b,"transactionLimit":%b}' % (
+            info_bytes(info),
+            encode(
+                v21.TransactionLimitType(
+                    max_cost=limits.max_cost,
+                    max_energy=limits.max_energy_wh,
+                    max_time=limits.max_time_s,
+                    max_soc=limits.max_soc,
+                )
+            ),
+        )
 
     return {
         "Authorize": authorize,

@@ -9,22 +9,33 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 from decimal import Decimal
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from chargeplane.domain.variables import ReportedVariable
 
 
-class IdToken(Struct, frozen=True, kw_only=True):
+class AdditionalIdToken(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What goes with an id token (OCPP 2.x AdditionalInfoType)."""
+
+    value: Annotated[str, Meta(min_length=1, max_length=255)]
+    type: Annotated[str, Meta(min_length=1, max_length=50)]
+
+
+class IdToken(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A driver's identification as presented at a station.
 
     Args:
-        value: as received; compared without case (OCPP 1.6 IdToken is a CiString20, 2.x identifierString).
+        value: as received, but for what `canonical` takes out; compared without case (OCPP 1.6 IdToken is a CiString20, 2.x
+            identifierString).
         type: OCPP 2.x IdTokenEnum word (`ISO14443`, `Central`, `eMAID`, ...); None from OCPP 1.6, which has no types.
+        additional: what was presented with it (2.x).
     """
 
     value: str
     type: str | None = None
+    additional: tuple[AdditionalIdToken, ...] = ()
 
 
 class AuthorizationStatus(enum.StrEnum):
@@ -42,8 +53,30 @@ class AuthorizationStatus(enum.StrEnum):
     UNKNOWN = "Unknown"
 
 
+class TransactionLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a transaction may take at most (OCPP 2.1 TransactionLimitType).
+
+    Args:
+        max_cost: in the currency of the station.
+        max_time_s: from the start of the transaction (E16.FR.09).
+        max_soc: percent.
+    """
+
+    max_energy_wh: Decimal | None = None
+    max_cost: Decimal | None = None
+    max_time_s: int | None = None
+    max_soc: int | None = None
+
+
 class IdTokenInfo(Struct, frozen=True, kw_only=True):
-    """What we tell a station about an id token (OCPP 2.0.1 IdTokenInfoType, 1.6 IdTagInfo)."""
+    """What we tell a station about an id token (OCPP 2.0.1 IdTokenInfoType, 1.6 IdTagInfo).
+
+    Args:
+        valid_until: until when the station may go by this (cacheExpiryDateTime, 1.6 expiryDate).
+        evse_ids: the EVSEs it may use; empty is all.
+        charging_priority: -9 to 9 (2.x).
+        limits: of a transaction that it begins.
+    """
 
     status: AuthorizationStatus
     valid_until: datetime | None = None
@@ -51,6 +84,10 @@ class IdTokenInfo(Struct, frozen=True, kw_only=True):
     group_type: str | None = None
     language: str | None = None
     personal_message: str | None = None
+    language2: str | None = None
+    charging_priority: int | None = None
+    evse_ids: tuple[int, ...] = ()
+    limits: TransactionLimits | None = None
 
 
 class SignedValue(Struct, frozen=True, array_like=True):

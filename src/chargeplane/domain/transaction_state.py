@@ -48,6 +48,10 @@ class Flag(enum.StrEnum):
     """The station's time of the start or stop could not be believed; ours stands in."""
     CLOSED_BY_OPERATOR = "closed_by_operator"
     CLOSED_BY_EVIDENCE = "closed_by_evidence"
+    CLOSED_BY_POLICY = "closed_by_policy"
+    """It lasted longer than is allowed, and its station did not end it when it was asked to."""
+    REOPENED = "reopened"
+    """It was closed by evidence, and then its station spoke of it again."""
 
 
 class TransactionState(Struct, frozen=True, kw_only=True):

@@ -62,6 +62,7 @@ __all__ = [
     "rebuilt",
     "refold",
     "route",
+    "tells_who_began",
     "two_tokens",
 ]
 
@@ -94,6 +95,8 @@ class Advanced(Struct, frozen=True, kw_only=True):
         state: after the report; the same object where it was a repeat.
         repeat: True where the same content is stored already: nothing is written, the answer is given again.
         opened, closed: the report opened / closed the transaction.
+        reopened: the transaction had been closed by evidence, and its station goes on with it.
+        authorized: the report tells who began, which was not known so far.
         snapshot: True where `transaction.state` must be written with the event (open, close, anything but the numbers
             changed, every 16 events).
     """
@@ -103,6 +106,8 @@ class Advanced(Struct, frozen=True, kw_only=True):
     opened: bool = False
     closed: bool = False
     snapshot: bool = False
+    reopened: bool = False
+    authorized: bool = False
 
 
 _NEEDS_HISTORY: Final = NeedsHistory()
@@ -205,6 +210,7 @@ def advance(
     now: datetime,
     history: Sequence[StoredEvent] | None = None,
     flags: tuple[Flag, ...] = (),
+    place_is_free: bool = False,
 ) -> Advanced | NeedsHistory:
     """The transaction after a report.
 
@@ -213,6 +219,7 @@ def advance(
         now: when the message came in; stored as the event's `received_at`.
         history: all stored events in the order of their ordinal, given after a `NeedsHistory`.
         flags: marks from the authorisation (`STOPPED_BY_OTHER`) of a report that starts or stops.
+        place_is_free: no other transaction is open on its EVSE, so that a closed one may go on.
     Returns:
         What the report did, or `NeedsHistory` where only the stored events can tell.
     """
@@ -298,7 +305,8 @@ def advance(
             # Not worth a snapshot: after a restart only a late event could tell the difference.
             force_setattr(new, "charging_state_at", event_at)
         return Advanced(state=new, snapshot=ordinal % SNAPSHOT_EVERY == 0)
-    return _facts(state, new, report, message_id, event_at, trusted, seq_is_new, flags)
+    live = place_is_free and trusted and not report.offline and now - event_at <= FUTURE_TOLERANCE
+    return _facts(state, new, report, message_id, event_at, trusted, seq_is_new, flags, live)
 
 
 def _facts(
@@ -310,6 +318,7 @@ def _facts(
     trusted: bool,
     seq_is_new: bool,
     flags: tuple[Flag, ...],
+    live: bool,
 ) -> Advanced:
     """The facts of a report that are not numbers, each decided by the event's time and not by its arrival."""
     kind = report.kind
@@ -328,7 +337,22 @@ def _facts(
             force_setattr(new, "ocpp_transaction_id", report.ocpp_transaction_id)
         else:
             marks.add(Flag.ID_MISMATCH)
-    if not state.is_open:
+    # What was closed because nothing was heard of it goes on when its station speaks of it in the present.
+    reopened = (
+        live
+        and not state.is_open
+        and not state.ended_seen
+        and kind is not ReportKind.ENDED
+        and Flag.CLOSED_BY_EVIDENCE in marks
+        and (state.stopped_at is None or event_at > state.stopped_at)
+    )
+    if reopened:
+        marks.discard(Flag.CLOSED_BY_EVIDENCE)
+        marks.add(Flag.REOPENED)
+        for name in ("stopped_at", "stop_reason", "meter_stop_wh"):
+            force_setattr(new, name, None)
+        force_setattr(new, "is_open", True)
+    elif not state.is_open:
         marks.add(Flag.LATE_VALUES)
 
     if report.evse_id is not None and (
@@ -344,8 +368,10 @@ def _facts(
         if newest is None or event_at > newest or (event_at == newest and kind is not ReportKind.STARTED):
             force_setattr(new, "charging_state", report.charging_state)
             force_setattr(new, "charging_state_at", event_at)
+    authorized = False
     if report.id_token is not None:
         rank = _token_rank(report)
+        authorized = tells_who_began(state, report)
         if rank == 1 and state.stop_id_token is None:
             force_setattr(new, "stop_id_token", report.id_token)
         if rank > state.id_token_rank:
@@ -388,7 +414,13 @@ def _facts(
     sorted_marks = tuple(sorted(marks))
     if sorted_marks != state.flags:
         force_setattr(new, "flags", sorted_marks)
-    return Advanced(state=new, closed=closed, snapshot=True)
+    return Advanced(state=new, closed=closed, snapshot=True, reopened=reopened, authorized=authorized)
+
+
+def tells_who_began(state: TransactionState, report: TransactionReport) -> bool:
+    """Whether a report brings the id token of who began, which was not known so far (a start that comes late; OCPP 2.x
+    transactions that begin before anybody presents a token)."""
+    return report.id_token is not None and state.id_token_rank < 2 and _token_rank(report) > 1
 
 
 def two_tokens(state: TransactionState, report: TransactionReport) -> tuple[IdToken, IdToken] | None:

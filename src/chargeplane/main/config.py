@@ -164,6 +164,12 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
     compression_threshold_bytes: Annotated[
         int, Meta(ge=0, le=16 * 2**20, description="Shorter messages are sent uncompressed.")
     ] = 256
+    availability_after_boot_s: Annotated[
+        Seconds,
+        Meta(
+            description="So long after a boot the reported statuses are compared with the availability that is wanted."
+        ),
+    ] = 20.0
     shutdown_grace_s: Annotated[
         Seconds, Meta(description="How long a stopping server waits for answers under way and for sockets to close.")
     ] = 10.0
@@ -326,6 +332,55 @@ class FilesConfig(Struct, frozen=True, kw_only=True):
     ] = 256
 
 
+class TransactionsConfig(Struct, frozen=True, kw_only=True):
+    """What is asked about open transactions, and which are closed."""
+
+    quiet_s: Annotated[
+        Seconds,
+        Meta(
+            description="Without a message of a transaction, before its station is asked what is missing; "
+            "and after the station was away."
+        ),
+    ] = 60.0
+    silent_after_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=31_536_000,
+            description="Without a message of an open transaction while its station tells other things, before it is "
+            "asked about and closed. 0 never.",
+        ),
+    ] = 86_400.0
+    eternal_after_s: Annotated[
+        float,
+        Meta(
+            ge=0, le=315_360_000, description="The longest that a transaction may last; then it is ended. 0 has no end."
+        ),
+    ] = 2_592_000.0
+    look_every_s: Annotated[
+        Seconds, Meta(description="How often open transactions are looked at for silence and age.")
+    ] = 300.0
+    limits_every_s: Annotated[
+        Seconds, Meta(description="How often limits of transactions are looked at, and prepaid accounts booked.")
+    ] = 2.0
+
+
+class LocalListsConfig(Struct, frozen=True, kw_only=True):
+    """When the local lists of stations are brought up to date."""
+
+    settle_s: Annotated[
+        Seconds, Meta(description="After a change or a connection, so that more changes may gather.")
+    ] = 10.0
+    spread_s: Annotated[
+        float,
+        Meta(ge=0, le=86_400, description="The longest that a station waits beyond that, chosen by chance."),
+    ] = 50.0
+    check_every_s: Annotated[Seconds, Meta(description="Every list is compared at least so often.")] = 21_600.0
+    retry_s: Annotated[
+        Seconds, Meta(description="After an update that failed; doubled with every further failure.")
+    ] = 60.0
+
+
 class MessageLogConfig(Struct, frozen=True, kw_only=True):
     """The log of OCPP messages, which may lose lines and never delays a message."""
 
@@ -438,6 +493,8 @@ class Config(Struct, frozen=True, kw_only=True):
     tls: TlsConfig = TlsConfig()
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
+    transactions: TransactionsConfig = TransactionsConfig()
+    local_lists: LocalListsConfig = LocalListsConfig()
     message_log: MessageLogConfig = MessageLogConfig()
     files: FilesConfig = FilesConfig()
     log: LogConfig = LogConfig()

@@ -13,12 +13,14 @@ from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.commands import Commands
 from chargeplane.app.data_transfer import DataTransfer
+from chargeplane.app.directory import Directory
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.house import Desk
 from chargeplane.app.logs import Logs
+from chargeplane.app.presence import Presence
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reports import Reports
 from chargeplane.app.station_payments import StationPayments
@@ -27,9 +29,11 @@ from chargeplane.app.station_tariffs import StationTariffs
 from chargeplane.app.uploads import Uploads
 from chargeplane.domain.firmware import FirmwareStatus, LogStatus, PublishStatus
 from chargeplane.edges.http.services import Subjects
+from chargeplane.main.charging import start_charging
 from chargeplane.main.config import Config
 from chargeplane.store.database import Database
 from chargeplane.store.files import Files
+from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.secrets import InstallationKeys
 
 _MIB: Final = 1024 * 1024
@@ -40,6 +44,9 @@ class Parts:
     """What subjects are made of.
 
     Args:
+        stations: those that are connected to this node.
+        directory: their settings, and those of their tenants.
+        outbox: for facts that are no reports of stations.
         desks: who answers which question of a station; subjects add theirs.
         reports: who takes which report; subjects add theirs.
         on_stop: called in the reverse order when the server stops; subjects add theirs.
@@ -52,6 +59,9 @@ class Parts:
     reach: StationReach
     commands: Commands
     events: EventFeed
+    stations: Presence
+    directory: Directory
+    outbox: OutboxWorker
     reports: Reports
     desks: dict[type, Desk]
     on_stop: list[Callable[[], Awaitable[object]]]
@@ -64,6 +74,7 @@ async def start_subjects(parts: Parts) -> Subjects:
     database, commands, events = parts.database, parts.commands, parts.events
     station_requests = StationRequests(database, events)
     alerts = Alerts(database, events)
+    charging = await start_charging(parts)
 
     display_messages = DisplayMessages(database, commands, station_requests, events)
     display_messages.register(parts.reports)
@@ -91,6 +102,9 @@ async def start_subjects(parts: Parts) -> Subjects:
         firmware=firmware,
         uploads=uploads,
         logs=logs,
+        local_lists=charging.local_lists,
+        reservations=charging.reservations,
+        availability=charging.availability,
     )
 
 

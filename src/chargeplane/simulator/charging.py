@@ -11,23 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from chargeplane.simulator import memory
 from chargeplane.simulator.car import CAR_MODELS, WATT_MS_PER_WH, Car
 from chargeplane.simulator.dialect import Draft, Moment, Reading
 from chargeplane.simulator.evse import ChargingState, Evse, Plan, Session, StopReason
 from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.outbox import Answer
 from chargeplane.simulator.script import Resume, Script, Steps, Wait
-from chargeplane.simulator.settings import (
-    AUTHORIZE_REMOTE,
-    LOCAL_LIST_ENABLED,
-    LOCAL_PRE_AUTHORIZE,
-    SAMPLE_INTERVAL,
-    STOP_ON_INVALID_ID,
-)
+from chargeplane.simulator.settings import AUTHORIZE_REMOTE, SAMPLE_INTERVAL, STOP_ON_INVALID_ID, TX_STOP_POINT
 
 if TYPE_CHECKING:
     from chargeplane.simulator.station import VirtualStation
 
+TX_ENERGY = "EnergyTransfer"
+_LIMIT = StopReason.ENERGY_LIMIT
 _DEFAULT_STEP_S = 60.0
 _LARGE = CAR_MODELS[-1]
 _STANDSTILL_S = 0.05  # of the wall, where charging takes no time and no energy flows
@@ -198,14 +195,6 @@ class Charging:
         model = _LARGE
         return Car(replace(model, battery_wh=2 * plan.energy_wh + model.battery_wh), soc_percent=20)
 
-    def _known_locally(self, id_token: str) -> bool | None:
-        """What the local list says; None where it says nothing."""
-        station = self._station
-        if not station.local_list or not station.settings.is_on(LOCAL_LIST_ENABLED):
-            return None
-        status = station.local_list.get(id_token.casefold())
-        return None if status is None else status == "Accepted"
-
     def begin(
         self, evse: Evse, id_token: str, *, remote_start_id: int | None = None, remote: bool = False
     ) -> Steps[Session]:
@@ -214,22 +203,35 @@ class Charging:
         session = evse.session = Session(evse.id, id_token)
         session.remote_start_id = remote_start_id
         station.tell_status(evse)
-        if not evse.takes(id_token):
-            session.status = "Reserved"
-            return self._refused(evse, session)
-        locally = self._known_locally(id_token)
+        session.group = memory.group_of(station, id_token)
+        if not evse.takes(id_token, session.group):
+            # OCPP 2.0.1 H03.FR.08: the group of a token that is not known here has to be asked for.
+            if evse.reservation_group is not None and session.group is None:
+                asked: Answer = yield from self.ask(station.dialect.authorize(id_token))
+                self._learn(session, asked)
+            if not evse.takes(id_token, session.group):
+                session.status = "Reserved"
+                return self._refused(evse, session)
         if remote and not station.settings.is_on(AUTHORIZE_REMOTE):
             pass
-        elif locally and station.settings.is_on(LOCAL_PRE_AUTHORIZE):
-            session.accepted, session.status = True, "Accepted"
+        elif (known := memory.locally(station, id_token)) is not None and (known or not station.online):
+            if not known:
+                return self._refused(evse, session)
+            # Offline nobody has said yet that it is right (C15): only a list or a cache has.
+            if memory.listed(station, id_token) or memory.cached(station, id_token):
+                session.accepted, session.status = True, "Accepted"
+        elif known is False:
+            return self._refused(evse, session)
         else:
             answer: Answer = yield from self.ask(station.dialect.authorize(id_token))
             if answer.payload is not None:
+                self._learn(session, answer)
                 session.status = station.dialect.read_authorize(answer.payload)
-                if session.status != "Accepted":
+                # C16.FR.03: a master pass begins nothing.
+                if session.status != "Accepted" or memory.is_master(station, session.group):
                     return self._refused(evse, session)
                 session.accepted = True
-            elif answer.error_code is not None or locally is False:
+            elif answer.error_code is not None or memory.locally(station, id_token) is False:
                 session.status = answer.error_code
                 return self._refused(evse, session)
         if not station.powered:
@@ -248,6 +250,7 @@ class Charging:
             if answer.payload is None:
                 return
             status = station.dialect.read_started(session, answer.payload)
+            self._learn(session, answer)
             if status is not None:
                 session.status = status
                 if status == "Accepted":
@@ -257,7 +260,46 @@ class Charging:
                     session.request_stop(StopReason.DEAUTHORIZED)
 
         yield self._tell(session, draft, answered)
+        limited = station.dialect.limit_set(station, evse, session, Reading(station.clock.now(), []))
+        if limited is not None:
+            yield self._tell(session, limited)
         return session
+
+    def _learn(self, session: Session, answer: Answer) -> None:
+        """Keeps what the CSMS says of the session's token (C10.FR.04, FR.05)."""
+        known = None if answer.payload is None else memory.told(answer.payload)
+        if known is not None:
+            memory.remember(self._station, session.id_token, known)
+            session.group = known.group
+
+    def present(self, evse: Evse, id_token: str) -> Steps[bool]:
+        """A token is presented where a transaction goes on: its own, one of its group, or a master pass stops it
+        (OCPP 2.0.1 C01.FR.03, C09, C16; 1.6, 4.10). Returns whether it did."""
+        station = self._station
+        session = evse.session
+        if session is None or not evse.busy:
+            return False
+        if id_token.casefold() == session.id_token.casefold():
+            session.request_stop(StopReason.LOCAL)
+            return True
+        known = memory.listed(station, id_token) or memory.cached(station, id_token)
+        if known is None or known.status != "Accepted":
+            answer: Answer = yield from self.ask(station.dialect.authorize(id_token))
+            known = None if answer.payload is None else memory.told(answer.payload)
+            memory.remember(station, id_token, known)
+        if known is None or known.status != "Accepted":
+            return False
+        if memory.is_master(station, known.group):
+            for each in station.evses:  # C16.FR.02: without a display all of them
+                if each.session is not None and each.busy:
+                    each.session.stop_id_token = id_token
+                    each.session.request_stop(StopReason.MASTER_PASS)
+            return True
+        if session.group is None or known.group is None or known.group.casefold() != session.group.casefold():
+            return False
+        session.stop_id_token = id_token
+        session.request_stop(StopReason.LOCAL)
+        return True
 
     def _refused(self, evse: Evse, session: Session) -> Session:
         session.accepted = False
@@ -290,13 +332,22 @@ class Charging:
             # From whole Wh to whole Wh of the register, so that start and stop differ by exactly the energy.
             most = plan.energy_wh * WATT_MS_PER_WH
         left_ms: int | None = None if plan.duration_s is None else int(plan.duration_s * 1000)
+        limit = session.max_energy_wh
+        if limit is not None:
+            left = max(limit - int(session.energy_wh), 0) * WATT_MS_PER_WH
+            if most is None or left <= most:
+                most = left
+                plan = replace(plan, hold=TX_ENERGY not in station.settings.text(TX_STOP_POINT), reason=_LIMIT)
         if session.charging_state is ChargingState.EV_CONNECTED and session.stop_request is None:
             yield from self._enter(evse, session, self._flows(evse, session))
         while session.stop_request is None:
             if (most is not None and most <= 0) or (left_ms is not None and left_ms <= 0):
                 if not plan.hold:
+                    if plan.reason is _LIMIT:
+                        session.request_stop(_LIMIT)
                     return
-                yield from self._enter(evse, session, ChargingState.SUSPENDED_EV)
+                suspended = ChargingState.SUSPENDED_EVSE if plan.reason is _LIMIT else ChargingState.SUSPENDED_EV
+                yield from self._enter(evse, session, suspended)
                 yield from self._hold(evse, session, interval)
                 continue
             step_ms = int(step_s * 1000)

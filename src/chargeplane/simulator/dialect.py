@@ -112,8 +112,12 @@ class Dialect(Protocol):
         """Meter values outside of a transaction."""
         ...
 
-    def reservation_expired(self, station: VirtualStation, reservation_id: int) -> Draft | None:
-        """What is told when a reservation expired; None where the version has no message for it."""
+    def reservation_ended(self, station: VirtualStation, reservation_id: int, word: str) -> Draft | None:
+        """What is told when the station ended a reservation; None where the version has no message for it.
+
+        Args:
+            word: OCPP 2.x ReservationUpdateStatusEnum.
+        """
         ...
 
     def read_boot(self, payload: bytes) -> BootAnswer:
@@ -130,6 +134,10 @@ class Dialect(Protocol):
 
     def read_started(self, session: Session, payload: bytes) -> str | None:
         """Notes the transaction id where the CSMS gives it; returns the status word on the id token, if there is one."""
+        ...
+
+    def limit_set(self, station: VirtualStation, evse: Evse, session: Session, reading: Reading) -> Draft | None:
+        """What confirms a limit that the CSMS gave the transaction; None where the version knows none (2.1 E16.FR.03)."""
         ...
 
     def handle(self, station: VirtualStation, action: str, request: Struct) -> Reply | None:

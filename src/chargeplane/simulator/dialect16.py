@@ -38,7 +38,10 @@ _REASONS: Final = {
     StopReason.EMERGENCY_STOP: v16.Reason.EMERGENCY_STOP,
     StopReason.ENERGY_LIMIT: v16.Reason.LOCAL,
     StopReason.TRANSFER_REFUSED: v16.Reason.OTHER,
+    StopReason.TIME_LIMIT: v16.Reason.LOCAL,
+    StopReason.MASTER_PASS: v16.Reason.LOCAL,
 }
+_BY_TOKEN: Final = (StopReason.LOCAL, StopReason.MASTER_PASS)
 _CONTEXTS: Final = {
     Moment.PERIODIC: v16.ReadingContext.SAMPLE_PERIODIC,
     Moment.TRIGGERED: v16.ReadingContext.TRIGGER,
@@ -159,7 +162,7 @@ class Dialect16:
                 meter_stop=meter_stop,
                 timestamp=rfc3339(reading.at),
                 transaction_id=_transaction_id(session),
-                id_tag=session.id_token if reason is StopReason.LOCAL else None,
+                id_tag=(session.stop_id_token or session.id_token) if reason in _BY_TOKEN else None,
                 reason=_REASONS[reason],
                 transaction_data=(data,) if values else None,
             ),
@@ -172,7 +175,7 @@ class Dialect16:
         request = v16.MeterValuesRequest(connector_id=evse.id, meter_value=(value,))
         return Draft("MeterValues", lambda: request)
 
-    def reservation_expired(self, station: VirtualStation, reservation_id: int) -> Draft | None:
+    def reservation_ended(self, station: VirtualStation, reservation_id: int, word: str) -> Draft | None:
         return None  # 1.6 tells it by the status alone
 
     # ---------------------------------------------------------------- what it is answered
@@ -191,6 +194,9 @@ class Dialect16:
         answer = _start.decode(payload)
         session.transaction_id = str(answer.transaction_id)
         return answer.id_tag_info.status.value
+
+    def limit_set(self, station: VirtualStation, evse: Evse, session: Session, reading: Reading) -> Draft | None:
+        return None  # 1.6 knows no limits
 
     # ---------------------------------------------------------------- what it is asked
 
@@ -294,10 +300,6 @@ def _change_configuration(station: VirtualStation, request: v16.ChangeConfigurat
     return Reply(v16.ChangeConfigurationResponse(status=status), then)
 
 
-def _clear_cache(station: VirtualStation, request: v16.ClearCacheRequest) -> Reply:
-    return Reply(v16.ClearCacheResponse(status=v16.ClearCacheStatus.ACCEPTED))
-
-
 def _data_transfer(station: VirtualStation, request: v16.DataTransferRequest) -> Reply:
     if request.vendor_id != station.options.model.vendor:
         return Reply(v16.DataTransferResponse(status=v16.DataTransferStatus.UNKNOWN_VENDOR_ID))
@@ -341,33 +343,6 @@ def _extended_trigger_message(station: VirtualStation, request: v16.ExtendedTrig
     return Reply(v16.ExtendedTriggerMessageResponse(status=status), then)
 
 
-def _reserve_now(station: VirtualStation, request: v16.ReserveNowRequest) -> Reply:
-    word = acts.reserve(
-        station, request.connector_id, request.reservation_id, request.id_tag, parse_timestamp(request.expiry_date)
-    )
-    return Reply(v16.ReserveNowResponse(status=v16.ReservationStatus(word)), lambda: acts.tell_all(station))
-
-
-def _cancel_reservation(station: VirtualStation, request: v16.CancelReservationRequest) -> Reply:
-    found = acts.cancel_reservation(station, request.reservation_id)
-    status = v16.CancelReservationStatus.ACCEPTED if found else v16.CancelReservationStatus.REJECTED
-    return Reply(v16.CancelReservationResponse(status=status), lambda: acts.tell_all(station))
-
-
-def _local_list_version(station: VirtualStation, request: v16.GetLocalListVersionRequest) -> Reply:
-    return Reply(v16.GetLocalListVersionResponse(list_version=station.local_list_version))
-
-
-def _send_local_list(station: VirtualStation, request: v16.SendLocalListRequest) -> Reply:
-    entries = [
-        (entry.id_tag, entry.id_tag_info.status.value if entry.id_tag_info is not None else None)
-        for entry in request.local_authorization_list or ()
-    ]
-    full = request.update_type is v16.UpdateType.FULL
-    word = acts.update_local_list(station, request.list_version, entries, full=full)
-    return Reply(v16.SendLocalListResponse(status=v16.UpdateStatus(word)))
-
-
 def _installed_certificates(station: VirtualStation, request: v16.GetInstalledCertificateIdsRequest) -> Reply:
     return Reply(v16.GetInstalledCertificateIdsResponse(status=v16.GetInstalledCertificateStatus.NOT_FOUND))
 
@@ -385,23 +360,18 @@ def _certificate_signed(station: VirtualStation, request: v16.CertificateSignedR
 
 
 _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
-    "CancelReservation": _cancel_reservation,
     "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
     "ChangeConfiguration": _change_configuration,
-    "ClearCache": _clear_cache,
     "DataTransfer": _data_transfer,
     "DeleteCertificate": _delete_certificate,
     "ExtendedTriggerMessage": _extended_trigger_message,
     "GetConfiguration": _get_configuration,
     "GetInstalledCertificateIds": _installed_certificates,
-    "GetLocalListVersion": _local_list_version,
     "InstallCertificate": _install_certificate,
     "RemoteStartTransaction": _remote_start,
     "RemoteStopTransaction": _remote_stop,
-    "ReserveNow": _reserve_now,
     "Reset": _reset,
-    "SendLocalList": _send_local_list,
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock,
     **subjects.handlers("HANDLERS16"),

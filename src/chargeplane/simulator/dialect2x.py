@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from msgspec import Struct, json
@@ -19,6 +20,7 @@ from chargeplane.simulator import acts, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import ChargingState, Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.faults import Fault
+from chargeplane.simulator.memory import plain_token
 from chargeplane.simulator.meter import Measured, Quantity
 from chargeplane.simulator.settings import (
     PASSWORD,
@@ -69,7 +71,10 @@ _STOPS: Final = {
     StopReason.EMERGENCY_STOP: (_Trigger.ABNORMAL_CONDITION, _Reason.EMERGENCY_STOP),
     StopReason.ENERGY_LIMIT: (_Trigger.ENERGY_LIMIT_REACHED, _Reason.ENERGY_LIMIT_REACHED),
     StopReason.TRANSFER_REFUSED: (_Trigger.ABNORMAL_CONDITION, _Reason.OTHER),
+    StopReason.TIME_LIMIT: (_Trigger.TIME_LIMIT_REACHED, _Reason.TIME_LIMIT_REACHED),
+    StopReason.MASTER_PASS: (_Trigger.STOP_AUTHORIZED, _Reason.MASTER_PASS),
 }
+_BY_TOKEN: Final = (StopReason.LOCAL, StopReason.MASTER_PASS)
 _MOMENTS: Final = {
     Moment.PERIODIC: (_Trigger.METER_VALUE_PERIODIC, v201.ReadingContextEnumType.SAMPLE_PERIODIC),
     Moment.STATE_CHANGED: (_Trigger.CHARGING_STATE_CHANGED, v201.ReadingContextEnumType.OTHER),
@@ -199,6 +204,8 @@ class Dialect2x:
         state: v201.ChargingStateEnumType | None = None,
     ) -> Draft:
         seq_no = session.next_seq_no()
+        if kind is v201.TransactionEventEnumType.UPDATED and seq_no % 3 == 2 and station.has(Fault.SEQ_NO_GAP):
+            seq_no = session.next_seq_no()
         if station.has(Fault.SEQ_NO_ZERO):
             seq_no = 0
         elif station.has(Fault.SEQ_NO_REPEATED):
@@ -272,7 +279,7 @@ class Dialect2x:
             reading.at,
             offline,
             meter_value=_meter_value(_energy(reading), v201.ReadingContextEnumType.TRANSACTION_END),
-            id_token=_token(session.id_token) if reason is StopReason.LOCAL else None,
+            id_token=_token(session.stop_id_token or session.id_token) if reason in _BY_TOKEN else None,
             reason=word,
             state=v201.ChargingStateEnumType.IDLE if evse.car is None else v201.ChargingStateEnumType.EV_CONNECTED,
         )
@@ -283,9 +290,9 @@ class Dialect2x:
         request = v201.MeterValuesRequest(evse_id=evse.id, meter_value=(value,))
         return Draft("MeterValues", lambda: request)
 
-    def reservation_expired(self, station: VirtualStation, reservation_id: int) -> Draft | None:
+    def reservation_ended(self, station: VirtualStation, reservation_id: int, word: str) -> Draft | None:
         request = v201.ReservationStatusUpdateRequest(
-            reservation_id=reservation_id, reservation_update_status=v201.ReservationUpdateStatusEnumType.EXPIRED
+            reservation_id=reservation_id, reservation_update_status=v201.ReservationUpdateStatusEnumType(word)
         )
         return Draft("ReservationStatusUpdate", lambda: request)
 
@@ -302,8 +309,28 @@ class Dialect2x:
         return self._authorize.decode(payload).id_token_info.status.value
 
     def read_started(self, session: Session, payload: bytes) -> str | None:
-        info = self._event.decode(payload).id_token_info
-        return None if info is None else info.status.value
+        answer = self._event.decode(payload)
+        limit = getattr(answer, "transaction_limit", None)  # 2.1 E16
+        if limit is not None and limit.max_energy is not None:
+            session.max_energy_wh = int(limit.max_energy)
+        return None if answer.id_token_info is None else answer.id_token_info.status.value
+
+    def limit_set(self, station: VirtualStation, evse: Evse, session: Session, reading: Reading) -> Draft | None:
+        if self.version is not OcppVersion.V21 or session.max_energy_wh is None:
+            return None
+        assert session.transaction_id is not None
+        request = v21.TransactionEventRequest(
+            event_type=v201.TransactionEventEnumType.UPDATED,
+            timestamp=rfc3339(reading.at),
+            trigger_reason=v21.TriggerReasonEnumType.LIMIT_SET,
+            seq_no=session.next_seq_no(),
+            transaction_info=v21.TransactionType(
+                transaction_id=session.transaction_id,
+                transaction_limit=v21.TransactionLimitType(max_energy=Decimal(session.max_energy_wh)),
+            ),
+            evse=v21.EVSEType(id=evse.id, connector_id=1),
+        )
+        return Draft("TransactionEvent", lambda: request)
 
     # ---------------------------------------------------------------- what it is asked
 
@@ -340,7 +367,7 @@ def _reset(station: VirtualStation, request: v201.ResetRequest | v21.ResetReques
 def _request_start(
     station: VirtualStation, request: v201.RequestStartTransactionRequest | v21.RequestStartTransactionRequest
 ) -> Reply:
-    id_token = _plain(request.id_token)
+    id_token = plain_token(request.id_token)
     evse = acts.evse_for_remote_start(station, request.evse_id, id_token)
     if evse is None:
         return Reply(v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.REJECTED))
@@ -353,11 +380,6 @@ def _request_start(
         v201.RequestStartTransactionResponse(status=v201.RequestStartStopStatusEnumType.ACCEPTED),
         lambda: station.remote_start(evse, id_token, request.remote_start_id),
     )
-
-
-def _plain(token: v201.IdTokenType | v21.IdTokenType) -> str:
-    """The text a driver would present; what is no RFID card carries its type in front."""
-    return token.id_token if token.type in ("ISO14443", "NoAuthorization") else f"{token.type}:{token.id_token}"
 
 
 def _request_stop(station: VirtualStation, request: v201.RequestStopTransactionRequest) -> Reply:
@@ -561,10 +583,6 @@ def _get_report(station: VirtualStation, request: v201.GetReportRequest | v21.Ge
     )
 
 
-def _clear_cache(station: VirtualStation, request: v201.ClearCacheRequest) -> Reply:
-    return Reply(v201.ClearCacheResponse(status=v201.ClearCacheStatusEnumType.ACCEPTED))
-
-
 def _data_transfer(station: VirtualStation, request: v201.DataTransferRequest) -> Reply:
     statuses = v201.DataTransferStatusEnumType
     if request.vendor_id != station.options.model.vendor:
@@ -604,43 +622,6 @@ def _trigger(station: VirtualStation, word: str, evses: list[Evse]) -> Callable[
     return lambda: acts.send_all(station, drafts(), first=True)
 
 
-def _reserve_now(station: VirtualStation, request: v201.ReserveNowRequest | v21.ReserveNowRequest) -> Reply:
-    word = acts.reserve(
-        station, request.evse_id or 0, request.id, _plain(request.id_token), parse_timestamp(request.expiry_date_time)
-    )
-    return Reply(v201.ReserveNowResponse(status=v201.ReserveNowStatusEnumType(word)), lambda: acts.tell_all(station))
-
-
-def _cancel_reservation(
-    station: VirtualStation, request: v201.CancelReservationRequest | v21.CancelReservationRequest
-) -> Reply:
-    statuses = v201.CancelReservationStatusEnumType
-    found = acts.cancel_reservation(station, request.reservation_id)
-    return Reply(
-        v201.CancelReservationResponse(status=statuses.ACCEPTED if found else statuses.REJECTED),
-        lambda: acts.tell_all(station),
-    )
-
-
-def _local_list_version(station: VirtualStation, request: v201.GetLocalListVersionRequest) -> Reply:
-    return Reply(v201.GetLocalListVersionResponse(version_number=station.local_list_version))
-
-
-def _send_local_list(station: VirtualStation, request: v201.SendLocalListRequest | v21.SendLocalListRequest) -> Reply:
-    entries = [
-        (_plain(entry.id_token), None if entry.id_token_info is None else entry.id_token_info.status.value)
-        for entry in request.local_authorization_list or ()
-    ]
-    word = acts.update_local_list(station, request.version_number, entries, full=request.update_type == "Full")
-    return Reply(v201.SendLocalListResponse(status=v201.SendLocalListStatusEnumType(word)))
-
-
-def _transaction_status(station: VirtualStation, request: v201.GetTransactionStatusRequest) -> Reply:
-    wanted = request.transaction_id
-    ongoing = None if wanted is None else station.session_of(wanted) is not None
-    return Reply(v201.GetTransactionStatusResponse(messages_in_queue=station.unsent > 0, ongoing_indicator=ongoing))
-
-
 def _cost_updated(station: VirtualStation, request: v201.CostUpdatedRequest) -> Reply:
     return Reply(v201.CostUpdatedResponse())
 
@@ -676,25 +657,19 @@ def _set_network_profile(
 
 
 _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
-    "CancelReservation": _cancel_reservation,
     "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
-    "ClearCache": _clear_cache,
     "CostUpdated": _cost_updated,
     "DataTransfer": _data_transfer,
     "DeleteCertificate": _delete_certificate,
     "GetBaseReport": _get_base_report,
     "GetInstalledCertificateIds": _installed_certificates,
-    "GetLocalListVersion": _local_list_version,
     "GetReport": _get_report,
-    "GetTransactionStatus": _transaction_status,
     "GetVariables": _get_variables,
     "InstallCertificate": _install_certificate,
     "RequestStartTransaction": _request_start,
     "RequestStopTransaction": _request_stop,
-    "ReserveNow": _reserve_now,
     "Reset": _reset,
-    "SendLocalList": _send_local_list,
     "SetNetworkProfile": _set_network_profile,
     "SetVariables": _set_variables,
     "TriggerMessage": _trigger_message,

@@ -53,6 +53,8 @@ class StopReason(enum.Enum):
     EMERGENCY_STOP = enum.auto()
     ENERGY_LIMIT = enum.auto()
     TRANSFER_REFUSED = enum.auto()
+    TIME_LIMIT = enum.auto()
+    MASTER_PASS = enum.auto()
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -81,6 +83,9 @@ class Session:
     Attributes:
         accepted: False where the id token was refused; None while unknown (offline).
         status: the CSMS's last word on the id token.
+        group: of the id token, as last told.
+        stop_id_token: who stopped, where it was another.
+        max_energy_wh: the CSMS's limit (2.1).
         transaction_id: the station's own (2.x) or the CSMS's (1.6, None until the start was answered), as text.
         meter_start_wh, meter_stop_wh: the register in whole Wh.
         energy_wh: what the messages add up to: the rises of the register, also over a meter that restarted.
@@ -96,8 +101,10 @@ class Session:
         "acknowledged",
         "charging_state",
         "evse_id",
+        "group",
         "id_token",
         "last_reported_wh",
+        "max_energy_wh",
         "meter_start_wh",
         "meter_stop_wh",
         "power_lost",
@@ -108,6 +115,7 @@ class Session:
         "started",
         "started_at",
         "status",
+        "stop_id_token",
         "stop_reason",
         "stop_request",
         "stopped_at",
@@ -128,6 +136,9 @@ class Session:
         self.stopped_at: datetime | None = None
         self.stop_reason: StopReason | None = None
         self.stop_request: StopReason | None = None
+        self.group: str | None = None
+        self.stop_id_token: str | None = None
+        self.max_energy_wh: int | None = None
         self.meter_start_wh = 0
         self.meter_stop_wh: int | None = None
         self.last_reported_wh = 0
@@ -219,6 +230,7 @@ class Evse:
         "meter",
         "operative",
         "operative_later",
+        "reservation_group",
         "reservation_id",
         "reservation_token",
         "reservation_until",
@@ -237,6 +249,7 @@ class Evse:
         self.finishing = False
         self.reservation_id: int | None = None
         self.reservation_token: str | None = None
+        self.reservation_group: str | None = None
         self.reservation_until: datetime | None = None
         self.told: str | None = None
 
@@ -275,10 +288,12 @@ class Evse:
         """A driver could begin to charge here."""
         return self.operative and not self.faulted and not self.busy
 
-    def takes(self, id_token: str) -> bool:
-        """Whether a reservation leaves this EVSE to the driver (ids compare without case)."""
-        return self.reservation_token is None or self.reservation_token == id_token.casefold()
+    def takes(self, id_token: str, group: str | None = None) -> bool:
+        """Whether a reservation leaves this EVSE to the driver (ids compare without case), or to the driver's group."""
+        if self.reservation_token is None or self.reservation_token == id_token.casefold():
+            return True
+        return self.reservation_group is not None and group is not None and self.reservation_group == group.casefold()
 
     def forget_reservation(self) -> None:
         """The reservation is used, cancelled or expired."""
-        self.reservation_id = self.reservation_token = self.reservation_until = None
+        self.reservation_id = self.reservation_token = self.reservation_until = self.reservation_group = None

@@ -136,6 +136,11 @@ class Outbox:
         self._waiting = deque(letter for letter in self._waiting if letter.kept)
         return lost
 
+    def about_transactions(self) -> list[Letter]:
+        """The messages that must not be lost and are not answered yet."""
+        flying = [self.in_flight] if self.in_flight is not None else []
+        return [letter for letter in (*flying, *self._waiting) if letter.kept]
+
     def waiting(self) -> deque[Letter]:
         """The queue itself, for faults that reorder or lose."""
         return self._waiting

@@ -127,8 +127,33 @@ STOP_ON_INVALID_ID: Final = _flag("StopTransactionOnInvalidId", "TxCtrlr", "Stop
 AUTHORIZE_REMOTE: Final = _flag("AuthorizeRemoteTxRequests", "AuthCtrlr", "AuthorizeRemoteStart", False)
 LOCAL_PRE_AUTHORIZE: Final = _flag("LocalPreAuthorize", "AuthCtrlr", "LocalPreAuthorize", False)
 LOCAL_LIST_ENABLED: Final = _flag("LocalAuthListEnabled", "LocalAuthListCtrlr", "Enabled", True)
+LOCAL_LIST_MOST: Final = _integer(
+    "LocalAuthListMaxLength", "LocalAuthListCtrlr", "Entries", 1000, access=Access.READ_ONLY
+)
+LOCAL_LIST_PER_MESSAGE: Final = _integer(
+    "SendLocalListMaxLength", "LocalAuthListCtrlr", "ItemsPerMessage", 100, access=Access.READ_ONLY
+)
+LOCAL_AUTHORIZE_OFFLINE: Final = _flag("LocalAuthorizeOffline", "AuthCtrlr", "LocalAuthorizeOffline", True)
+OFFLINE_UNKNOWN: Final = _flag("AllowOfflineTxForUnknownId", "AuthCtrlr", "OfflineTxForUnknownIdEnabled", True)
+CACHE_ENABLED: Final = _flag("AuthorizationCacheEnabled", "AuthCacheCtrlr", "Enabled", True)
+MASTER_PASS_GROUP: Final = Setting(component="AuthCtrlr", variable="MasterPassGroupId")
+RESERVE_ANY: Final = _flag("ReserveConnectorZeroSupported", "ReservationCtrlr", "NonEvseSpecific", True)
+TX_STOP_POINT: Final = Setting(
+    component="TxCtrlr",
+    variable="TxStopPoint",
+    default="Authorized,EVConnected",
+    kind=Kind.MEMBER_LIST,
+)
 
 SETTINGS: Final = (
+    LOCAL_LIST_MOST,
+    LOCAL_LIST_PER_MESSAGE,
+    LOCAL_AUTHORIZE_OFFLINE,
+    OFFLINE_UNKNOWN,
+    CACHE_ENABLED,
+    MASTER_PASS_GROUP,
+    RESERVE_ANY,
+    TX_STOP_POINT,
     HEARTBEAT_INTERVAL,
     SAMPLE_INTERVAL,
     SAMPLED_DATA,
@@ -145,14 +170,9 @@ SETTINGS: Final = (
     _integer("ResetRetries", "OCPPCommCtrlr", "ResetRetries", 1),
     _integer("ClockAlignedDataInterval", "AlignedDataCtrlr", "Interval", 0, unit="s"),
     _integer("GetConfigurationMaxKeys", None, None, 100, access=Access.READ_ONLY),
-    _integer("SendLocalListMaxLength", "LocalAuthListCtrlr", "ItemsPerMessage", 100, access=Access.READ_ONLY),
-    _integer("LocalAuthListMaxLength", "LocalAuthListCtrlr", "Entries", 1000, access=Access.READ_ONLY),
     _integer("ChargeProfileMaxStackLevel", "SmartChargingCtrlr", "ProfileStackLevel", 10, access=Access.READ_ONLY),
     _integer("ChargingScheduleMaxPeriods", "SmartChargingCtrlr", "PeriodsPerSchedule", 100, access=Access.READ_ONLY),
     _integer("MaxChargingProfilesInstalled", "SmartChargingCtrlr", "Entries", 50, access=Access.READ_ONLY),
-    _flag("LocalAuthorizeOffline", "AuthCtrlr", "LocalAuthorizeOffline", True),
-    _flag("AllowOfflineTxForUnknownId", "AuthCtrlr", "OfflineTxForUnknownIdEnabled", True),
-    _flag("AuthorizationCacheEnabled", "AuthCacheCtrlr", "Enabled", True),
     _flag("StopTransactionOnEVSideDisconnect", "TxCtrlr", "StopTxOnEVSideDisconnect", True),
     _flag("UnlockConnectorOnEVSideDisconnect", None, None, True),
     Setting(
@@ -187,13 +207,6 @@ SETTINGS: Final = (
         component="TxCtrlr",
         variable="TxStartPoint",
         default="Authorized",
-        kind=Kind.MEMBER_LIST,
-        access=Access.READ_ONLY,
-    ),
-    Setting(
-        component="TxCtrlr",
-        variable="TxStopPoint",
-        default="Authorized,EVConnected",
         kind=Kind.MEMBER_LIST,
         access=Access.READ_ONLY,
     ),

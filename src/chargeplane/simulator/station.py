@@ -33,6 +33,7 @@ from chargeplane.ocpp.frames import (
     text_of,
 )
 from chargeplane.ocpp.versions import ErrorCode, OcppVersion
+from chargeplane.simulator import acts
 from chargeplane.simulator.car import CAR_MODELS, MAINS_V, Car
 from chargeplane.simulator.charging import Charging
 from chargeplane.simulator.clock import StationClock
@@ -312,6 +313,11 @@ class VirtualStation:
             if session is not None and session.transaction_id == transaction_id and evse.busy:
                 return session
         return None
+
+    def has_unsent(self, transaction_id: str) -> bool:
+        """Whether messages about this transaction were not answered yet."""
+        name = transaction_id.encode()
+        return any(name in (letter.payload or letter.write()) for letter in self._outbox.about_transactions())
 
     def has(self, fault: Fault) -> bool:
         """Whether it was given this fault."""
@@ -949,6 +955,11 @@ class VirtualStation:
         await self.run(self._charging.finish(self.evse(session.evse_id), session, reason))
         return session
 
+    async def present_token(self, id_token: str, evse_id: int = 1) -> bool:
+        """A driver presents a token where a transaction goes on; whether it may stop it (and did)."""
+        stops: bool = await self.run(self._charging.present(self.evse(evse_id), id_token))
+        return stops
+
     async def meter_values(self, evse_id: int = 1) -> None:
         """Meter values of an EVSE, in the transaction if there is one."""
         await self.run(self._charging.report(self.evse(evse_id)))
@@ -1005,6 +1016,8 @@ class VirtualStation:
         """An EVSE breaks, or works again; a charging that goes on ends."""
         evse = self.evse(evse_id)
         evse.faulted = faulted
+        if faulted:
+            acts.end_reservation(self, evse, "Removed")  # OCPP 2.0.1 H01.FR.16
         if faulted and evse.session is not None and evse.busy:
             evse.session.request_stop(StopReason.EMERGENCY_STOP)
         self.tell_status(evse)
@@ -1021,6 +1034,7 @@ class VirtualStation:
         self._cancel_timers()
         self._booted = self._accepted = False
         self._boot_reason = "PowerUp"
+        acts.forget(self)
         for evse in self.evses:
             evse.meter.stop()
             evse.told = None
@@ -1064,6 +1078,7 @@ class VirtualStation:
             self.profiles.forget()
         self._booted = self._accepted = False
         self._boot_reason = reason
+        acts.forget(self)
         for evse in self.evses:
             evse.told = None
         if self._socket is not None and self._socket.transport is not None:

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from chargeplane.domain.authorization import IdTokenRecord, token_key
 from chargeplane.domain.messages import AuthorizationStatus
+from chargeplane.domain.token_rules import TokenRules
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import storable
 
@@ -20,9 +22,11 @@ log = structlog.get_logger(__name__)
 
 TokenCallback = Callable[[tuple[IdTokenRecord, ...]], None]
 
+_decode_rules = msgspec.json.Decoder(TokenRules).decode
+
 _QUERY = """
 SELECT q.ordinality, t.id_token, t.type, t.status, t.valid_from, t.valid_until, t.group_id, t.language, t.personal_message,
-       t.concurrent_limit,
+       t.concurrent_limit, t.rules::text, t.credit_wh, t.credit,
        CASE WHEN t.concurrent_limit IS NULL THEN 0 ELSE
            (SELECT count(*) FROM open_transaction o WHERE o.tenant_id = q.tenant_id AND o.token_key = q.token_key) END
 FROM unnest($1::int4[], $2::text[]) WITH ORDINALITY AS q(tenant_id, token_key, ordinality)
@@ -97,7 +101,10 @@ class TokenReader:
                         language=row[7],
                         personal_message=row[8],
                         concurrent_limit=row[9],
-                        concurrent_count=row[10],
+                        rules=None if row[10] is None else _decode_rules(row[10]),
+                        credit_wh=row[11],
+                        credit=row[12],
+                        concurrent_count=row[13],
                     )
                 )
             for position, (_, _, callback) in enumerate(asked, 1):

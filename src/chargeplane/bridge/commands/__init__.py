@@ -15,7 +15,9 @@ from chargeplane.bridge.commands import (
     diagnostics,
     display_and_cost,
     firmware,
+    local_list,
     monitoring,
+    reservations,
     smart_charging,
     transactions,
 )
@@ -34,6 +36,8 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     monitoring.SUBJECT,
     smart_charging.SUBJECT,
     transactions.SUBJECT,
+    local_list.SUBJECT,
+    reservations.SUBJECT,
 )
 """Everything stations can be asked."""
 

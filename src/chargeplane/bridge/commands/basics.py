@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge.commands.checks import MAX_INT, checked, id_token2x, invalid
+from chargeplane.bridge.commands.checks import MAX_INT, checked, id_tag16, id_token2x, invalid
 from chargeplane.bridge.commands.smart_charging import starting_profile
 from chargeplane.bridge.commands.subject import Subject, ToCall
 from chargeplane.domain.commands import (
@@ -63,13 +63,7 @@ def _connector16(evse_id: int, connector_id: int | None, least: int) -> int:
 
 
 def _start16(command: Start) -> tuple[str, Struct]:
-    tag = command.id_token.value
-    if len(tag) > 20:
-        raise invalid(
-            f"OCPP 1.6 takes id tags of at most 20 characters, this one has {len(tag)}.",
-            "/id_token/value",
-            "at most 20 characters",
-        )
+    tag = id_tag16(command.id_token)
     connector = None if command.evse_id is None else checked(command.evse_id, 1, "/evse_id")
     return "RemoteStartTransaction", v16.RemoteStartTransactionRequest(
         id_tag=tag, connector_id=connector, charging_profile=starting_profile(OcppVersion.V16, command)
@@ -179,6 +173,9 @@ def _calls2x(v: Any) -> Mapping[type, ToCall]:
             remote_start_id=checked(command.remote_start_id, 0, "/remote_start_id"),
             evse_id=None if command.evse_id is None else checked(command.evse_id, 1, "/evse_id"),
             charging_profile=starting_profile(OcppVersion.V201 if v is v201 else OcppVersion.V21, command),
+            group_id_token=None
+            if command.group_id_token is None
+            else id_token2x(v, command.group_id_token, "/group_id_token"),
         )
 
     def stop(command: Stop) -> tuple[str, Struct]:
@@ -204,7 +201,24 @@ def _calls2x(v: Any) -> Mapping[type, ToCall]:
             evse_id=checked(command.evse_id, 1, "/evse_id") if command.evse_id else None,
         )
 
+    def custom(command: Trigger) -> tuple[str, Struct]:
+        # 2.1 F06: customTrigger goes with the message CustomTrigger and with no other
+        if v is v201:
+            raise RuleError("OCPP 2.0.1 has no triggers of the vendor's own; DataTransfer may have one.")
+        if command.custom is None or command.message != "CustomTrigger":
+            raise invalid(
+                "A trigger of the vendor's own has a name, and the message CustomTrigger.",
+                "/custom" if command.custom is None else "/message",
+                "1 to 50 characters" if command.custom is None else "CustomTrigger",
+            )
+        evse = None if command.evse_id is None else evse2x(command.evse_id, command.connector_id)
+        return "TriggerMessage", v21.TriggerMessageRequest(
+            requested_message=v21.MessageTriggerEnumType.CUSTOM_TRIGGER, evse=evse, custom_trigger=command.custom
+        )
+
     def trigger(command: Trigger) -> tuple[str, Struct]:
+        if command.custom is not None or command.message == "CustomTrigger":
+            return custom(command)
         word = triggers.get(command.message)
         if word is None:
             raise invalid(

@@ -31,13 +31,33 @@ def checked(value: int, least: int, pointer: str) -> int:
     return value
 
 
-def id_token2x(v: Any, token: IdToken) -> Any:
-    """Tokens without a type come from us, which is what Central means (OCPP 2.0.1 F01)."""
+def id_tag16(token: IdToken, pointer: str = "/id_token") -> str:
+    """The id tag of 1.6. Cars' MAC addresses have `VID:` in front, as stations write them that have no types.
+
+    Raises:
+        InvalidInputError: it is too long.
+    """
+    tag = f"VID:{token.value}" if token.type == "MacAddress" else token.value
+    if not 1 <= len(tag) <= 20:
+        raise invalid(
+            f"OCPP 1.6 takes id tags of 1 to 20 characters, this one has {len(tag)}.",
+            f"{pointer}/value",
+            "1 to 20 characters",
+        )
+    return tag
+
+
+def id_token2x(v: Any, token: IdToken, pointer: str = "/id_token") -> Any:
+    """Tokens without a type come from us, which is what Central means (OCPP 2.0.1 F01).
+
+    Raises:
+        InvalidInputError: its value or its type does not fit the version.
+    """
     longest = 36 if v is v201 else 255
     if len(token.value) > longest:
         raise invalid(
             f"The station's OCPP version takes id tokens of at most {longest} characters.",
-            "/id_token/value",
+            f"{pointer}/value",
             f"at most {longest} characters",
         )
     kind: Any = token.type or "Central"
@@ -46,12 +66,24 @@ def id_token2x(v: Any, token: IdToken) -> Any:
         if kind is None:
             raise invalid(
                 f"OCPP 2.0.1 has no id token type '{made_storable(str(token.type), 64)}'.",
-                "/id_token/type",
+                f"{pointer}/type",
                 "one of " + ", ".join(_TYPES_201),
             )
     elif len(kind) > 20:
-        raise invalid("An id token type has at most 20 characters.", "/id_token/type", "at most 20 characters")
-    return v.IdTokenType(id_token=token.value, type=kind)
+        raise invalid("An id token type has at most 20 characters.", f"{pointer}/type", "at most 20 characters")
+    additional = None
+    if token.additional:
+        for one in token.additional:
+            if len(one.value) > longest:
+                raise invalid(
+                    f"The station's OCPP version takes additional id tokens of at most {longest} characters.",
+                    f"{pointer}/additional",
+                    f"values of at most {longest} characters",
+                )
+        additional = tuple(
+            v.AdditionalInfoType(additional_id_token=one.value, type=one.type) for one in token.additional
+        )
+    return v.IdTokenType(id_token=token.value, type=kind, additional_info=additional)
 
 
 _TYPES_201: Final[Mapping[str, v201.IdTokenEnumType]] = {kind.value: kind for kind in v201.IdTokenEnumType}

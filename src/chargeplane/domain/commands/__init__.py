@@ -32,6 +32,12 @@ from chargeplane.domain.commands.display_and_cost import (
     UpdateCost,
 )
 from chargeplane.domain.commands.firmware import PublishFirmware, UnpublishFirmware, UpdateFirmware
+from chargeplane.domain.commands.local_list import (
+    GetLocalListLimits,
+    GetLocalListVersion,
+    LocalListVersion,
+    SendLocalList,
+)
 from chargeplane.domain.commands.monitoring import (
     ClearVariableMonitoring,
     GetMonitoringReport,
@@ -40,6 +46,7 @@ from chargeplane.domain.commands.monitoring import (
     SetVariableMonitoring,
 )
 from chargeplane.domain.commands.outcomes import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
+from chargeplane.domain.commands.reservations import CancelReservation, ReserveNow
 from chargeplane.domain.commands.smart_charging import (
     AfrrSignal,
     ClearChargingProfile,
@@ -90,6 +97,11 @@ Command = (
     | GetMonitoringReport
     | SetMonitoringBase
     | SetMonitoringLevel
+    | GetLocalListVersion
+    | GetLocalListLimits
+    | SendLocalList
+    | ReserveNow
+    | CancelReservation
     | GetTransactionStatus
     | AdjustStream
     | ChangeTransactionTariff
@@ -118,6 +130,7 @@ __all__ = [
     "AfrrSignal",
     "CallOutcome",
     "CallOutcomeKind",
+    "CancelReservation",
     "ChangeAvailability",
     "ChangeTransactionTariff",
     "ClearCache",
@@ -136,16 +149,21 @@ __all__ = [
     "GetDerControl",
     "GetDiagnostics",
     "GetDisplayMessages",
+    "GetLocalListLimits",
+    "GetLocalListVersion",
     "GetLog",
     "GetMonitoringReport",
     "GetStreams",
     "GetTariffs",
     "GetTransactionStatus",
+    "LocalListVersion",
     "NotifyAllowedEnergyTransfer",
     "PublishFirmware",
     "RequestBatterySwap",
+    "ReserveNow",
     "Reset",
     "ResetKind",
+    "SendLocalList",
     "SetChargingProfile",
     "SetDefaultTariff",
     "SetDerControl",

@@ -24,12 +24,14 @@ class Start(Struct, frozen=True, kw_only=True, tag="start"):
     """Start a transaction (1.6 RemoteStartTransaction, 2.x RequestStartTransaction).
 
     Args:
+        group_id_token: tokens of this group may stop it too (2.x; 1.6 stations ask when they need to know).
         remote_start_id: ours; 2.x stations give it back in TransactionEvent.
         charging_profile: a TxProfile without a transaction id, for the transaction that starts (F01, K05; 1.6, 5.11); its
             `evse_id` is not looked at.
     """
 
     id_token: IdToken
+    group_id_token: IdToken | None = None
     evse_id: int | None = None
     remote_start_id: int | None = None
     charging_profile: ChargingProfile | None = None
@@ -67,9 +69,11 @@ class Trigger(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
     Args:
         message: OCPP 2.x MessageTriggerEnum word; the bridge maps it to 1.6.
+        custom: name of the vendor's own trigger, with the message `CustomTrigger` (2.1).
     """
 
     message: Annotated[str, Meta(min_length=1, max_length=50)]
+    custom: Annotated[str, Meta(min_length=1, max_length=50)] | None = None
     evse_id: EvseId | None = None
     connector_id: ConnectorId | None = None
 

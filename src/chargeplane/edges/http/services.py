@@ -8,6 +8,7 @@ from typing import Protocol
 
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import ApiKeys
+from chargeplane.app.availability import Availability
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
@@ -18,10 +19,12 @@ from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.local_lists import LocalLists
 from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.reservations import Reservations
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
@@ -55,6 +58,9 @@ class Subjects:
     battery_swaps: BatterySwaps
     event_streams: EventStreams
     station_payments: StationPayments
+    local_lists: LocalLists
+    reservations: Reservations
+    availability: Availability
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from chargeplane.simulator.subjects import (
+    authorization,
     customers,
     der_control,
     display_and_cost,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Handler = Callable[["VirtualStation", Any], "Reply"]
 
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
+    authorization,
     customers,
     firmware,
     logs,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
-from chargeplane.domain.authorization import token_key
+from chargeplane.domain.authorization import IdTokenRecord, token_key
+from chargeplane.domain.messages import AuthorizationStatus
+from chargeplane.domain.token_rules import TokenRules
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position, Where, like
 
@@ -21,6 +26,8 @@ class IdTokenView(Struct, frozen=True, kw_only=True):
         type: OCPP 2.x IdTokenEnum word; OCPP 1.6 has no types, there a tag matches any.
         status: Accepted, Blocked, Expired, Invalid.
         concurrent_limit: transactions at a time; null for no limit.
+        rules: where, when and how much; null for no rules.
+        credit_wh, credit: what is left of a prepaid account, in Wh and in money; null where it is none.
         revision: rises with every change; the ETag.
     """
 
@@ -34,6 +41,9 @@ class IdTokenView(Struct, frozen=True, kw_only=True):
     language: str | None
     personal_message: str | None
     concurrent_limit: int | None
+    rules: TokenRules | None
+    credit_wh: Decimal | None
+    credit: Decimal | None
     note: str | None
     revision: int
     created_at: datetime
@@ -52,8 +62,24 @@ class IdTokenFilter(Struct, frozen=True, kw_only=True):
 
 _COLUMNS = (
     "id::text AS id, id_token, type, status, valid_from, valid_until, group_id, language, personal_message,"
-    " concurrent_limit, note, revision, created_at, updated_at"
+    " concurrent_limit, rules, credit_wh, credit, note, revision, created_at, updated_at"
 )
+
+
+_decode_rules = msgspec.json.Decoder(TokenRules).decode
+
+
+def _view(row: Any) -> IdTokenView:
+    rules = row["rules"]
+    return IdTokenView(**{**row, "rules": None if rules is None else _decode_rules(rules)})
+
+
+def _value(value: Any) -> Any:
+    return msgspec.json.encode(value).decode() if isinstance(value, TokenRules) else value
+
+
+def _place(name: str, number: int) -> str:
+    return f"${number}::text::jsonb" if name == "rules" else f"${number}"
 
 
 async def page(
@@ -79,7 +105,7 @@ async def page(
         f"SELECT {_COLUMNS} FROM id_token WHERE {where} ORDER BY id_token.id DESC LIMIT ${len(where.values)}",
         *where.values,
     )
-    return [IdTokenView(**row) for row in rows]
+    return [_view(row) for row in rows]
 
 
 async def one(db: Db, tenant_id: TenantId, ident: int, *, lock: bool = False) -> IdTokenView | None:
@@ -93,7 +119,7 @@ async def one(db: Db, tenant_id: TenantId, ident: int, *, lock: bool = False) ->
         tenant_id,
         ident,
     )
-    return None if row is None else IdTokenView(**row)
+    return None if row is None else _view(row)
 
 
 async def insert(db: Db, tenant_id: TenantId, columns: dict[str, Any]) -> IdTokenView:
@@ -103,14 +129,14 @@ async def insert(db: Db, tenant_id: TenantId, columns: dict[str, Any]) -> IdToke
         asyncpg.UniqueViolationError: the tenant has one with this type and id token.
     """
     names = ["tenant_id", "token_key", *columns]
-    values = [tenant_id, token_key(columns["id_token"]), *columns.values()]
-    places = ", ".join(f"${i + 1}" for i in range(len(values)))
+    values = [tenant_id, token_key(columns["id_token"]), *map(_value, columns.values())]
+    places = ", ".join(_place(name, i) for i, name in enumerate(names, 1))
     row = await db.fetchrow(
         f"INSERT INTO id_token ({', '.join(names)}) VALUES ({places}) RETURNING {_COLUMNS}",
         *values,
     )
     assert row is not None  # RETURNING gives the row
-    return IdTokenView(**row)
+    return _view(row)
 
 
 async def update(db: Db, ident: int, columns: dict[str, Any]) -> IdTokenView:
@@ -121,15 +147,15 @@ async def update(db: Db, ident: int, columns: dict[str, Any]) -> IdTokenView:
     """
     if "id_token" in columns:
         columns = {**columns, "token_key": token_key(columns["id_token"])}
-    changes = [f"{name} = ${i + 2}" for i, name in enumerate(columns)]
+    changes = [f"{name} = {_place(name, i)}" for i, name in enumerate(columns, 2)]
     row = await db.fetchrow(
         f"UPDATE id_token SET {', '.join([*changes, 'revision = revision + 1', 'updated_at = now()'])}"
         f" WHERE id = $1 RETURNING {_COLUMNS}",
         ident,
-        *columns.values(),
+        *map(_value, columns.values()),
     )
     assert row is not None  # an id that is not there was refused before
-    return IdTokenView(**row)
+    return _view(row)
 
 
 async def delete(db: Db, tenant_id: TenantId, ident: int) -> IdTokenView | None:
@@ -139,4 +165,56 @@ async def delete(db: Db, tenant_id: TenantId, ident: int) -> IdTokenView | None:
         tenant_id,
         ident,
     )
-    return None if row is None else IdTokenView(**row)
+    return None if row is None else _view(row)
+
+
+async def records(db: Db, tenant_id: TenantId, value: str) -> list[IdTokenRecord]:
+    """Every record of the tenant whose id equals the value without case."""
+    rows = await db.fetch(
+        f"SELECT {_COLUMNS} FROM id_token WHERE tenant_id = $1 AND token_key = $2", tenant_id, token_key(value)
+    )
+    return [record_of(row) for row in rows]
+
+
+async def ticks(db: Db) -> dict[TenantId, int]:
+    """A number a tenant that rises with every change of its id tokens; tenants that never had any are absent."""
+    return {TenantId(row[0]): row[1] for row in await db.fetch("SELECT tenant_id, ticks FROM id_token_clock")}
+
+
+async def candidates(
+    db: Db, tenant_id: TenantId, group_ids: Sequence[str] | None, refused: bool, most: int
+) -> list[IdTokenRecord]:
+    """What may stand on local lists, the ones that changed last first.
+
+    Args:
+        group_ids: of these groups only, without case; None for all.
+        refused: those that are not accepted, too.
+    """
+    rows = await db.fetch(
+        f"SELECT {_COLUMNS} FROM id_token WHERE tenant_id = $1 AND ($2::text[] IS NULL OR lower(group_id) = ANY($2))"
+        " AND ($3 OR status = 'Accepted') ORDER BY status = 'Accepted' DESC, updated_at DESC, id_token.id LIMIT $4",
+        tenant_id,
+        None if group_ids is None else [group.lower() for group in group_ids],
+        refused,
+        most,
+    )
+    return [record_of(row) for row in rows]
+
+
+def record_of(row: Any) -> IdTokenRecord:
+    """A row as the domain knows it."""
+    rules = row["rules"]
+    return IdTokenRecord(
+        value=row["id_token"],
+        type=row["type"],
+        status=AuthorizationStatus(row["status"]),
+        valid_from=row["valid_from"],
+        valid_until=row["valid_until"],
+        group_id=row["group_id"],
+        language=row["language"],
+        personal_message=row["personal_message"],
+        concurrent_limit=row["concurrent_limit"],
+        rules=None if rules is None else _decode_rules(rules),
+        credit_wh=row["credit_wh"],
+        credit=row["credit"],
+    )

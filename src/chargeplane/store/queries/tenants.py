@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from chargeplane.domain.local_lists import ListPolicy
+from chargeplane.domain.token_rules import TRUSTED
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position
 from chargeplane.store.queries.payloads import json_object
@@ -20,10 +22,24 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         unknown_stations: a station that is not registered is refused, or registered as pending, without a password, until an
             operator accepts or rejects it.
         heartbeat_interval_s: given in the answer to an accepted boot; a station's own setting goes before it.
+        master_pass_group_id: id tokens of this group stop any transaction and begin none (OCPP 2.0.1 C16).
+        trusted_token_types: id tokens of these types are accepted without being registered: the station vouches for them.
+        authorization_cache_s: how long a station may go by what it was told of an id token; absent: as long as the token
+            is valid.
+        stop_deauthorized: a running transaction is stopped when its id token is blocked, expires or is removed; else
+            it goes on to its end.
+        local_list: which id tokens belong on the stations' local lists.
     """
 
     unknown_stations: Literal["refuse", "pending"] = "refuse"
     heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
+    master_pass_group_id: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    trusted_token_types: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=20)], ...], Meta(max_length=20)
+    ] = TRUSTED
+    authorization_cache_s: Annotated[int, Meta(ge=0, le=31_536_000)] | None = None
+    stop_deauthorized: bool = False
+    local_list: ListPolicy | None = None
 
 
 class TenantView(Struct, frozen=True, kw_only=True):

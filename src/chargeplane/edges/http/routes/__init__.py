@@ -7,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from chargeplane.edges.http.openapi import openapi_routes
 from chargeplane.edges.http.routes.administration import administration_routes
 from chargeplane.edges.http.routes.alerts import alert_routes
+from chargeplane.edges.http.routes.availability import availability_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
@@ -16,9 +17,11 @@ from chargeplane.edges.http.routes.events import event_routes
 from chargeplane.edges.http.routes.firmware import firmware_routes
 from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
+from chargeplane.edges.http.routes.local_lists import local_list_routes
 from chargeplane.edges.http.routes.messages import message_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
+from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.services import Services
@@ -34,6 +37,9 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *message_routes(services),
         *transaction_routes(services),
         *id_token_routes(services),
+        *local_list_routes(services),
+        *reservation_routes(services),
+        *availability_routes(services),
         *quarantine_routes(services),
         *outbox_routes(services),
         *certificate_routes(services),

@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.api_keys import Scope
+from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
 from chargeplane.edges.http.routes.common import ident_of
@@ -55,6 +56,13 @@ class TenantSettingsPatch(Struct, kw_only=True, forbid_unknown_fields=True):
 
     unknown_stations: Literal["refuse", "pending"] | UnsetType = UNSET
     heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | UnsetType | None = UNSET
+    master_pass_group_id: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType | None = UNSET
+    trusted_token_types: (
+        Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=20)], ...], Meta(max_length=20)] | UnsetType
+    ) = UNSET
+    authorization_cache_s: Annotated[int, Meta(ge=0, le=31_536_000)] | UnsetType | None = UNSET
+    stop_deauthorized: bool | UnsetType = UNSET
+    local_list: ListPolicy | UnsetType | None = UNSET
 
 
 class TenantPatch(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -17,7 +17,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.charging_stations import StationChanges
 from chargeplane.bridge import describe
+from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.domain.messages import Registration
+from chargeplane.domain.token_rules import EvseType
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
 from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, revision_of
@@ -65,6 +67,8 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         certificate_name: common name of its certificate where that is not the station id (profile 3).
         trigger_boot: whether a station that connects and sends no BootNotification is asked for one.
         ask_for_transactions: whether a station whose EVSE turned Available is asked about the transaction open there.
+        evse_types: AC or DC by EVSE, for id tokens that may use one kind only.
+        local_list: which id tokens belong on its local list; goes before the tenant's.
     """
 
     heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
@@ -72,6 +76,8 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     certificate_name: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     trigger_boot: bool = True
     ask_for_transactions: bool = True
+    evse_types: Annotated[dict[Annotated[int, Meta(ge=1, le=2**31 - 1)], EvseType], Meta(max_length=1000)] | None = None
+    local_list: ListPolicy | None = None
 
 
 class NewStation(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post
@@ -12,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.id_tokens import IdTokenChanges, IdTokenStatus, IdTokenType
+from chargeplane.domain.token_rules import TokenRules
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
@@ -38,6 +40,9 @@ class NewIdToken(Struct, kw_only=True, forbid_unknown_fields=True):
     language: Language | None = None
     personal_message: Message | None = None
     concurrent_limit: Concurrent | None = None
+    rules: TokenRules | None = None
+    credit_wh: Decimal | None = None
+    credit: Decimal | None = None
     note: Note | None = None
 
 
@@ -53,6 +58,9 @@ class IdTokenPatch(Struct, kw_only=True, forbid_unknown_fields=True):
     language: Language | UnsetType | None = UNSET
     personal_message: Message | UnsetType | None = UNSET
     concurrent_limit: Concurrent | UnsetType | None = UNSET
+    rules: TokenRules | UnsetType | None = UNSET
+    credit_wh: Decimal | UnsetType | None = UNSET
+    credit: Decimal | UnsetType | None = UNSET
     note: Note | UnsetType | None = UNSET
 
 
