@@ -1,0 +1,343 @@
+"""Block N: monitors and their events, logs, what stations know of customers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.conformance.official import case
+from tests.conformance.rest import Operator
+from tests.conformance.station import Asked, Station, moment
+
+UPLOAD = "https://files.example.org/uploads/"
+EVSE_STATE = {"component": "EVSE", "evse_id": 1, "variable": "AvailabilityState"}
+STATION_STATE = {"component": "ChargingStation", "variable": "AvailabilityState"}
+POWER = {"component": "ChargingStation", "variable": "Power"}
+
+
+def on_wire(criterion: dict[str, Any]) -> dict[str, Any]:
+    """A component and variable as OCPP writes them."""
+    component: dict[str, Any] = {"name": criterion["component"]}
+    if "evse_id" in criterion:
+        component["evse"] = {"id": criterion["evse_id"]}
+    return {"component": component, "variable": {"name": criterion["variable"]}}
+
+
+# -- monitors ----------------------------------------------------------------------------------------------------------------
+
+
+async def report_asked(
+    csms: Operator, station: Station, answer: str, criteria: list[str], variables: list[dict[str, Any]]
+) -> Asked:
+    """The operator asks for a report of monitors."""
+    doing = csms.command(station, "get_monitoring_report", criteria=criteria, variables=variables)
+    words = [f"{one.capitalize()}Monitoring" for one in criteria]
+    called = await station.expect(
+        "GetMonitoringReport",
+        monitoringCriteria=words or None,
+        componentVariable=[on_wire(one) for one in variables] or None,
+    )
+    await called.answer(status=answer)
+    await doing.ends("accepted" if answer == "Accepted" else "rejected", answer)
+    return called
+
+
+async def reported(station: Station, called: Asked, kind: str, *variables: dict[str, Any]) -> None:
+    """The station reports one monitor of each variable, one a message."""
+    for number, variable in enumerate(variables):
+        monitor: dict[str, Any] = {"id": 10 + number, "transaction": False, "value": 1, "type": kind, "severity": 5}
+        if station.version == "2.1":
+            monitor["eventNotificationType"] = "CustomMonitor"
+        told = {
+            "requestId": called["requestId"],
+            "generatedAt": moment(),
+            "seqNo": number,
+            "tbc": number < len(variables) - 1,
+            "monitor": [{**on_wire(variable), "variableMonitoring": [monitor]}],
+        }
+        assert await station.send("NotifyMonitoringReport", told) == {}
+
+
+@case()
+async def test_TC_N_01_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    await report_asked(csms, station, "EmptyResultSet", ["delta"], [])
+    called = await report_asked(csms, station, "Accepted", ["threshold"], [])
+    await reported(station, called, "UpperThreshold", POWER, EVSE_STATE)
+
+
+@case()
+async def test_TC_N_02_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    await report_asked(csms, station, "EmptyResultSet", [], [POWER])
+    called = await report_asked(csms, station, "Accepted", [], [EVSE_STATE])
+    await reported(station, called, "Delta", EVSE_STATE)
+
+
+@case()
+async def test_TC_N_03_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    await report_asked(csms, station, "EmptyResultSet", ["delta"], [EVSE_STATE])
+    called = await report_asked(csms, station, "Accepted", ["threshold"], [POWER])
+    await reported(station, called, "UpperThreshold", POWER)
+
+
+@case()
+async def test_TC_N_60_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    both = [STATION_STATE, EVSE_STATE]
+    await report_asked(csms, station, "EmptyResultSet", ["delta"], both)
+    called = await report_asked(csms, station, "Accepted", ["threshold"], both)
+    await reported(station, called, "UpperThreshold", *both)
+
+
+@case()
+async def test_TC_N_47_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    called = await report_asked(csms, station, "Accepted", [], [])
+    await reported(station, called, "Delta", STATION_STATE, EVSE_STATE, POWER)
+
+
+@case()
+async def test_TC_N_05_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    for base, word in (("all", "All"), ("factory_default", "FactoryDefault"), ("hard_wired_only", "HardWiredOnly")):
+        doing = csms.command(station, "set_monitoring_base", base=base)
+        await (await station.expect("SetMonitoringBase", monitoringBase=word)).answer(status="Accepted")
+        await doing.ends("accepted", "Accepted")
+
+
+async def monitored(csms: Operator, version: str, *variables: dict[str, Any]) -> None:
+    """The operator sets monitors for changes."""
+    station = await csms.booted(version)
+    wanted = [{"variable": one, "kind": "Delta", "value": 1, "severity": 8} for one in variables]
+    doing = csms.command(station, "set_variable_monitoring", monitors=wanted)
+    called = await station.expect("SetVariableMonitoring")
+    data = called["setMonitoringData"]
+    assert [(one["value"], one["type"], one["severity"]) for one in data] == [(1, "Delta", 8)] * len(variables)
+    assert [{"component": one["component"], "variable": one["variable"]} for one in data] == [
+        on_wire(one) for one in variables
+    ]
+    results = [
+        {"id": 20 + number, "status": "Accepted", "type": "Delta", "severity": 8, **on_wire(one)}
+        for number, one in enumerate(variables)
+    ]
+    await called.answer(setMonitoringResult=results)
+    await doing.ends("accepted", "Accepted")
+
+
+@case()
+async def test_TC_N_08_CSMS(csms: Operator, version: str) -> None:
+    await monitored(csms, version, EVSE_STATE)
+
+
+@case()
+async def test_TC_N_09_CSMS(csms: Operator, version: str) -> None:
+    await monitored(csms, version, EVSE_STATE, STATION_STATE)
+
+
+async def level(csms: Operator, version: str, answer: str, state: str) -> None:
+    """The operator sets the monitoring level."""
+    station = await csms.booted(version)
+    doing = csms.command(station, "set_monitoring_level", severity=4)
+    await (await station.expect("SetMonitoringLevel", severity=4)).answer(status=answer)
+    await doing.ends(state, answer)
+
+
+@case()
+async def test_TC_N_16_CSMS(csms: Operator, version: str) -> None:
+    await level(csms, version, "Accepted", "accepted")
+
+
+@case()
+async def test_TC_N_17_CSMS(csms: Operator, version: str) -> None:
+    await level(csms, version, "Rejected", "rejected")
+
+
+@case()
+async def test_TC_N_44_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    doing = csms.command(station, "clear_variable_monitoring", ids=[33])
+    called = await station.expect("ClearVariableMonitoring", id=[33])
+    await called.answer(clearMonitoringResult=[{"id": 33, "status": "Rejected"}])
+    assert (await doing.ends("rejected", "Rejected"))["reason"]
+
+
+# -- events ------------------------------------------------------------------------------------------------------------------
+
+
+async def event(station: Station, number: int, **more: Any) -> None:
+    """A NotifyEvent; its answer is empty."""
+    told: dict[str, Any] = {
+        "eventId": number,
+        "timestamp": moment(),
+        "trigger": "Alerting",
+        "actualValue": "45",
+        "eventNotificationType": "CustomMonitor",
+        "variableMonitoringId": 10,
+        "component": {"name": "ChargingStation"},
+        "variable": {"name": "Temperature"},
+        **more,
+    }
+    assert await station.send("NotifyEvent", generatedAt=moment(), seqNo=0, tbc=False, eventData=[told]) == {}
+
+
+@case()
+async def test_TC_N_21_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    for number in (1, 2, 3):
+        await event(station, number, eventNotificationType="HardWiredNotification")
+
+
+@case()
+async def test_TC_N_24_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    for number in (1, 2, 3):
+        await event(station, number, trigger="Periodic")
+
+
+@case()
+async def test_TC_N_48_CSMS(csms: Operator, version: str) -> None:
+    await event(await csms.booted(version), 1, actualValue="")
+
+
+@case()
+async def test_TC_N_49_CSMS(csms: Operator, version: str) -> None:
+    await event(await csms.booted(version), 1, cleared=True)
+
+
+@case()
+async def test_TC_N_50_CSMS(csms: Operator, version: str) -> None:
+    await event(await csms.booted(version), 1, trigger="Periodic")
+
+
+# -- logs --------------------------------------------------------------------------------------------------------------------
+
+
+async def log_asked(csms: Operator, station: Station, kind: str, answer: str, state: str) -> int:
+    """The operator asks for a log; the number it is asked for under."""
+    doing = csms.command(station, "get_log", kind=kind, location=UPLOAD)
+    called = await station.expect("GetLog", logType=f"{kind.capitalize()}Log")
+    assert called["log"]["remoteLocation"] == UPLOAD
+    await called.answer(status=answer, **({} if answer == "Rejected" else {"filename": "log.zip"}))
+    await doing.ends(state, answer)
+    number: int = called["requestId"]
+    return number
+
+
+async def tells(station: Station, number: int, *statuses: str) -> None:
+    """LogStatusNotifications one after another."""
+    for status in statuses:
+        assert await station.send("LogStatusNotification", status=status, requestId=number) == {}
+
+
+@case()
+async def test_TC_N_25_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    await tells(station, await log_asked(csms, station, "diagnostics", "Accepted", "accepted"), "Uploading", "Uploaded")
+
+
+@case()
+async def test_TC_N_34_CSMS(csms: Operator, version: str) -> None:
+    await log_asked(csms, await csms.booted(version), "diagnostics", "Rejected", "rejected")
+
+
+@case()
+async def test_TC_N_35_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    await tells(station, await log_asked(csms, station, "security", "Accepted", "accepted"), "Uploading", "Uploaded")
+
+
+@case()
+async def test_TC_N_36_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    first = await log_asked(csms, station, "diagnostics", "Accepted", "accepted")
+    await tells(station, first, "Uploading")
+    second = await log_asked(csms, station, "diagnostics", "AcceptedCanceled", "accepted")
+    assert second != first
+    await tells(station, first, "AcceptedCanceled")
+    await tells(station, second, "Uploading", "Uploaded")
+
+
+# -- what stations know of customers -----------------------------------------------------------------------------------------
+
+HASHES = {"hashAlgorithm": "SHA256", "issuerNameHash": "a1" * 32, "issuerKeyHash": "b2" * 32, "serialNumber": "1f"}
+
+
+async def customer_asked(
+    csms: Operator,
+    version: str,
+    *,
+    report: bool,
+    clear: bool,
+    data: str | None,
+    answer: str = "Accepted",
+    who: tuple[dict[str, Any], dict[str, Any]] | None = None,
+) -> None:
+    """The operator has the station report or forget what it knows of a customer; what it reports comes in two parts.
+
+    Args:
+        who: how the operator names the customer, and how OCPP does; an id token without.
+    """
+    station = await csms.booted(version)
+    if who is None:
+        token = await csms.id_token()
+        who = {"id_token": {"value": token.value, "type": token.type}}, {"idToken": token.wire}
+    doing = csms.command(station, "customer_information", report=report, clear=clear, **who[0])
+    called = await station.expect("CustomerInformation", report=report, clear=clear, **who[1])
+    assert {"idToken", "customerCertificate", "customerIdentifier"} & set(called.payload) == set(who[1])
+    await called.answer(status=answer)
+    await doing.ends(answer.lower(), answer)
+    if data is None:
+        return
+    half = len(data) // 2
+    for number, part in enumerate((data[:half], data[half:])):
+        told = {"requestId": called["requestId"], "generatedAt": moment(), "seqNo": number, "data": part}
+        assert await station.send("NotifyCustomerInformation", told, tbc=number == 0) == {}
+
+
+@case()
+async def test_TC_N_27_CSMS(csms: Operator, version: str) -> None:
+    await customer_asked(csms, version, report=True, clear=False, data="In the cache since Monday.")
+
+
+@case()
+async def test_TC_N_28_CSMS(csms: Operator, version: str) -> None:
+    await customer_asked(csms, version, report=True, clear=False, data="")
+
+
+@case()
+async def test_TC_N_29_CSMS(csms: Operator, version: str) -> None:
+    await customer_asked(csms, version, report=True, clear=False, data=None, answer="Rejected")
+
+
+@case()
+async def test_TC_N_30_CSMS(csms: Operator, version: str) -> None:
+    await customer_asked(csms, version, report=True, clear=True, data="In the cache since Monday.")
+
+
+@case()
+async def test_TC_N_31_CSMS(csms: Operator, version: str) -> None:
+    await customer_asked(csms, version, report=True, clear=True, data="")
+
+
+@case()
+async def test_TC_N_32_CSMS(csms: Operator, version: str) -> None:
+    await customer_asked(csms, version, report=False, clear=True, data="")
+
+
+@case()
+async def test_TC_N_62_CSMS(csms: Operator, version: str) -> None:
+    name = {"identifier": "OpenChargeAlliance"}, {"customerIdentifier": "OpenChargeAlliance"}
+    await customer_asked(csms, version, report=True, clear=True, data="Known.", who=name)
+
+
+@case()
+async def test_TC_N_63_CSMS(csms: Operator, version: str) -> None:
+    ours = {
+        "hash_algorithm": HASHES["hashAlgorithm"],
+        "issuer_name_hash": HASHES["issuerNameHash"],
+        "issuer_key_hash": HASHES["issuerKeyHash"],
+        "serial_number": HASHES["serialNumber"],
+    }
+    who: tuple[dict[str, Any], dict[str, Any]] = {"certificate": ours}, {"customerCertificate": HASHES}
+    await customer_asked(csms, version, report=True, clear=True, data="Known.", who=who)
