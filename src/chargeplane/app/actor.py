@@ -119,35 +119,43 @@ class Actor(Transacting):
             )
             return
         self._measure(message.at, received.received_at, may_be_old=True)
-        place = (message.evse_id, message.connector_id)
-        known = self._connectors.get(place) if self._connectors is not None else None
         written: list[rows.Write] = []
         after: Job | None = None
-        if known is None or may_replace(known, message, received.received_at):
-            if self._connectors is None:
-                self._connectors = {}
-            self._connectors[place] = KnownStatus(message.status.value, message.at, received.received_at)
-            if self._open:
-                for state in doubtful(message, self._open, received.received_at):
-                    self._house.doubt(self, state, message, received.received_at)
-            written.append(rows.connector(message, self._station, received.received_at))
-            if self._house.feed.active:
+        if self._changed(message, received.received_at, written) and self._house.feed.active:
 
-                def tell() -> None:
-                    self._emit(
-                        "connector.status",
-                        {
-                            "evse_id": message.evse_id,
-                            "connector_id": message.connector_id,
-                            "status": message.status.value,
-                            "reported": message.reported,
-                            "error_code": message.error_code,
-                        },
-                    )
+            def tell() -> None:
+                self._tell_status(message)
 
-                after = tell
+            after = tell
 
         self._submit(received, answer, _ACKNOWLEDGED, written, after)
+
+    def _changed(self, message: ConnectorStatus, now: datetime, written: list[rows.Write]) -> bool:
+        """Takes a status that is not older than the one we hold: memory, doubts, and its row among those written."""
+        place = (message.evse_id, message.connector_id)
+        known = self._connectors.get(place) if self._connectors is not None else None
+        if known is not None and not may_replace(known, message, now):
+            return False
+        if self._connectors is None:
+            self._connectors = {}
+        self._connectors[place] = KnownStatus(message.status.value, message.at, now)
+        if self._open:
+            for state in doubtful(message, self._open, now):
+                self._house.doubt(self, state, message, now)
+        written.append(rows.connector(message, self._station, now))
+        return True
+
+    def _tell_status(self, message: ConnectorStatus) -> None:
+        self._emit(
+            "connector.status",
+            {
+                "evse_id": message.evse_id,
+                "connector_id": message.connector_id,
+                "status": message.status.value,
+                "reported": message.reported,
+                "error_code": message.error_code,
+            },
+        )
 
     def _authorize(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
@@ -189,6 +197,11 @@ class Actor(Transacting):
         written = self._kept(received, message)
         if written:
             written += [rows.variable(one, self._station, received.received_at) for one in message.variables]
+        changed = [
+            one
+            for one in message.statuses
+            if within_bounds(one.evse_id, one.connector_id) and self._changed(one, received.received_at, written)
+        ]
         told = self._house.feed.active
         reported = message.report is not None and bool(written)
         if reported:
@@ -202,6 +215,8 @@ class Actor(Transacting):
                 if reported:
                     self._house.report_committed()
                 if told:
+                    for status in changed:
+                        self._tell_status(status)
                     self._emit("station.notice", {"action": message.action, "tells": message.tells})
 
             after = tell

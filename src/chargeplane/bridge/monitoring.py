@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chargeplane.bridge.narrow import number, text
 from chargeplane.bridge.samples import moment
-from chargeplane.domain.messages import Notice, StationMessage
+from chargeplane.domain.messages import ConnectorState, ConnectorStatus, Notice, StationMessage
 from chargeplane.domain.monitoring import (
     Monitor,
     MonitoredVariable,
@@ -21,6 +21,7 @@ from chargeplane.kernel.units import bounded
 _MAX_INT: Final = 2**31 - 1
 _LONGEST_VALUE: Final = 2500  # OCPP 2.0.1 actualValue
 _LARGEST: Final = 10**15
+_STATES: Final = {state.value.casefold(): state for state in ConnectorState}
 
 
 def variable_of(component: Any, variable: Any) -> MonitoredVariable:
@@ -71,7 +72,25 @@ def events(request: Any) -> StationMessage:
     return Notice(
         action="NotifyEvent",
         tells=_told(told, request.seq_no),
+        statuses=tuple(status for one in told if (status := _status(one)) is not None),
         report=StationEvents(seq_no=_whole(request.seq_no) or 0, more=request.tbc is True, events=told),
+    )
+
+
+def _status(event: StationEvent) -> ConnectorStatus | None:
+    """The status of a connector, where an event tells one: stations may use NotifyEvent in place of StatusNotification."""
+    place = event.variable
+    if place.component.casefold() != "connector" or place.variable.casefold() != "availabilitystate":
+        return None
+    state = _STATES.get(event.actual_value.casefold())
+    if state is None or not place.evse_id or not place.connector_id:
+        return None
+    return ConnectorStatus(
+        evse_id=place.evse_id,
+        connector_id=place.connector_id,
+        status=state,
+        reported=event.actual_value,
+        at=event.at,
     )
 
 

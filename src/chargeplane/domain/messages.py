@@ -254,6 +254,8 @@ class Notice(Struct, frozen=True, kw_only=True):
         action: the OCPP action.
         tells: what the payload says in a few words for the operator (`Downloading`, `SettingSystemTime`), if known.
         variables: the part of the device model it reports (OCPP 2.0.1 B07, B08).
+        statuses: of connectors, where it tells of their availability (2.x stations may send NotifyEvent in place of
+            StatusNotification: OCPP 2.0.1 G01.FR.03 to FR.07).
         report: what follows from it: a tagged struct, committed with the notice as a fact and handed to the subject that takes its
             type (app/reports.py).
     """
@@ -261,6 +263,7 @@ class Notice(Struct, frozen=True, kw_only=True):
     action: str
     tells: str | None = None
     variables: tuple[ReportedVariable, ...] = ()
+    statuses: tuple[ConnectorStatus, ...] = ()
     report: Struct | None = None
 
 
