@@ -31,10 +31,7 @@ async def shown(
     """
     path = f"/charging-stations/{station.id}/display-messages"
     body = {"texts": [text], "priority": priority, **more}
-    if number is None:
-        doing = csms.begin("POST", path, body)
-    else:
-        doing = csms.begin("PUT", f"{path}/{number}", body)
+    doing = csms.begin("POST", path, body) if number is None else csms.begin("PUT", f"{path}/{number}", body)
     called = await station.expect("SetDisplayMessage")
     message = called["message"]
     assert message["priority"] == priority

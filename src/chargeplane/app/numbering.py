@@ -12,6 +12,7 @@ from chargeplane.domain.commands.diagnostics import CustomerInformation, GetDiag
 from chargeplane.domain.commands.firmware import PublishFirmware, UpdateFirmware
 from chargeplane.domain.commands.monitoring import GetMonitoringReport
 from chargeplane.domain.commands.outcomes import CommandOutcome, CommandState
+from chargeplane.domain.commands.smart_charging import GetChargingProfiles, GetDerControl
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import station_requests
@@ -23,6 +24,8 @@ KINDS: Final[dict[type[Struct], str]] = {
     GetDiagnostics: "log",
     CustomerInformation: "customer_information",
     GetMonitoringReport: "monitoring_report",
+    GetChargingProfiles: "charging_profiles",
+    GetDerControl: "der_controls",
 }
 """Commands with a `request_id` that is given here where the caller gives none, and the kind of the request that is opened."""
 

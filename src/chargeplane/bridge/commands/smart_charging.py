@@ -141,19 +141,23 @@ def _set(version: OcppVersion) -> ToCall:
     return write
 
 
-def _check_clear(command: ClearChargingProfile) -> None:
-    """K10.FR.02, FR.06: an id, or what they have in common, which is not what an external system set."""
+def _check_clear(command: ClearChargingProfile, *, all_of_them: bool = False) -> None:
+    """K10.FR.02, FR.06: an id, or what they have in common, which is not what an external system set.
+
+    Args:
+        all_of_them: nothing at all means every profile (OCPP 1.6, 5.5).
+    """
     others = [name for name in ("evse_id", "purpose", "stack_level") if getattr(command, name) is not None]
     if command.id is not None and others:
         raise invalid("A profile that is named by its id is named by that alone.", f"/{others[0]}", "leave it out")
-    if command.id is None and not others:
+    if command.id is None and not others and not all_of_them:
         raise invalid("Say which charging profiles are to go.", "/id", "an id, or evse_id, purpose, stack_level")
     if command.purpose in (ProfilePurpose.EXTERNAL_CONSTRAINTS, ProfilePurpose.LOCAL_GENERATION):
         raise invalid("What an external system set, it clears.", "/purpose", "another purpose")
 
 
 def _clear16(command: ClearChargingProfile) -> tuple[str, Struct]:
-    _check_clear(command)
+    _check_clear(command, all_of_them=True)
     if command.purpose is ProfilePurpose.PRIORITY_CHARGING:
         raise invalid("OCPP 1.6 has no PriorityCharging.", "/purpose", "another purpose")
     purpose = None

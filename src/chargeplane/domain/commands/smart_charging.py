@@ -34,7 +34,7 @@ class SetChargingProfile(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ClearChargingProfile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="clear_charging_profile"):
-    """Remove charging profiles: one by its id, or all that have everything that is given.
+    """Remove charging profiles: one by its id, or all that have everything that is given; in 1.6 every one where nothing is.
 
     Args:
         id: alone.
