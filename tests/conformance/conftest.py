@@ -22,7 +22,7 @@ pytest.register_assert_rewrite(
     *(f"tests.conformance.{name}" for name in ("instances", "rest", "schemas", "station", "states", "states16"))
 )
 
-from chargeplane.main.config import Config, OcppConfig, TlsConfig  # noqa: E402
+from chargeplane.main.config import Config, LocalListsConfig, OcppConfig, TlsConfig  # noqa: E402
 from chargeplane.main.wiring import Server  # noqa: E402
 from tests.conformance.record import RESULTS_VARIABLE, written  # noqa: E402
 from tests.conformance.rest import Operator  # noqa: E402
@@ -134,6 +134,7 @@ async def house(conformance_database_url: str, tmp_path_factory: pytest.TempPath
         database_url=conformance_database_url,
         admin_key=ADMIN_KEY,
         ocpp=QUICK,
+        local_lists=LocalListsConfig(settle_s=0.1, spread_s=0),
     )
     server = Server(config)
     await server.start()

@@ -12,20 +12,16 @@ _2X = {
     "TC_B_12 TC_B_13 TC_B_14 TC_B_18": "reports of the device model as a command",
     "TC_B_42 TC_B_44": "network connection profiles as a command",
     "TC_C_50 TC_C_51 TC_C_52": "contract certificates",
-    "TC_D_01 TC_D_02 TC_D_03 TC_D_04 TC_D_08 TC_D_09": "the local authorisation list",
-    "TC_H_01 TC_H_07 TC_H_08 TC_H_14 TC_H_15 TC_H_17 TC_H_19 TC_H_20 TC_H_22": "reservations as a command",
     "TC_I_01 TC_I_02": "costs that the server works out by itself: nothing rates transactions yet",
     "TC_K_53 TC_K_55 TC_K_57 TC_K_58 TC_K_59": "schedules from an EV's charging needs (ISO 15118)",
     "TC_N_18": "clearing more monitors than a station takes at once",
-    "TC_N_46": "the local authorisation list",
+    "TC_N_46": "forgetting a customer on the local list together with what the station knows",
 }
 _BLOCKS_2X = {
     "M": "installing, listing and deleting certificates on stations",
 }
 _16 = {
     "TC_019_1 TC_019_2 TC_021 TC_040_1 TC_040_2": "getting and changing configuration keys as a command",
-    "TC_042_1 TC_042_2 TC_043_1 TC_043_3 TC_043_4 TC_043_5": "the local authorisation list",
-    "TC_046 TC_047 TC_048_1 TC_048_2 TC_048_3 TC_048_4 TC_049 TC_051 TC_052 TC_053": "reservations as a command",
     "TC_073": "changing a station's password on the station itself",
     "TC_075_1 TC_075_2 TC_076 TC_078": "installing, listing and deleting certificates on stations",
     "TC_083": "raising a station's security profile step by step",

@@ -153,6 +153,12 @@ class Operator:
         self.tasks.append(task)
         return Doing(task)
 
+    def ask_later(self, method: str, path: str, body: object = None) -> Doing:
+        """The same where the answer may be a refusal: the response itself."""
+        task = asyncio.create_task(self.ask(method, path, body))
+        self.tasks.append(task)
+        return Doing(task)
+
     async def commands_given(self) -> list[tuple[str, str, str]]:
         """Version, version-free command and OCPP action of what its stations were asked in this test."""
         found = set()
