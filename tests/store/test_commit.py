@@ -12,10 +12,18 @@ import asyncpg
 import pytest
 
 from chargeplane.kernel.ids import StationKey
-from chargeplane.store.commit import CommitLimits, GroupCommitter, Node, NodeReplacedError, Work
+from chargeplane.store.commit import CommitLimits, GroupCommitter, Node, NodeReplacedError, Premise, Work
 from chargeplane.store.commit import fields as f
-from chargeplane.store.commit.committer import Row
-from chargeplane.store.commit.tables import AUTHORIZATION_ATTEMPT, CONNECTOR, TARGETS, statement
+from chargeplane.store.commit.committer import ONE_PLAN, Row
+from chargeplane.store.commit.tables import (
+    AUTHORIZATION_ATTEMPT,
+    CONNECTOR,
+    ID_TOKEN_VERSION,
+    PREMISES,
+    TARGETS,
+    TRANSACTION,
+    statement,
+)
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -40,6 +48,10 @@ class Told(Work):
 
     def fenced(self) -> None:
         self.outcome += "fenced"
+        self.event.set()
+
+    def overtaken(self) -> None:
+        self.outcome += "overtaken"
         self.event.set()
 
 
@@ -186,6 +198,99 @@ async def test_every_kind_of_row_has_a_statement_the_database_can_prepare(connec
     for target in TARGETS:
         await db.prepare(statement(1 << target.index))
     await db.prepare(statement((1 << len(TARGETS)) - 1))
+    await db.prepare(statement((1 << len(TARGETS)) - 1 | PREMISES))
+
+
+async def premise(db: Any, key: str) -> Premise:
+    version = await db.fetchval(
+        f"SELECT bit_xor({ID_TOKEN_VERSION}) FROM id_token t WHERE tenant_id = 1 AND token_key = $1", key
+    )
+    return Premise((f.int4(1), f.text(key), f.int8(version)))
+
+
+async def test_works_whose_premises_hold_no_more_leave_the_batch_and_the_rest_commits(
+    connect: Connect, db: Any
+) -> None:
+    await db.execute(
+        "INSERT INTO id_token (tenant_id, type, id_token, token_key, status) "
+        "SELECT 1, 'Central', key, key, 'Accepted' FROM unnest('{a,b,c}'::text[]) AS key"
+    )
+    held = {key: await premise(db, key) for key in "abc"}
+    await db.execute("UPDATE id_token SET status = 'Blocked' WHERE token_key = 'b'")
+    _, writer = await committer(connect)
+    works = {names: Told(1, [attempt(1, names)]) for names in ("", "a", "b", "c", "ab", "ac")}
+    for names, work in works.items():
+        work.premises = tuple([held[name] for name in names])
+        writer.submit(work)
+    bare = Told(1, [])  # writes nothing, and rests on something all the same
+    bare.premises = (held["b"],)
+    writer.submit(bare)
+    await asyncio.gather(*(work.event.wait() for work in [*works.values(), bare]))
+    gone = {names for names, work in works.items() if work.outcome == "overtaken"}
+    assert gone == {"b", "ab"}
+    assert bare.outcome == "overtaken"
+    assert await messages(db) == ["", "a", "ac", "c"]
+    assert {name for name in "abc" if not held[name].holds} == {"b"}
+    await writer.stop()
+
+
+async def test_premises_are_proved_in_a_batch_that_waited_for_its_nodes_row(connect: Connect, db: Any) -> None:
+    await db.execute(
+        "INSERT INTO id_token (tenant_id, type, id_token, token_key, status) VALUES (1, 'Central', 'a', 'a', 'Accepted')"
+    )
+    node, writer = await committer(connect)
+    other = await connect()
+    held = other.transaction()
+    await held.start()
+    await other.execute("UPDATE node SET seen_at = now() WHERE id = $1", node.id)
+    work = Told(1, [attempt(1, "waited")])
+    work.premises = (await premise(db, "a"),)
+    writer.submit(work)
+    while not await db.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+        assert not work.outcome
+    await held.commit()
+    await work.event.wait()
+    assert (work.outcome, await messages(db)) == ("committed", ["waited"])
+    await writer.stop()
+
+
+async def test_premises_are_found_by_the_key_also_while_the_table_has_no_statistics(connect: Connect, db: Any) -> None:
+    await db.execute(ONE_PLAN)
+    for filled in (False, True):
+        if filled:
+            await db.execute(
+                "INSERT INTO id_token (tenant_id, type, id_token, token_key, status) "
+                "SELECT 1, 'Central', n::text, n::text, 'Accepted' FROM generate_series(1, 300) AS n"
+            )
+        await db.execute(f"PREPARE batch_{filled} AS {statement(PREMISES)}")
+        plan = "\n".join(
+            row[0] for row in await db.fetch(f"EXPLAIN EXECUTE batch_{filled}(1, 1, NULL, 1, NULL, NULL, NULL)")
+        )
+        assert "using id_token_key on id_token" in plan
+        assert "Index Cond: (token_key = p.token_key)" in plan
+
+
+def transaction(number: int, authorization: str | None, reason: str | None) -> tuple[int, Row]:
+    at, values = f.timestamp(NOW), dict.fromkeys([column.name for column in TRANSACTION.columns], f.NULL)
+    values |= {"id": f.int8(number), "tenant_id": f.int4(1), "station_key": f.int8(1)}
+    values |= dict.fromkeys(("opened_at", "started_at", "updated_at"), at)
+    values |= {"energy_wh": f.text("0"), "is_open": f.FALSE, "offline": f.FALSE, "flags": f.text("")}
+    values |= {"ordinal": f.int4(1), "state": f.text("{}")}
+    values |= {"authorization_status": f.text_or_null(authorization), "stop_reason": f.text_or_null(reason)}
+    return TRANSACTION.index, tuple(values.values())
+
+
+async def test_what_the_last_image_does_not_say_again_stays_as_an_earlier_one_of_the_batch_said_it(
+    connect: Connect, db: Any
+) -> None:
+    _, writer = await committer(connect)
+    works = [Told(1, [transaction(7, "Accepted", None)]), Told(1, [transaction(7, None, "Local")])]
+    for work in works:
+        writer.submit(work)
+    await works[-1].event.wait()
+    row = await db.fetchrow("SELECT authorization_status, stop_reason FROM transaction")
+    assert tuple(row) == ("Accepted", "Local")
+    await writer.stop()
 
 
 async def test_a_station_taken_over_leaves_the_batch_and_the_rest_commits(connect: Connect, db: Any) -> None:

@@ -117,6 +117,7 @@ class Stations:
         self._started_at = utc_now()
         self._committer.owned = self._owned
         self._committer.on_lost = self._lost
+        self._committer.on_connected = self.house.tokens.forget
         for ids in (self.house.transaction_ids, self.house.ocpp16_ids):
             await ids.refill()
             ids.prime()

@@ -40,7 +40,7 @@ from chargeplane.domain.messages import (
 from chargeplane.kernel.errors import UnavailableError
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 from chargeplane.store import rows
-from chargeplane.store.commit import Work
+from chargeplane.store.commit import Premise, Work
 from chargeplane.store.commit.fields import int4, int8
 from chargeplane.store.commit.tables import QUARANTINE
 
@@ -64,11 +64,13 @@ class MessageWork(Work):
         answer: AnswerCallback,
         value: StationAnswer | None,
         written: list[rows.Write],
-        after: Job | None = None,
+        after: Job | None,
+        premises: tuple[Premise, ...],
     ) -> None:
         self.station = actor.key
         self.rows = written
         self.size = len(received.payload) + 200
+        self.premises = premises
         self.cancelled = False
         self.actor = actor
         self.received = received
@@ -93,6 +95,10 @@ class MessageWork(Work):
     def fenced(self) -> None:
         """Another node owns the station: nothing is answered, the station will ask there."""
         self.actor.fenced()
+
+    def overtaken(self) -> None:
+        """An id token was changed after it was decided by: it is taken again, with what came after it."""
+        self.actor.drop_state(None)
 
 
 class JobWork(Work):
@@ -130,6 +136,7 @@ class Turns:
         "_house",
         "_inbox",
         "_loaded",
+        "_premises",
         "_quirks",
         "_station",
         "_tenant",
@@ -153,6 +160,7 @@ class Turns:
         self.outstanding: list[Work] = []
         self._clock: ClockOffset | None = None
         self._quirks: dict[str, int] | None = None
+        self._premises: tuple[Premise, ...] = ()
         self._loaded = False
         self._generation = 0
         self._held: tuple[Received, AnswerCallback] | None = None
@@ -222,11 +230,13 @@ class Turns:
         else:
             self._quarantine(received, work.answer, f"The database refused it: {cause}")
 
-    def drop_state(self, refused: Work) -> None:
-        """Forgets the state that ran ahead of a refused work; its successors are taken again on reloaded state."""
+    def drop_state(self, refused: Work | None) -> None:
+        """Forgets the state that ran ahead of a refused work; its successors are taken again on reloaded state. Without one,
+        all that is outstanding is taken again. Rows that nobody waits for rest on no state: they are submitted again as they are."""
         again: list[tuple[Received | None, AnswerCallback | Job]] = []
         outstanding, self.outstanding = self.outstanding, []
         jobs: list[JobWork] = []
+        loose: list[JobWork] = []
         for work in outstanding:
             if work is refused:
                 continue
@@ -234,12 +244,14 @@ class Turns:
             if isinstance(work, MessageWork):
                 again.append((work.received, work.answer))
             elif isinstance(work, JobWork):
-                jobs.append(work)
+                (loose if work.done is _nobody_waits else jobs).append(work)
         if self._held is not None:
             again.append(self._held)
         self._forget()
         self._inbox = [*again, *(self._inbox or ())]
         self._house.request_load(self)
+        for job in loose:
+            self._submit_job(job.rows, job.done)
         for job in jobs:
             job.done(UnavailableError("The station's state was reloaded meanwhile; try again."))
 
@@ -336,6 +348,7 @@ class Turns:
         self._generation += 1
         self._loaded = False
         self._held = None
+        self._premises = ()
 
     def _submit(
         self,
@@ -345,7 +358,10 @@ class Turns:
         written: list[rows.Write],
         after: Job | None = None,
     ) -> None:
-        work = MessageWork(self, received, answer, value, written, after)
+        premises = self._premises
+        if premises:
+            self._premises = ()
+        work = MessageWork(self, received, answer, value, written, after, premises)
         self.outstanding.append(work)
         self._house.committer.submit(work)
 
@@ -361,7 +377,13 @@ class Turns:
         token: IdToken,
         step: Callable[[tuple[IdTokenRecord, ...]], None],
     ) -> None:
-        """Pauses until the token's records are here, then goes on with `step`."""
+        """Goes on with `step` and the token's records: at once with those in memory, which the commit then has to find
+        unchanged, else after a pause with those in the store."""
+        known = self._house.tokens.known(self.tenant_id, token.value)
+        if known is not None:
+            self._premises = (*self._premises, known.premise)
+            step(known.records)
+            return
         generation = self._hold(received, answer)
         self._house.tokens.lookup(
             self.tenant_id, token.value, lambda records: self._continue(generation, lambda: step(records))

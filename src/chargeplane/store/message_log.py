@@ -43,13 +43,15 @@ _ROW = len(_COLUMNS).to_bytes(2, "big")
 
 
 class MessageLogWriter:
-    """Takes entries (`app.ports.LoggedCall`) and copies them in batches.
+    """Takes entries (`app.ports.LoggedCall`) and copies them while they come: a COPY stays open for a while and is fed a little at
+    a time, so that neither this process nor the database ever has thousands to write in one go. Nobody waits for its end.
 
     Args:
         connect: opens a connection with synchronous_commit off.
         queue_limit: entries that may wait.
-        period_s: how long a batch gathers; nobody waits for it.
-        batch: entries in one COPY.
+        span_s: how long a COPY takes entries; then they can be read.
+        pace_s: between two helpings.
+        batch: entries at which a COPY ends early.
     """
 
     def __init__(
@@ -57,19 +59,22 @@ class MessageLogWriter:
         connect: Callable[[], Awaitable[Connection]],
         *,
         queue_limit: int = 50_000,
-        period_s: float = 0.25,
+        span_s: float = 0.25,
+        pace_s: float = 0.02,
         batch: int = 5_000,
     ) -> None:
         self._connect = connect
         self._limit = queue_limit
-        self._period_s = period_s
+        self._span_s = span_s
+        self._pace_s = pace_s
         self._batch = batch
         self._entries: list[Any] = []
         self._task: asyncio.Task[None] | None = None
         self._db: Connection | None = None
+        self._copied = 0
+        self._stopping = False
         self.dropped = 0
         """Entries that were not written, since the start."""
-        self.on_written: Callable[[list[Any]], None] | None = None
 
     def add(self, entry: Any) -> None:
         """Queues an entry or counts a drop; never waits."""
@@ -89,78 +94,89 @@ class MessageLogWriter:
 
     async def stop(self) -> None:
         """Writes what is queued and ends."""
-        if self._task is not None:
-            self._task.cancel()
+        self._stopping = True
         try:
             async with asyncio.timeout(5):
-                while self._entries and await self._write():
-                    pass
+                if self._task is not None:
+                    await self._task
+                await self.flush()
         except Exception as error:
-            log.warning("message_log_not_flushed", entries=len(self._entries), error=str(error))
+            log.warning("message_log_not_flushed", entries=len(self._entries), error=str(error) or type(error).__name__)
         if self._db is not None:
             self._db.terminate()
 
     async def flush(self) -> None:
-        """Writes everything queued so far (tests, and readers that just caused an entry)."""
-        while self._entries and await self._write():
+        """Writes everything queued so far; for a log that was not started, or was stopped."""
+        while self._entries and await self._write(0):
             pass
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(self._period_s)
-            while self._entries:
-                if not await self._write() or len(self._entries) < self._batch // 2:
-                    break
+        while not self._stopping:
+            if not self._entries:
+                await asyncio.sleep(self._pace_s)
+            elif not await self._write(self._span_s):
+                await asyncio.sleep(self._span_s)
 
-    async def _write(self) -> bool:
-        entries = self._entries[: self._batch]
-        del self._entries[: self._batch]
+    async def _write(self, span_s: float) -> bool:
+        """One COPY of what is queued and of what comes within `span_s`; whether the database has taken it."""
+        self._copied = 0
         try:
             if self._db is None or self._db.is_closed():
                 self._db = await self._connect()
-            await self._copy(self._db, entries)
+            await self._db.copy_to_table("message_log", source=self._stream(span_s), columns=_COLUMNS, format="binary")
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            self.dropped += len(entries)
-            log.warning("message_log_dropped", entries=len(entries), error=str(error) or type(error).__name__)
+            if not self._copied:
+                self._copied = len(self._take(self._batch))
+            self.dropped += self._copied
+            log.warning("message_log_dropped", entries=self._copied, error=str(error) or type(error).__name__)
             if self._db is not None and self._db.is_closed():
                 self._db = None
             return False
-        if self.on_written is not None:
-            self.on_written(entries)
         return True
 
-    @staticmethod
-    async def _copy(db: Connection, entries: list[Any]) -> None:
-        await db.copy_to_table("message_log", source=_binary(entries), columns=_COLUMNS, format="binary")
+    def _take(self, most: int) -> list[Any]:
+        taken = self._entries[:most]
+        del self._entries[: len(taken)]
+        return taken
+
+    async def _stream(self, span_s: float) -> AsyncIterator[bytes]:
+        """Entries in PostgreSQL's binary COPY format, a few at a time: no station waits while many are encoded."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + span_s
+        yield _COPY_HEADER
+        while True:
+            while self._entries and self._copied < self._batch:
+                taken = self._take(_CHUNK)
+                self._copied += len(taken)
+                yield b"".join([_row(entry) for entry in taken])
+                await asyncio.sleep(0)
+            if self._stopping or self._copied >= self._batch or clock() >= until:
+                break
+            await asyncio.sleep(self._pace_s)
+        yield _COPY_TRAILER
 
 
-async def _binary(entries: list[Any]) -> AsyncIterator[bytes]:
-    """The entries in PostgreSQL's binary COPY format, a few at a time: no station waits while thousands are encoded."""
-    yield _COPY_HEADER
-    for start in range(0, len(entries), _CHUNK):
-        rows: list[bytes] = []
-        for entry in entries[start : start + _CHUNK]:
-            at = entry.at
-            rows += (
-                _ROW,
-                day(at.date()),
-                timestamp(at),
-                int8(entry.station),
-                boolean(entry.from_station),
-                _storable(entry.action.encode("utf-8", "replace")),
-                _storable(entry.message_id.encode("utf-8", "replace")),
-                text(entry.outcome),
-                NULL if entry.error_code is None else _storable(entry.error_code.encode("utf-8", "replace")),
-                NULL if entry.latency_us is None else int4(min(entry.latency_us, _MAX_INT4)),
-                _payload(entry.request),
-                _payload(entry.response),
-                boolean(entry.stored),
-            )
-        yield b"".join(rows)
-        await asyncio.sleep(0)
-    yield _COPY_TRAILER
+def _row(entry: Any) -> bytes:
+    at = entry.at
+    return b"".join(
+        (
+            _ROW,
+            day(at.date()),
+            timestamp(at),
+            int8(entry.station),
+            boolean(entry.from_station),
+            _storable(entry.action.encode("utf-8", "replace")),
+            _storable(entry.message_id.encode("utf-8", "replace")),
+            text(entry.outcome),
+            NULL if entry.error_code is None else _storable(entry.error_code.encode("utf-8", "replace")),
+            NULL if entry.latency_us is None else int4(min(entry.latency_us, _MAX_INT4)),
+            _payload(entry.request),
+            _payload(entry.response),
+            boolean(entry.stored),
+        )
+    )
 
 
 def _payload(payload: bytes | None) -> Field:

@@ -36,5 +36,5 @@ class CommitMeasures:
         self._delay.observe(seconds)
 
     def failed(self, kind: str) -> None:
-        """A batch was not committed: `refused`, `fenced`, `unavailable`."""
+        """A batch was not committed: `refused`, `fenced`, `overtaken`, `unavailable`."""
         self._failures.cell(kind)[0] += 1

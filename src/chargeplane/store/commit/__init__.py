@@ -20,12 +20,16 @@ and every other link writes only if that found its row. The row does three jobs:
   copy of the statement that is still on its way to the old backend can never run) and read last_batch. Equal: it was committed.
 - It stops a process that was presumed dead: a restart under the same node name changes `instance`.
 
+A work may rest on premises: what the store held of an id token when it was decided. The statement reads those rows again, in its own
+snapshot, and where one is no longer the same the batch writes nothing; the works that rest on it are given back to be decided
+anew, the others commit. So actors may decide from memory: nothing that was changed before the batch was taken up goes unseen.
+
 A batch that PostgreSQL refuses for its data is halved until the culprit stands alone. The culprit is given back to its owner
 (which quarantines the message and answers it); its neighbours commit. Every other error (connection, disk full, shutdown) changes
 nothing: the batch is kept and tried again until it is committed, and until then nobody gets an answer.
 """
 
-from chargeplane.store.commit.committer import CommitLimits, CommitObserver, GroupCommitter, Work
+from chargeplane.store.commit.committer import CommitLimits, CommitObserver, GroupCommitter, Premise, Work
 from chargeplane.store.commit.node import Node, NodeReplacedError
 
-__all__ = ["CommitLimits", "CommitObserver", "GroupCommitter", "Node", "NodeReplacedError", "Work"]
+__all__ = ["CommitLimits", "CommitObserver", "GroupCommitter", "Node", "NodeReplacedError", "Premise", "Work"]

@@ -7,16 +7,24 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncpg
 import structlog
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey
-from chargeplane.store.commit.fields import Field, array, take_arrays_as_bytes
+from chargeplane.store.commit.fields import NULL, Field, array, take_arrays_as_bytes
 from chargeplane.store.commit.node import Node, NodeReplacedError
-from chargeplane.store.commit.tables import CLOSED_TRANSACTION, OPEN_TRANSACTION, OUTBOX, TARGETS, statement
+from chargeplane.store.commit.tables import (
+    CLOSED_TRANSACTION,
+    OPEN_TRANSACTION,
+    OUTBOX,
+    PREMISE_COLUMNS,
+    PREMISES,
+    TARGETS,
+    statement,
+)
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -28,6 +36,21 @@ Row = tuple[Field, ...]
 """A target's fields in the order of its columns, encoded by `fields`."""
 
 
+class Premise:
+    """What the store held of an id token when something was decided by it, and must still hold at the commit.
+
+    Attributes:
+        row: tenant, token key and version (see `tables.PREMISES`), as fields.
+        holds: False once a commit found it changed; never True again.
+    """
+
+    __slots__ = ("holds", "row")
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.holds = True
+
+
 class Work:
     """Something to commit, and who is told.
 
@@ -35,15 +58,23 @@ class Work:
         station: whose state it changes (fencing).
         rows: (target index, row) in order.
         size: rough bytes.
+        premises: what it was decided by; it is committed only together with their proof.
         cancelled: set by the owner when the work must not be committed any more; it is then skipped silently.
     """
 
-    __slots__ = ("cancelled", "rows", "size", "station")
+    __slots__ = ("cancelled", "premises", "rows", "size", "station")
 
-    def __init__(self, station: StationKey, rows: list[tuple[int, Row]], size: int = 0) -> None:
+    def __init__(
+        self,
+        station: StationKey,
+        rows: list[tuple[int, Row]],
+        size: int = 0,
+        premises: tuple[Premise, ...] = (),
+    ) -> None:
         self.station = station
         self.rows = rows
         self.size = size
+        self.premises = premises
         self.cancelled = False
 
     def committed(self) -> None:
@@ -54,6 +85,9 @@ class Work:
 
     def fenced(self) -> None:
         """Another node owns the station now; nothing was written."""
+
+    def overtaken(self) -> None:
+        """A premise holds no more; nothing was written. The owner decides anew."""
 
 
 class CommitLimits(Struct, frozen=True, kw_only=True):
@@ -75,7 +109,7 @@ class CommitObserver(Protocol):
         """A batch was committed."""
 
     def failed(self, kind: str) -> None:
-        """A batch was not committed: `refused`, `fenced`, `unavailable`."""
+        """A batch was not committed: `refused`, `fenced`, `overtaken`, `unavailable`."""
 
 
 class _Silent:
@@ -86,12 +120,21 @@ class _Silent:
         pass
 
 
+ONE_PLAN: Final = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_bitmapscan = off"
+"""Makes a connection plan a statement once, along the indexes: a plan made while a table was small would go on reading all of it,
+and its dead rows."""
+
+
 class _RefusedError(Exception):
     """The batch's data are to blame."""
 
 
 class _FencedError(Exception):
     """The fence was raised."""
+
+
+class _OvertakenError(Exception):
+    """Premises of the batch hold no more; they say so themselves."""
 
 
 _FACTS = 1 << OUTBOX.index
@@ -101,6 +144,10 @@ _DATA_CLASSES = frozenset({"21", "22", "23", "54"})
 
 
 def _nobody(_: StationKey) -> None:
+    pass
+
+
+def _nothing() -> None:
     pass
 
 
@@ -142,6 +189,8 @@ class GroupCommitter:
         self.on_lost: Callable[[StationKey], None] = _nobody
         """Told of each of them that another node owns now."""
         self._fence_raised = False
+        self.on_connected: Callable[[], None] = _nothing
+        """Told of every new connection: it may lead to another server, where what is known of the old one proves nothing."""
         self.on_facts: Callable[[], None] | None = None
         """Told once a batch that wrote to the outbox."""
 
@@ -232,6 +281,8 @@ class GroupCommitter:
             works = [work for work in works if not work.cancelled]
             if not works:
                 return
+            if not _hold(works):
+                continue
             try:
                 await self._commit_once(works)
             except _RefusedError as refused:
@@ -248,6 +299,9 @@ class GroupCommitter:
                 self._observer.failed("fenced")
                 await self._drop_lost(works)
                 continue
+            except _OvertakenError:
+                self._observer.failed("overtaken")
+                continue
             for work in works:
                 work.committed()
             return
@@ -258,8 +312,9 @@ class GroupCommitter:
         Raises:
             _RefusedError: nothing was written, the data are to blame.
             _FencedError: nothing was written, the fence was raised.
+            _OvertakenError: nothing was written, premises hold no more.
         """
-        mask, arrays = _columns(works)
+        mask, arrays, premises = _columns(works)
         if not mask:
             return
         node = self._node
@@ -285,7 +340,7 @@ class GroupCommitter:
                 if prepared is None:
                     prepared = self._statements[mask] = await db.prepare(statement(mask))
                 connected = True
-                held = await prepared.fetchval(number, node.id, node.instance, node.fence, *arrays)
+                answer = await prepared.fetchrow(number, node.id, node.instance, node.fence, *arrays)
             except (NodeReplacedError, _FencedError, asyncio.CancelledError):
                 raise
             except Exception as error:
@@ -303,6 +358,12 @@ class GroupCommitter:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
             else:
+                assert answer is not None  # the statement ends with a row
+                held, changed = answer
+                if changed is not None:
+                    for place in changed.split(","):
+                        premises[int(place) - 1].holds = False
+                    raise _OvertakenError
                 if not held:
                     raise _FencedError
                 break
@@ -339,9 +400,10 @@ class GroupCommitter:
     async def _reconnect(self) -> Connection:
         self._statements.clear()
         db = await self._connect()
-        await db.execute("SET plan_cache_mode = force_generic_plan")
+        await db.execute(ONE_PLAN)
         take_arrays_as_bytes(db)
         self._db = db
+        self.on_connected()
         return db
 
     async def _drop_connection(self) -> None:
@@ -352,11 +414,26 @@ class GroupCommitter:
                 db.terminate()
 
 
-def _columns(works: Sequence[Work]) -> tuple[int, list[bytes]]:
-    """The batch's rows turned into one array a column, target by target; where only the last image of a row counts, that one."""
+def _hold(works: Sequence[Work]) -> bool:
+    """Whether all premises of these works hold, as far as is known; gives those back that rest on others."""
+    whole = True
+    for work in works:
+        if work.premises and not work.cancelled and not all(premise.holds for premise in work.premises):
+            whole = False
+            work.cancelled = True
+            work.overtaken()
+    return whole
+
+
+def _columns(works: Sequence[Work]) -> tuple[int, list[bytes], list[Premise]]:
+    """The batch's rows turned into one array a column, target by target; where only the last image of a row counts, that one.
+    The premises come last, each once."""
     rows: list[list[Row] | None] = [None] * len(TARGETS)
     mask = 0
+    asked: dict[Premise, None] = {}
     for work in works:
+        for premise in work.premises:
+            asked[premise] = None
         for index, row in work.rows:
             found = rows[index]
             if found is None:
@@ -380,15 +457,45 @@ def _columns(works: Sequence[Work]) -> tuple[int, list[bytes]]:
             continue
         key = target.key
         if key is not None and len(found) > 1:
+            last: dict[Any, Row]
             if len(key) == 1:
                 position = key[0]
-                found = list({row[position]: row for row in found}.values())
+                last = {row[position]: row for row in found}
             else:
-                found = list({tuple([row[position] for position in key]): row for row in found}.values())
+                last = {tuple([row[position] for position in key]): row for row in found}
+            if target.kept and len(last) < len(found):
+                last = _filled(found, key, target.kept)
+            found = list(last.values())
         arrays += [
             array(column.type, fields) for column, fields in zip(target.columns, zip(*found, strict=True), strict=True)
         ]
-    return mask, arrays
+    premises = list(asked)
+    if premises:
+        mask |= PREMISES
+        arrays += [
+            array(column.type, fields)
+            for column, fields in zip(
+                PREMISE_COLUMNS, zip(*[premise.row for premise in premises], strict=True), strict=True
+            )
+        ]
+    return mask, arrays, premises
+
+
+def _filled(rows: Sequence[Row], key: tuple[int, ...], kept: tuple[int, ...]) -> dict[Any, Row]:
+    """The last image of each row, with what it does not say again as an earlier one in the batch said it."""
+    last: dict[Any, Row] = {}
+    for row in rows:
+        name = tuple([row[position] for position in key])
+        before = last.get(name)
+        if before is not None:
+            row = tuple(
+                [
+                    before[position] if field == NULL and position in kept else field
+                    for position, field in enumerate(row)
+                ]
+            )
+        last[name] = row
+    return last
 
 
 def _data_to_blame(error: Exception) -> bool:

@@ -34,6 +34,7 @@ class Target(Struct, frozen=True):
         sql: the statement after WITH ... AS, with `{cols}`, `{select}` and `{unnest}` to fill in.
         key: positions of the row's identity where a batch may hold several images of a row and the last one counts;
             None where every row is written.
+        kept: positions of columns that a row without a value leaves as they are.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Target(Struct, frozen=True):
     columns: tuple[Column, ...]
     sql: str
     key: tuple[int, ...] | None = None
+    kept: tuple[int, ...] = ()
 
 
 _INSERT: Final = "INSERT INTO {table} ({cols}) SELECT {select} FROM {unnest} u WHERE (SELECT ok FROM fence)"
@@ -59,9 +61,19 @@ _made: list[Target] = []
 
 
 def _target(
-    table: str, columns: str, *, conflict: str = "", key: tuple[int, ...] | None = None, cte: str = ""
+    table: str,
+    columns: str,
+    *,
+    conflict: str = "",
+    key: tuple[int, ...] | None = None,
+    cte: str = "",
+    kept: tuple[str, ...] = (),
 ) -> Target:
-    target = Target(len(_made), cte or table, _columns(columns), _INSERT.replace("{table}", table) + conflict, key)
+    made = _columns(columns)
+    names = [column.name for column in made]
+    conflict += "".join([f", {name} = coalesce(excluded.{name}, {table}.{name})" for name in kept])
+    sql = _INSERT.replace("{table}", table) + conflict
+    target = Target(len(_made), cte or table, made, sql, key, tuple([names.index(name) for name in kept]))
     _made.append(target)
     return target
 
@@ -98,12 +110,9 @@ TRANSACTION: Final = _target(
         "ordinal",
         "state",
         "updated_at",
-    )
-    + "".join(
-        f", {name} = coalesce(excluded.{name}, transaction.{name})"
-        for name in ("authorization_status", "reservation_id", "remote_start_id")
     ),
     key=(0,),
+    kept=("authorization_status", "reservation_id", "remote_start_id"),
 )
 OPEN_TRANSACTION: Final = _target(
     "open_transaction",
@@ -215,13 +224,33 @@ OUTBOX: Final = _target("outbox", "tenant_id int4, topic text, key text, payload
 TARGETS: Final[tuple[Target, ...]] = tuple(_made)
 
 
+PREMISES: Final = 1 << len(TARGETS)
+"""Bit of a statement that proves premises before it writes anything."""
+
+PREMISE_COLUMNS: Final = _columns("tenant_id int4, token_key text, version int8")
+
+ID_TOKEN_VERSION: Final = "hashint8extended(t.id, t.xmin::text::int8)"  # noqa: S105 - of an id token, no secret
+"""What is another for every change of a row `t` of id_token: a hash of its id and of the transaction that wrote it. That of a
+token is the exclusive or of its rows', which needs no order (and so no index but the one that finds them)."""
+
+ID_TOKEN_MATCH: Final = "t.token_key = {q}.token_key AND (t.tenant_id = {q}.tenant_id) IS TRUE"  # noqa: S105 - no secret
+"""Finds the rows `t` of id_token of a tenant and a token key in `{q}`: by the one index that begins with the key, also where the
+planner knows nothing of the table yet. (A comparison IS TRUE is for no index; those that begin with the tenant would read all of
+its tokens.)"""
+
+_OVERTAKEN: Final = (
+    "overtaken AS MATERIALIZED (SELECT p.place FROM unnest({arrays}) WITH ORDINALITY AS p(tenant_id, token_key, version, place) "  # noqa: S608 - constants
+    f"WHERE p.version IS DISTINCT FROM (SELECT bit_xor({ID_TOKEN_VERSION}) FROM id_token t "
+    f"WHERE {ID_TOKEN_MATCH.replace('{q}', 'p')}))"
+)
+
+
 def statement(mask: int) -> str:
-    """The batch statement for the targets whose bits are set. Parameters: batch, node, instance, fence, then one array a
-    column, target by target. It returns one row: 1 where the fence held, else 0."""
-    links = [
-        "fence AS (UPDATE node SET last_batch = $1::int8 "
-        "WHERE id = $2::int4 AND instance = $3::uuid AND fence = $4::int8 RETURNING true AS ok)"
-    ]
+    """The batch statement for the targets whose bits are set, and for premises where PREMISES is. Parameters: batch, node,
+    instance, fence, then one array a column, target by target, the premises' last. It returns one row: 1 where the fence held,
+    else 0; and the places of the premises that hold no more, from 1, separated by commas, or NULL where all do. Only where
+    the fence held, and they do, is anything written."""
+    links = []
     number = 4
     for target in TARGETS:
         if not mask >> target.index & 1:
@@ -237,4 +266,16 @@ def statement(mask: int) -> str:
         unnest = f"(SELECT * FROM unnest({', '.join(arrays)}) AS x({names}))"  # noqa: S608 - constants of this file
         body = target.sql.replace("{cols}", names).replace("{select}", select).replace("{unnest}", unnest)
         links.append(f"{target.cte} AS ({body})")
-    return f"WITH {', '.join(links)} SELECT count(*) FROM fence"  # noqa: S608 - constants of this file
+    fence = (
+        "fence AS (UPDATE node SET last_batch = $1::int8 "
+        "WHERE id = $2::int4 AND instance = $3::uuid AND fence = $4::int8{proved} RETURNING true AS ok)"
+    )
+    if mask & PREMISES:
+        arrays = [f"${number + place}::{column.type}[]" for place, column in enumerate(PREMISE_COLUMNS, 1)]
+        links.insert(0, _OVERTAKEN.replace("{arrays}", ", ".join(arrays)))
+        links.insert(1, fence.replace("{proved}", " AND (SELECT count(*) FROM overtaken) = 0"))
+        changed = "(SELECT string_agg(place::text, ',') FROM overtaken)"
+    else:
+        links.insert(0, fence.replace("{proved}", ""))
+        changed = "NULL::text"
+    return f"WITH {', '.join(links)} SELECT (SELECT count(*) FROM fence), {changed}"  # noqa: S608 - constants of this file

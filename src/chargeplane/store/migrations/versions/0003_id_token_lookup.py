@@ -1,4 +1,4 @@
-"""The version of id tokens."""
+"""How id tokens are found."""
 
 from chargeplane.store.migrations.sql import run_sql_file
 
@@ -7,5 +7,5 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Makes the tables."""
+    """Puts the token first in the index that finds it."""
     run_sql_file(__file__)

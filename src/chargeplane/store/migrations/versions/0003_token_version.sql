@@ -1,2 +1,0 @@
--- The version of id tokens.
-SELECT 1;
