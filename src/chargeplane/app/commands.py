@@ -335,7 +335,9 @@ class Commands:
                         async with self._database.change() as db:
                             await queries.expire(db, ident)
                         await self._tell(tenant_id, ident)
-                        return CommandOutcome(state=CommandState.EXPIRED, reason="It did not become reachable in time.")
+                        lost = CommandOutcome(state=CommandState.EXPIRED, reason="It did not become reachable in time.")
+                        await ended(self._database, key, command, lost)
+                        return lost
                     await asyncio.sleep(poll_s)
                     poll_s = min(poll_s * 1.3, _LAST_POLL_S)  # many may wait for long
                 async with self._database.change() as db:

@@ -282,6 +282,9 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     notices_days: Annotated[
         Days, Meta(description="Other messages of stations, such as security events and firmware states.")
     ] = 90
+    customer_information_days: Annotated[
+        Days, Meta(description="What stations told of customers and nobody was shown.")
+    ] = 7
     uploads_days: Annotated[Days, Meta(description="Files that stations uploaded.")] = 90
     station_events_days: Annotated[Days, Meta(description="Events that stations told of their variables.")] = 400
     unknown_stations_days: Annotated[
@@ -296,6 +299,24 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     ] = 400
     audit_log_days: Annotated[Days, Meta(description="The audit log: who changed what, when and why.")] = 730
     event_streams_days: Annotated[Days, Meta(description="Values of streams of periodic values (OCPP 2.1).")] = 30
+
+
+class AlertsConfig(Struct, frozen=True, kw_only=True):
+    """What a person is told of without a station saying so."""
+
+    silent_intervals: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="A station that is connected, or has the setting `permanently_connected`, and was not heard for so many "
+            "heartbeat intervals raises an alert; 0 never.",
+        ),
+    ] = 3
+    clock_offset_s: Annotated[
+        float, Meta(ge=0, le=31_536_000, description="A station's clock that is off by more raises an alert; 0 never.")
+    ] = 300.0
+    look_every_s: Annotated[Seconds, Meta(description="How often this is looked for.")] = 60.0
 
 
 class FilesConfig(Struct, frozen=True, kw_only=True):
@@ -497,6 +518,7 @@ class Config(Struct, frozen=True, kw_only=True):
     local_lists: LocalListsConfig = LocalListsConfig()
     message_log: MessageLogConfig = MessageLogConfig()
     files: FilesConfig = FilesConfig()
+    alerts: AlertsConfig = AlertsConfig()
     log: LogConfig = LogConfig()
 
     def proxies(self) -> TrustedProxies:

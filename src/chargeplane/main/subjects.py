@@ -11,7 +11,9 @@ from chargeplane.app.addresses import FileAddresses
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.battery_swaps import BatterySwaps
+from chargeplane.app.campaigns import Campaigns
 from chargeplane.app.commands import Commands
+from chargeplane.app.customer_information import CustomerInformation
 from chargeplane.app.data_transfer import DataTransfer
 from chargeplane.app.directory import Directory
 from chargeplane.app.display_messages import DisplayMessages
@@ -20,6 +22,7 @@ from chargeplane.app.events import EventFeed
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.house import Desk
 from chargeplane.app.logs import Logs
+from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.presence import Presence
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reports import Reports
@@ -27,10 +30,12 @@ from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
 from chargeplane.app.uploads import Uploads
-from chargeplane.domain.firmware import FirmwareStatus, LogStatus, PublishStatus
+from chargeplane.app.watch import StationWatch
+from chargeplane.domain.firmware import CustomerInformationPart, FirmwareStatus, LogStatus, PublishStatus
+from chargeplane.domain.monitoring import MonitoringReportPart, StationEvents
 from chargeplane.edges.http.services import Subjects
 from chargeplane.main.charging import start_charging
-from chargeplane.main.config import Config
+from chargeplane.main.config import Config, Role
 from chargeplane.store.database import Database
 from chargeplane.store.files import Files
 from chargeplane.store.outbox import OutboxWorker
@@ -51,6 +56,7 @@ class Parts:
         reports: who takes which report; subjects add theirs.
         on_stop: called in the reverse order when the server stops; subjects add theirs.
         addresses: of the doors for files.
+        campaign_tick_s: between two looks at the campaigns.
     """
 
     config: Config
@@ -67,6 +73,7 @@ class Parts:
     on_stop: list[Callable[[], Awaitable[object]]]
     authority: HouseAuthority
     addresses: FileAddresses
+    campaign_tick_s: float = 1.0
 
 
 async def start_subjects(parts: Parts) -> Subjects:
@@ -89,6 +96,19 @@ async def start_subjects(parts: Parts) -> Subjects:
     station_payments.register(parts.desks)
 
     firmware, uploads, logs = await _start_files(parts, station_requests)
+    campaigns = Campaigns(database, firmware, commands, station_requests, events, tick_s=parts.campaign_tick_s)
+    firmware.on_status = campaigns.heard
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        await campaigns.start()
+    parts.on_stop.append(campaigns.stop)
+    monitoring = Monitoring(database, alerts, commands, station_requests, events)
+    monitoring.register()
+    parts.reports.take(StationEvents, monitoring.heard)
+    parts.reports.take(MonitoringReportPart, monitoring.reported)
+    parts.on_stop.append(monitoring.stop)
+    customer_information = CustomerInformation(database, parts.secrets, commands, station_requests, events)
+    parts.reports.take(CustomerInformationPart, customer_information.heard)
+    await _start_watch(parts, alerts)
 
     return Subjects(
         station_requests=station_requests,
@@ -100,12 +120,33 @@ async def start_subjects(parts: Parts) -> Subjects:
         event_streams=event_streams,
         station_payments=station_payments,
         firmware=firmware,
+        campaigns=campaigns,
+        monitoring=monitoring,
+        customer_information=customer_information,
         uploads=uploads,
         logs=logs,
         local_lists=charging.local_lists,
         reservations=charging.reservations,
         availability=charging.availability,
     )
+
+
+async def _start_watch(parts: Parts, alerts: Alerts) -> None:
+    """Looks after silent stations and wrong clocks."""
+    config = parts.config
+    if config.role not in (Role.ALL, Role.JOBS):
+        return
+    watch = StationWatch(
+        parts.database,
+        alerts,
+        default_interval_s=config.ocpp.heartbeat_interval_s,
+        silent_intervals=config.alerts.silent_intervals,
+        clock_offset_s=config.alerts.clock_offset_s,
+        slack_s=2 * config.ocpp.seen_flush_s,
+        every_s=config.alerts.look_every_s,
+    )
+    await watch.start()
+    parts.on_stop.append(watch.stop)
 
 
 async def _start_files(parts: Parts, requests: StationRequests) -> tuple[Firmware, Uploads, Logs]:

@@ -164,12 +164,14 @@ class Server:
                 meter_values_days=config.retention.meter_values_days,
                 authorization_attempts_days=config.retention.authorization_attempts_days,
                 notices_days=config.retention.notices_days,
+                station_events_days=config.retention.station_events_days,
             ),
             aging=aging_tables(
                 unknown_stations_days=config.retention.unknown_stations_days,
                 commands_days=config.retention.commands_days,
                 audit_log_days=config.retention.audit_log_days,
                 event_streams_days=config.retention.event_streams_days,
+                customer_information_days=config.retention.customer_information_days,
             ),
         )
         await partitions.start()

@@ -62,6 +62,7 @@ def partitioned_tables(
     meter_values_days: int = 0,
     authorization_attempts_days: int = 400,
     notices_days: int = 90,
+    station_events_days: int = 400,
 ) -> tuple[PartitionedTable, ...]:
     """The foundation's partitioned tables.
 
@@ -70,6 +71,7 @@ def partitioned_tables(
         meter_values_days: days of meter values and transaction events that are kept.
         authorization_attempts_days: days of authorisation attempts that are kept.
         notices_days: days of stations' other messages that are kept.
+        station_events_days: days of events of stations' variables that are kept.
     """
     log_days, value_days = message_log_days or None, meter_values_days or None
     return (
@@ -79,6 +81,7 @@ def partitioned_tables(
             name="authorization_attempt", column="received_on", keep_days=authorization_attempts_days or None
         ),
         PartitionedTable(name="station_notice", column="received_on", keep_days=notices_days or None),
+        PartitionedTable(name="station_event", column="received_on", keep_days=station_events_days or None),
         PartitionedTable(name="message_log", column="logged_on", keep_days=log_days),
     )
 
@@ -108,6 +111,7 @@ def aging_tables(
     commands_days: int = 400,
     audit_log_days: int = 730,
     event_streams_days: int = 30,
+    customer_information_days: int = 7,
 ) -> tuple[AgingTable, ...]:
     """The foundation's tables of that kind.
 
@@ -117,6 +121,7 @@ def aging_tables(
         commands_days: days since a command or raw call was given. One that brought a station its certificate stays.
         audit_log_days: days since what the audit log tells of.
         event_streams_days: days since a value of a stream came.
+        customer_information_days: days since a station told of a customer.
     """
     tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
     if unknown_stations_days:
@@ -139,6 +144,9 @@ def aging_tables(
         tables.append(
             AgingTable(name="event_stream_value", column="received_at", keep=timedelta(days=event_streams_days))
         )
+    if customer_information_days:
+        keep = timedelta(days=customer_information_days)
+        tables.append(AgingTable(name="customer_information", column="updated_at", keep=keep))
     return tuple(tables)
 
 

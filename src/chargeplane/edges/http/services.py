@@ -10,9 +10,11 @@ from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import ApiKeys
 from chargeplane.app.availability import Availability
 from chargeplane.app.battery_swaps import BatterySwaps
+from chargeplane.app.campaigns import Campaigns
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
+from chargeplane.app.customer_information import CustomerInformation
 from chargeplane.app.data_transfer import DataTransfer
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.event_streams import EventStreams
@@ -22,6 +24,7 @@ from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.local_lists import LocalLists
 from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
+from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.reservations import Reservations
@@ -49,8 +52,11 @@ class Subjects:
 
     station_requests: StationRequests
     firmware: Firmware
+    campaigns: Campaigns
     uploads: Uploads
     logs: Logs
+    monitoring: Monitoring
+    customer_information: CustomerInformation
     alerts: Alerts
     display_messages: DisplayMessages
     station_tariffs: StationTariffs

@@ -214,8 +214,9 @@ async def delete(db: Db, tenant_id: TenantId, ident: int) -> str | None:
 async def delete_older(db: Db, keep: timedelta, most: int) -> list[str]:
     """Marks files as deleted that came too long ago; where they are."""
     rows = await db.fetch(
-        "UPDATE upload SET state = 'deleted' WHERE id IN (SELECT id FROM upload WHERE state = 'received'"
-        " AND received_at < now() - $1::interval ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING file",
+        "WITH old AS MATERIALIZED (SELECT id FROM upload WHERE state = 'received' AND received_at < now() - $1::interval"
+        " ORDER BY received_at LIMIT $2 FOR UPDATE SKIP LOCKED)"
+        " UPDATE upload SET state = 'deleted' FROM old WHERE upload.id = old.id RETURNING file",
         keep,
         most,
     )

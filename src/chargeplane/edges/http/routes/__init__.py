@@ -8,6 +8,7 @@ from chargeplane.edges.http.openapi import openapi_routes
 from chargeplane.edges.http.routes.administration import administration_routes
 from chargeplane.edges.http.routes.alerts import alert_routes
 from chargeplane.edges.http.routes.availability import availability_routes
+from chargeplane.edges.http.routes.campaigns import campaign_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
@@ -19,6 +20,7 @@ from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
 from chargeplane.edges.http.routes.local_lists import local_list_routes
 from chargeplane.edges.http.routes.messages import message_routes
+from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
@@ -47,7 +49,9 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *alert_routes(services),
         *display_and_cost_routes(services),
         *firmware_routes(services),
+        *campaign_routes(services),
         *diagnostics_routes(services),
+        *monitoring_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]

@@ -63,6 +63,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     Args:
         heartbeat_interval_s: given in the answer to an accepted boot.
+        permanently_connected: it should be connected at all times: an alert is raised when it is not heard.
         assumed_version: OCPP version of a station that offers no subprotocol in its handshake.
         certificate_name: common name of its certificate where that is not the station id (profile 3).
         trigger_boot: whether a station that connects and sends no BootNotification is asked for one.
@@ -72,6 +73,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """
 
     heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
+    permanently_connected: bool | None = None
     assumed_version: Literal["1.6", "2.0.1", "2.1"] | None = None
     certificate_name: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
     trigger_boot: bool = True

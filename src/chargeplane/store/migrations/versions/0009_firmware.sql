@@ -62,7 +62,11 @@ CREATE TABLE firmware_campaign (
     plan           jsonb NOT NULL,               -- domain/campaigns.Plan
     state          text NOT NULL CHECK (state IN ('running', 'paused', 'stopped', 'canceled', 'finished')),
     state_reason   text,
+    transfer       text,                         -- how the file travels; NULL: as suits each station
     wave           integer NOT NULL DEFAULT 1,   -- stations of this wave and of those before it may be asked
+    -- what was over when it was resumed after it had stopped: counts no more
+    forgiven_ended  integer NOT NULL DEFAULT 0,
+    forgiven_failed integer NOT NULL DEFAULT 0,
     created_at     timestamptz NOT NULL DEFAULT now(),
     created_by     text NOT NULL,
     changed_at     timestamptz NOT NULL DEFAULT now(),
@@ -79,6 +83,7 @@ CREATE TABLE firmware_campaign_station (
     campaign     bigint NOT NULL REFERENCES firmware_campaign ON DELETE CASCADE,
     station_key  bigint NOT NULL REFERENCES charging_station ON DELETE CASCADE,
     tenant_id    integer NOT NULL,
+    position     integer NOT NULL,               -- in the order that was chosen
     wave         integer NOT NULL,
     state        text NOT NULL,                  -- domain/campaigns.StationState
     status       text,                           -- the station's last word

@@ -1,0 +1,188 @@
+"""Monitors and events of stations, rules about events, and what stations know of customers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from litestar import Request, Response, delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, JSONBody, QueryParameter
+from msgspec import Meta, Struct
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.domain.commands import CustomerInformation
+from chargeplane.domain.commands.diagnostics import CustomerCertificate
+from chargeplane.domain.messages import IdToken
+from chargeplane.domain.monitoring import AlertWeight, EventRule
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.routes.common import From, StationIdPath, Text, To, ident_of, time_of
+from chargeplane.edges.http.services import Services
+from chargeplane.store.queries.commands import CommandView
+from chargeplane.store.queries.customer_information import CustomerInformationView
+from chargeplane.store.queries.monitoring import EventFilter, EventRuleView, EventView, MonitorView
+
+_READ = {"scope": Scope.DIAGNOSTICS_READ}
+_WRITE = {"scope": Scope.DIAGNOSTICS_WRITE}
+_CUSTOMER = {"scope": Scope.CUSTOMER_INFORMATION}
+
+Name = Annotated[str, Meta(max_length=50)]
+
+
+class Monitors(Struct, frozen=True, kw_only=True):
+    """A station's monitors."""
+
+    items: list[MonitorView]
+
+
+class EventRules(Struct, frozen=True, kw_only=True):
+    """The tenant's rules."""
+
+    items: list[EventRuleView]
+
+
+class NewEventRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule about events. Empty names match every one.
+
+    Args:
+        position: rules are looked at in its order; the first that matches decides.
+        max_severity: matches events of this severity or a graver (lower) one.
+        weight: none, info, warning, critical.
+    """
+
+    weight: AlertWeight
+    component: Name = ""
+    variable: Name = ""
+    tech_code: Name = ""
+    max_severity: Annotated[int, Meta(ge=0, le=9)] | None = None
+    position: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+
+
+class CustomerQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whom a station is asked about, by exactly one of id token, certificate and identifier, and what it is to do."""
+
+    report: bool = True
+    clear: bool = False
+    id_token: IdToken | None = None
+    certificate: CustomerCertificate | None = None
+    identifier: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+
+
+class ShownCustomerInformation(Struct, frozen=True, kw_only=True):
+    """What a station knows of a customer, in its own words."""
+
+    text: str
+
+
+def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    monitoring = services.subjects.monitoring
+    customers = services.subjects.customer_information
+
+    @get("/v1/charging-stations/{station_id:str}/monitors", tags=["diagnostics"], opt=_READ)
+    async def list_monitors(request: Request[Any, Any, Any], station_id: StationIdPath) -> Monitors:
+        """A station's monitors, as it last told. They are set and cleared by the commands set_variable_monitoring,
+        clear_variable_monitoring and set_monitoring_base; get_monitoring_report asks for them anew."""
+        return Monitors(items=await monitoring.monitors(caller_of(request), station_id))
+
+    @get("/v1/charging-stations/{station_id:str}/events", tags=["diagnostics"], opt=_READ)
+    async def list_station_events(
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        component: Text = None,
+        variable: Text = None,
+        trigger: Text = None,
+        max_severity: Annotated[int | None, QueryParameter(ge=0, le=9)] = None,
+        since: From = None,
+        until: To = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[EventView]:
+        """Events of a station's variables, newest first. Live: `station.event`."""
+        after = decode_cursor("station-events", cursor, (datetime, int, int))
+        wanted = EventFilter(
+            component=component,
+            variable=variable,
+            trigger=trigger,
+            max_severity=max_severity,
+            since=time_of("since", since),
+            until=time_of("until", until),
+        )
+        found = await monitoring.page(caller_of(request), station_id, wanted, limit + 1, after)
+        page = as_page("station-events", found, limit, lambda one: one[1])
+        return Page(items=[view for view, _ in page.items], next_cursor=page.next_cursor)
+
+    @get("/v1/event-rules", tags=["diagnostics"], opt=_READ)
+    async def list_event_rules(request: Request[Any, Any, Any]) -> EventRules:
+        """Rules about what events weigh; the first that matches decides, then the severity: 0 to 3 critical, 4 to 6 a warning."""
+        return EventRules(items=await monitoring.rules(caller_of(request)))
+
+    @post("/v1/event-rules", tags=["diagnostics"], opt=_WRITE, status_code=201)
+    async def create_event_rule(
+        request: Request[Any, Any, Any], data: JSONBody[NewEventRule]
+    ) -> Response[EventRuleView]:
+        """A rule: what events of a component, variable or technical code weigh."""
+        rule = EventRule(
+            component=data.component,
+            variable=data.variable,
+            tech_code=data.tech_code,
+            max_severity=data.max_severity,
+            weight=data.weight,
+        )
+        return Response(await monitoring.add_rule(caller_of(request), rule, data.position), status_code=201)
+
+    @delete("/v1/event-rules/{id:str}", tags=["diagnostics"], opt=_WRITE, status_code=204)
+    async def delete_event_rule(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
+        """Deletes a rule."""
+        await monitoring.delete_rule(caller_of(request), ident_of("event rule", id))
+
+    @post(
+        "/v1/charging-stations/{station_id:str}/customer-information",
+        tags=["diagnostics"],
+        opt=_CUSTOMER,
+        status_code=202,
+    )
+    async def ask_for_customer_information(
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        data: JSONBody[CustomerQuestion],
+        wait_s: Annotated[float, QueryParameter(ge=0, le=60, description="Wait so long for the answer.")] = 0.0,
+    ) -> Response[CommandView]:
+        """Has a station (OCPP 2.x) report, or forget, what it knows of a customer."""
+        wanted = CustomerInformation(
+            report=data.report,
+            clear=data.clear,
+            id_token=data.id_token,
+            certificate=data.certificate,
+            identifier=data.identifier,
+        )
+        view = await customers.ask(caller_of(request), station_id, wanted, wait_s=wait_s)
+        return Response(view, headers={"Location": f"/v1/commands/{quote(view.id)}"})
+
+    @get("/v1/customer-information", tags=["diagnostics"], opt=_CUSTOMER)
+    async def list_customer_information(
+        request: Request[Any, Any, Any], station_id: Text = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[CustomerInformationView]:
+        """What came of customers, without what it says, newest first."""
+        after = decode_cursor("customer-information", cursor, (int,))
+        found = await customers.page(caller_of(request), station_id, limit + 1, after)
+        return as_page("customer-information", found, limit, lambda view: (int(view.id),))
+
+    @post("/v1/customer-information/{id:str}/show", tags=["diagnostics"], opt=_CUSTOMER, status_code=200)
+    async def show_customer_information(request: Request[Any, Any, Any], id: FromPath[str]) -> ShownCustomerInformation:
+        """Shows what a station knows of a customer: once, then it is deleted."""
+        text = await customers.show(caller_of(request), ident_of("customer information", id))
+        return ShownCustomerInformation(text=text)
+
+    return [
+        list_monitors,
+        list_station_events,
+        list_event_rules,
+        create_event_rule,
+        delete_event_rule,
+        ask_for_customer_information,
+        list_customer_information,
+        show_customer_information,
+    ]
