@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from chargeplane.store.commit.fields import NULL, Field, boolean, day, int4, int8, raw, text, timestamp
+from chargeplane.store.commit.fields import NULL, Field, boolean, day, int4, int8, raw, timestamp
 
 if TYPE_CHECKING:
     from asyncpg import Connection
@@ -150,7 +150,7 @@ class MessageLogWriter:
             while self._entries and self._copied < self._batch:
                 taken = self._take(_CHUNK)
                 self._copied += len(taken)
-                yield b"".join([_row(entry) for entry in taken])
+                yield _rows(taken)
                 await asyncio.sleep(0)
             if self._stopping or self._copied >= self._batch or clock() >= until:
                 break
@@ -158,25 +158,39 @@ class MessageLogWriter:
         yield _COPY_TRAILER
 
 
-def _row(entry: Any) -> bytes:
-    at = entry.at
-    return b"".join(
-        (
+class _Words(dict[str, Field]):
+    """Fields of words that recur (actions, outcomes), made once; bounded, because stations choose some of them."""
+
+    def __missing__(self, word: str) -> Field:
+        field = _storable(word.encode("utf-8", "replace"))
+        if len(self) < 1000:
+            self[word] = field
+        return field
+
+
+_words = _Words()
+
+
+def _rows(entries: list[Any]) -> bytes:
+    fields: list[bytes] = []
+    for entry in entries:
+        at = entry.at
+        fields += (
             _ROW,
             day(at.date()),
             timestamp(at),
             int8(entry.station),
             boolean(entry.from_station),
-            _storable(entry.action.encode("utf-8", "replace")),
+            _words[entry.action],
             _storable(entry.message_id.encode("utf-8", "replace")),
-            text(entry.outcome),
-            NULL if entry.error_code is None else _storable(entry.error_code.encode("utf-8", "replace")),
+            _words[entry.outcome],
+            NULL if entry.error_code is None else _words[entry.error_code],
             NULL if entry.latency_us is None else int4(min(entry.latency_us, _MAX_INT4)),
             _payload(entry.request),
             _payload(entry.response),
             boolean(entry.stored),
         )
-    )
+    return b"".join(fields)
 
 
 def _payload(payload: bytes | None) -> Field:
