@@ -12,7 +12,16 @@ from msgspec import Struct
 
 from chargeplane.app.reports import Place as Where
 from chargeplane.app.reports import Reports
-from chargeplane.domain.messages import Acknowledged, Answered, Notice, Question
+from chargeplane.domain.contracts import ContractCheck
+from chargeplane.domain.messages import (
+    Acknowledged,
+    Answered,
+    Authorize,
+    AuthorizeAnswer,
+    IdToken,
+    Notice,
+    Question,
+)
 from chargeplane.kernel.errors import RuleError, UnavailableError
 from chargeplane.store.outbox import OutboxWorker
 from tests.support.place import Place, Talk
@@ -169,3 +178,19 @@ async def test_messages_behind_a_question_wait_for_its_answer(place: Place) -> N
     free.set()
     await asyncio.gather(first, second)
     assert [name for name, _ in talk.answers] == ["m1", "m2"]
+
+
+async def test_a_contract_that_nobody_can_check_is_never_called_accepted(place: Place) -> None:
+    talk = Talk(place)
+    message = Authorize(id_token=IdToken(value="DE8AAC1", type="eMAID"), contract=ContractCheck(emaid="DE8AAC1"))
+    answer = await talk.say(message, "Authorize")
+    assert isinstance(answer, AuthorizeAnswer)
+    assert (answer.certificate_status, answer.id_token_info.status) == ("NoCertificateAvailable", "Invalid")
+
+    async def desk(where: Where, asks: ContractCheck) -> Struct | None:
+        raise ValueError("a bug")
+
+    place.stations.house.desks[ContractCheck] = desk
+    answer = await talk.say(message, "Authorize", b'{"again":1}')
+    assert isinstance(answer, AuthorizeAnswer)
+    assert (answer.certificate_status, answer.id_token_info.status) == ("CertChainError", "Invalid")

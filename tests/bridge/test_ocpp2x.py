@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chargeplane.bridge import OUTGOING
+from chargeplane.domain.contracts import ContractCheck
 from chargeplane.domain.messages import (
     Acknowledged,
     AuthorizationStatus,
@@ -147,9 +148,15 @@ def test_a_group_that_a_version_cannot_name() -> None:
 
 
 @BOTH
-def test_a_contract_certificate_that_nobody_checked_is_not_called_accepted(version: OcppVersion) -> None:
-    raw = json.dumps({"idToken": {"idToken": "DE8AA1", "type": "eMAID"}, "certificate": "-----BEGIN"}).encode()
-    answer = AuthorizeAnswer(id_token_info=IdTokenInfo(status=AuthorizationStatus.ACCEPTED))
+def test_what_was_found_about_a_contract_certificate_is_told(version: OcppVersion) -> None:
+    raw = json.dumps({"idToken": {"idToken": "DE-8AA-1", "type": "eMAID"}, "certificate": "-----BEGIN"}).encode()
+    asked = take(version, "Authorize", raw)
+    assert isinstance(asked, Authorize)
+    assert asked.id_token == IdToken(value="DE8AA1", type="eMAID")
+    assert asked.contract == ContractCheck(emaid="DE-8AA-1", chain="-----BEGIN")
+    answer = AuthorizeAnswer(
+        id_token_info=IdTokenInfo(status=AuthorizationStatus.ACCEPTED), certificate_status="NoCertificateAvailable"
+    )
     payload = went(version, "Authorize", answer, decode_request(version, "Authorize", raw))
     assert payload["certificateStatus"] == "NoCertificateAvailable"
 

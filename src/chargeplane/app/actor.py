@@ -18,6 +18,7 @@ from chargeplane.app.turns import Job
 from chargeplane.domain.authorization import IdTokenRecord, authorize
 from chargeplane.domain.clock import ClockOffset
 from chargeplane.domain.connectors import KnownStatus, may_replace, within_bounds
+from chargeplane.domain.contracts import CertificateVerdict, ContractVerdict, with_token
 from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.messages import (
     Acknowledged,
@@ -31,6 +32,7 @@ from chargeplane.domain.messages import (
     ConnectorStatus,
     Heartbeat,
     HeartbeatAnswer,
+    IdTokenInfo,
     MeterReport,
     Notice,
     Question,
@@ -160,6 +162,36 @@ class Actor(Transacting):
     def _authorize(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
         assert isinstance(message, Authorize)
+        if message.contract is None:
+            self._authorize_by(received, answer, message, None)
+            return
+        contract = message.contract
+        desk = self._house.desks.get(type(contract))
+        if desk is None:
+            unchecked = ContractVerdict(status=CertificateVerdict.NO_CERTIFICATE_AVAILABLE)
+            self._authorize_by(received, answer, message, unchecked)
+            return
+        generation = self._hold(received, answer)
+        place = Place(
+            tenant_id=self.tenant_id, key=self.key, station_id=self.station_id, received_at=received.received_at
+        )
+
+        async def check() -> None:
+            found = await think(desk, place, contract)
+            # A chain that could not be checked is one that cannot be verified (C07.FR.17).
+            verdict = (
+                found
+                if isinstance(found, ContractVerdict)
+                else ContractVerdict(status=CertificateVerdict.CERT_CHAIN_ERROR)
+            )
+            self._continue(generation, lambda: self._authorize_by(received, answer, message, verdict))
+
+        self._house.spawn(check())
+
+    def _authorize_by(
+        self, received: Received, answer: AnswerCallback, message: Authorize, contract: ContractVerdict | None
+    ) -> None:
+        """By the token, and by what was found about the contract's certificate where there is one."""
         token = message.id_token
 
         def decided(records: tuple[IdTokenRecord, ...]) -> None:
@@ -171,6 +203,11 @@ class Actor(Transacting):
                 here=self._house.here(self.key),
                 running=bool(self._open),
             )
+            certificate: str | None = None
+            if contract is not None:
+                certificate, status = with_token(contract.status, info.status)
+                if status is not info.status:
+                    info = IdTokenInfo(status=status)
             repeat = self._attempts is not None and (received.message_id, received.content_hash) in self._attempts
             written: list[rows.Write] = []
             if not repeat:
@@ -187,7 +224,7 @@ class Actor(Transacting):
                         received.received_at,
                     )
                 )
-            self._submit(received, answer, AuthorizeAnswer(id_token_info=info), written)
+            self._submit(received, answer, AuthorizeAnswer(id_token_info=info, certificate_status=certificate), written)
 
         self._lookup(received, answer, token, decided)
 

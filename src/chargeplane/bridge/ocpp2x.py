@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from chargeplane.bridge import exchanges, firmware, monitoring, smart_charging
+from chargeplane.bridge import contracts, exchanges, firmware, monitoring, smart_charging
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
@@ -43,7 +43,7 @@ from chargeplane.domain.messages import (
 )
 from chargeplane.domain.reservations import ReservationUpdate
 from chargeplane.kernel.text import made_storable
-from chargeplane.kernel.time import EPOCH, rfc3339
+from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpp import v21, v201
 
 STATE: Final[Mapping[str, ConnectorState]] = {state.value: state for state in ConnectorState} | dict.fromkeys(
@@ -113,7 +113,9 @@ def _status(request: v201.StatusNotificationRequest | v21.StatusNotificationRequ
 
 
 def _authorize(request: v201.AuthorizeRequest | v21.AuthorizeRequest) -> StationMessage:
-    return Authorize(id_token=_id_token(request.id_token))
+    if request.certificate is None and request.iso15118_certificate_hash_data is None:
+        return Authorize(id_token=_id_token(request.id_token))
+    return Authorize(id_token=_id_token(request.id_token), contract=contracts.contract_of(request))
 
 
 def _transaction_event(request: v201.TransactionEventRequest | v21.TransactionEventRequest) -> StationMessage:
@@ -200,6 +202,7 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "Authorize": _authorize,
     "BootNotification": _boot,
     "DataTransfer": exchanges.data_transfer,
+    **contracts.INCOMING,
     "Heartbeat": _heartbeat,
     "MeterValues": _meter_values,
     "NotifyDisplayMessages": exchanges.display_messages,
@@ -209,8 +212,6 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     **dict(
         (
             ("FirmwareStatusNotification", firmware.firmware_status),
-            _notice("Get15118EVCertificate", lambda r: r.action),
-            _notice("GetCertificateStatus", lambda r: None),
             ("LogStatusNotification", firmware.log_status),
             ("NotifyCustomerInformation", firmware.customer_information),
             ("NotifyEvent", monitoring.events),
@@ -230,9 +231,7 @@ INCOMING_201: Final[Mapping[str, Callable[[Any], StationMessage]]] = _BOTH
 INCOMING_21: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     **_BOTH,
     **exchanges.INCOMING_21,
-    **dict(
-        (_notice("GetCertificateChainStatus", lambda r: f"{len(r.certificate_status_requests)} certificate(s)"),),
-    ),
+    **contracts.INCOMING_21,
     **smart_charging.INCOMING_21,
 }
 """What each action (and the one SEND) of a 2.1 station means."""
@@ -295,10 +294,9 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
 
     def authorize(request: Any, answer: AuthorizeAnswer) -> bytes:
         info = info_bytes(answer.id_token_info)
-        if request is None or (request.certificate is None and request.iso15118_certificate_hash_data is None):
+        if answer.certificate_status is None:
             return b'{"idTokenInfo":%b}' % info
-        # C07.FR.05 asks us to check the contract certificate. Nothing here does, and nothing here says it did.
-        return b'{"certificateStatus":"NoCertificateAvailable","idTokenInfo":%b}' % info
+        return b'{"certificateStatus":"%b","idTokenInfo":%b}' % (answer.certificate_status.encode(), info)
 
     def transaction_event(request: Any, answer: TransactionAnswer | Acknowledged) -> bytes:
         info = getattr(answer, "id_token_info", None)
@@ -326,11 +324,7 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
         "TransactionEvent": transaction_event,
         "DataTransfer": exchanges.answer_data_transfer2x,
         "SignCertificate": sign_certificate,
-        # no ISO 15118 back end serves here yet
-        "Get15118EVCertificate": _constant(
-            v.Get15118EVCertificateResponse(status=v.Iso15118EVCertificateStatusEnumType.FAILED, exi_response="")
-        ),
-        "GetCertificateStatus": _constant(v.GetCertificateStatusResponse(status=v.GetCertificateStatusEnumType.FAILED)),
+        **(contracts.OUTGOING_201 if v is v201 else contracts.OUTGOING_21),
         **dict.fromkeys(
             (
                 "FirmwareStatusNotification",
@@ -351,29 +345,11 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
     }
 
 
-def _chain_status(request: v21.GetCertificateChainStatusRequest, answer: Any) -> bytes:
-    """OCPP 2.1 M07: each certificate asked about, with what we know: nothing, ask again."""
-    return encode(
-        v21.GetCertificateChainStatusResponse(
-            certificate_status=tuple(
-                v21.CertificateStatusType(
-                    certificate_hash_data=asked.certificate_hash_data,
-                    source=asked.source,
-                    status=v21.CertificateStatusEnumType.FAILED,
-                    next_update=rfc3339(EPOCH),
-                )
-                for asked in request.certificate_status_requests[:4]
-            )
-        )
-    )
-
-
 OUTGOING_201: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {**_outgoing(v201), **smart_charging.OUTGOING_201}
 """The bytes of each answer in 2.0.1."""
 
 OUTGOING_21: Final[Mapping[str, Callable[[Any, Any], bytes]]] = {
     **_outgoing(v21),
-    "GetCertificateChainStatus": _chain_status,
     **exchanges.OUTGOING_21,
     **dict.fromkeys(
         (

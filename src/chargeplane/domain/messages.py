@@ -189,10 +189,15 @@ class ConnectorStatus(Struct, frozen=True, kw_only=True):
 
 
 class Authorize(Struct, frozen=True, kw_only=True):
-    """Authorize: may this id token charge here?"""
+    """Authorize: may this id token charge here?
+
+    Args:
+        contract: what is asked about the contract's certificate behind an eMAID (`contracts.ContractCheck`).
+    """
 
     id_token: IdToken
     evse_ids: tuple[int, ...] = ()
+    contract: Struct | None = None
 
 
 class ReportKind(enum.StrEnum):
@@ -349,9 +354,14 @@ class Acknowledged(Struct, frozen=True, kw_only=True):
 
 
 class AuthorizeAnswer(Struct, frozen=True, kw_only=True):
-    """Answer to Authorize."""
+    """Answer to Authorize.
+
+    Args:
+        certificate_status: OCPP AuthorizeCertificateStatusEnum word, where a contract's certificate was asked about.
+    """
 
     id_token_info: IdTokenInfo
+    certificate_status: str | None = None
 
 
 class TransactionAnswer(Struct, frozen=True, kw_only=True):

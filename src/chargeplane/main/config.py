@@ -269,6 +269,57 @@ class CommitConfig(Struct, frozen=True, kw_only=True):
     max_bytes: Annotated[int, Meta(ge=65_536, le=2**30, description="Payload bytes in one commit.")] = 8 * 2**20
 
 
+class ContractPool(enum.StrEnum):
+    """Who makes contract certificates for cars."""
+
+    NONE = "none"
+    TEST = "test"
+    OPEN_PNC = "open_pnc"
+
+
+class PlugAndChargeConfig(Struct, frozen=True, kw_only=True):
+    """Plug & Charge (ISO 15118): contracts' certificates, and how they are checked."""
+
+    pool: Annotated[
+        ContractPool,
+        Meta(
+            description="Who makes contract certificates for cars: nobody, the test pool of this server, or a pool with the interface of"
+            " Open Plug&Charge.",
+            extra={"allowed": "`none`, `test`, `open_pnc`"},
+        ),
+    ] = ContractPool.NONE
+    ocsp_url: (
+        Annotated[
+            str,
+            Meta(
+                min_length=8,
+                description="Where stations and servers find the test pool's OCSP answers: this server's `/ocsp` from outside.",
+                extra={"allowed": "an address"},
+            ),
+        ]
+        | None
+    ) = None
+    accept_unreachable: Annotated[
+        bool, Meta(description="Whether a contract's certificate counts as not revoked where nobody can be asked.")
+    ] = False
+    ask_private_networks: Annotated[
+        bool,
+        Meta(
+            description="Whether OCSP responders and revocation lists may be asked within private networks and on this machine, whose"
+            " addresses stations and certificates name."
+        ),
+    ] = False
+    url: Annotated[str, Meta(min_length=8, description="Of the pool, without `/v1`.")] | None = None
+    token: Annotated[str, Meta(min_length=1, description="Bearer token for the pool.")] | None = None
+    token_url: (
+        Annotated[str, Meta(min_length=8, description="Where a token is fetched with client credentials instead.")]
+        | None
+    ) = None
+    client_id: Annotated[str, Meta(min_length=1, description="Of the client credentials.")] | None = None
+    client_secret: Annotated[str, Meta(min_length=1, description="Of the client credentials.")] | None = None
+    audience: Annotated[str, Meta(min_length=1, description="Of the token, where its server wants one.")] | None = None
+
+
 class RetentionConfig(Struct, frozen=True, kw_only=True):
     """How many days data are kept. 0 keeps for ever."""
 
@@ -512,6 +563,7 @@ class Config(Struct, frozen=True, kw_only=True):
     role: Annotated[Role, Meta(description="Which part of the server this process is.")] = Role.ALL
     ocpp: OcppConfig = OcppConfig()
     tls: TlsConfig = TlsConfig()
+    plug_and_charge: PlugAndChargeConfig = PlugAndChargeConfig()
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
     transactions: TransactionsConfig = TransactionsConfig()

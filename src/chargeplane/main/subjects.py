@@ -36,6 +36,7 @@ from chargeplane.domain.monitoring import MonitoringReportPart, StationEvents
 from chargeplane.edges.http.services import Subjects
 from chargeplane.main.charging import start_charging
 from chargeplane.main.config import Config, Role
+from chargeplane.main.plug_and_charge import start_plug_and_charge
 from chargeplane.store.database import Database
 from chargeplane.store.files import Files
 from chargeplane.store.outbox import OutboxWorker
@@ -94,6 +95,7 @@ async def start_subjects(parts: Parts) -> Subjects:
     event_streams.register(parts.reports, parts.desks)
     station_payments = StationPayments(database, events)
     station_payments.register(parts.desks)
+    plug_and_charge, ev_pool = start_plug_and_charge(parts.config, database, parts.secrets, parts.desks, parts.on_stop)
 
     firmware, uploads, logs = await _start_files(parts, station_requests)
     campaigns = Campaigns(database, firmware, commands, station_requests, events, tick_s=parts.campaign_tick_s)
@@ -128,6 +130,8 @@ async def start_subjects(parts: Parts) -> Subjects:
         local_lists=charging.local_lists,
         reservations=charging.reservations,
         availability=charging.availability,
+        plug_and_charge=plug_and_charge,
+        ev_pool=ev_pool,
     )
 
 

@@ -34,6 +34,7 @@ _TAGS: Final = (
     ("outbox", "What follows from changes and has not been handed over."),
     ("certificates", "Certificates of charging stations, and the authority that signs them."),
     ("requests", "What stations were asked for and tell about in later messages."),
+    ("plug-and-charge", "Contracts, the authorities they lead to, and cars that asked for certificates."),
     ("display", "Messages and tariffs on stations' displays."),
     ("battery-swaps", "Batteries given and taken."),
     ("event-streams", "Streams of periodic values of stations."),

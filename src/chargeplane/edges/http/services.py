@@ -17,6 +17,7 @@ from chargeplane.app.commands import Commands
 from chargeplane.app.customer_information import CustomerInformation
 from chargeplane.app.data_transfer import DataTransfer
 from chargeplane.app.display_messages import DisplayMessages
+from chargeplane.app.ev_pool import EvPool
 from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
 from chargeplane.app.firmware import Firmware
@@ -26,6 +27,7 @@ from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
 from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.outbox import Outbox
+from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.reservations import Reservations
 from chargeplane.app.station_payments import StationPayments
@@ -67,6 +69,8 @@ class Subjects:
     local_lists: LocalLists
     reservations: Reservations
     availability: Availability
+    plug_and_charge: PlugAndCharge
+    ev_pool: EvPool | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from chargeplane.edges.http.routes.local_lists import local_list_routes
 from chargeplane.edges.http.routes.messages import message_routes
 from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
+from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
@@ -52,6 +53,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *campaign_routes(services),
         *diagnostics_routes(services),
         *monitoring_routes(services),
+        *plug_and_charge_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]
