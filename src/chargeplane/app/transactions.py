@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from msgspec import Struct
+
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.reach import StationReach
+from chargeplane.domain.timeline import Span, Timeline, timeline
 from chargeplane.kernel.errors import ConflictError, NotFoundError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import transactions as queries
 from chargeplane.store.queries.audit import audit
+from chargeplane.store.queries.authorization import LimitView, limits_of
+from chargeplane.store.queries.inquiries import InquiryView, of_transaction
 from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.transactions import (
     MeterValueView,
@@ -16,6 +26,31 @@ from chargeplane.store.queries.transactions import (
     TransactionPlace,
     TransactionView,
 )
+
+
+class TransactionDetails(Struct, frozen=True, kw_only=True):
+    """What is worked out of a transaction's messages, and known beside them.
+
+    Args:
+        until: the stop; of an open transaction its newest message.
+        charging_s: seconds in which energy flowed.
+        idle_s: all other seconds, the suspended ones among them.
+        suspended_ev_s, suspended_evse_s: seconds in which the car took, or the station gave, nothing, as the station says.
+        spans: the time from start to stop, cut where something changed; `stated` where the station said so, else the meter
+            tells.
+        limits: of the transaction; null where its id token has none.
+        inquiry: the last question to the station about it; null where none was asked.
+    """
+
+    started_at: datetime
+    until: datetime
+    charging_s: Decimal
+    idle_s: Decimal
+    suspended_ev_s: Decimal
+    suspended_evse_s: Decimal
+    spans: tuple[Span, ...]
+    limits: LimitView | None
+    inquiry: InquiryView | None
 
 
 class Transactions:
@@ -68,6 +103,32 @@ class Transactions:
         async with self._database.read() as db:
             return await queries.meter_values(db, place, limit, after)
 
+    async def details(self, caller: Caller, ident: int) -> TransactionDetails:
+        """How a transaction's time was spent, its limits, and what its station said when it was asked about it.
+
+        Raises:
+            NotFoundError: the tenant has no such transaction.
+        """
+        place = await self.place(caller, ident)
+        view = await self.one(caller, ident)
+        async with self._database.read() as db:
+            rows = await queries.stored_events(db, place)
+            limits = await limits_of(db, place.id)
+            inquiry = await of_transaction(db, place.id)
+        # Many messages are read: not in the loop that answers stations.
+        until, made = await asyncio.to_thread(_times, rows, view)
+        return TransactionDetails(
+            started_at=view.started_at,
+            until=until,
+            charging_s=made.charging_s,
+            idle_s=made.idle_s,
+            suspended_ev_s=made.suspended_ev_s,
+            suspended_evse_s=made.suspended_evse_s,
+            spans=made.spans,
+            limits=limits,
+            inquiry=inquiry,
+        )
+
     async def close(self, caller: Caller, ident: int, reason: str) -> TransactionView:
         """Closes an open transaction by hand, with its last known value; the audit log says who and why.
 
@@ -102,3 +163,9 @@ class Transactions:
         if found is None:
             raise NotFoundError("transaction", str(ident))
         return found
+
+
+def _times(rows: list[Any], view: TransactionView) -> tuple[datetime, Timeline]:
+    heard = queries.heard(rows)
+    until = view.stopped_at or max((one.at for one in heard), default=view.started_at)
+    return until, timeline(heard, started_at=view.started_at, until=until)

@@ -6,6 +6,7 @@ snapshot in `open_transaction` the charging state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -14,7 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.authorization import token_key
+from chargeplane.domain.clock import effective
 from chargeplane.domain.messages import Reading, SignedValue
+from chargeplane.domain.timeline import Heard
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
 from chargeplane.store.queries.charging_stations import keys_of
@@ -266,6 +269,56 @@ async def events(db: Db, at: TransactionPlace, limit: int, after: Position | Non
 
 
 _readings = msgspec.json.Decoder(tuple[Reading, ...], strict=False)
+
+
+class _Info(Struct):
+    chargingState: object = None  # noqa: N815
+
+
+class _Event(Struct):
+    """A stored payload, as far as it tells the charging state; those of 1.6 do not."""
+
+    transactionInfo: _Info | None = None  # noqa: N815
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+HEARD_MOST: Final = 20_000
+"""Messages of one transaction that its time is worked out from; what comes after is left out."""
+
+
+async def stored_events(db: Db, at: TransactionPlace) -> list[Any]:
+    """The rows that `heard` reads."""
+    return list(
+        await db.fetch(
+            "SELECT at, received_at, payload, readings FROM transaction_event"
+            " WHERE transaction_id = $1 AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date"
+            " ORDER BY ordinal LIMIT $3",
+            at.id,
+            at.opened_at,
+            HEARD_MOST,
+        )
+    )
+
+
+def heard(rows: Sequence[Any]) -> list[Heard]:
+    """What each message of a transaction told of charging, in order of arrival. Slow with many: not for the loop of stations."""
+    found = []
+    for row in rows:
+        try:
+            info = _event.decode(row["payload"]).transactionInfo
+        except (msgspec.MsgspecError, RecursionError):
+            info = None
+        state = None if info is None else info.chargingState
+        found.append(
+            Heard(
+                at=effective(row["at"], row["received_at"]),
+                charging_state=state if isinstance(state, str) else None,
+                readings=_readings.decode(row["readings"]) if row["readings"] else (),
+            )
+        )
+    return found
 
 
 async def meter_values(

@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
+from chargeplane.app.transactions import TransactionDetails
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
 from chargeplane.edges.http.routes.common import From, Text, To, ident_of, time_of
@@ -69,6 +70,14 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         """A transaction."""
         return await transactions.one(caller_of(request), ident_of("transaction", transaction_id))
 
+    @get("/v1/transactions/{transaction_id:str}/details", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
+    async def get_transaction_details(
+        request: Request[Any, Any, Any], transaction_id: FromPath[str]
+    ) -> TransactionDetails:
+        """How the time of a transaction was spent, charging and idle; its limits; and what its station last said when it was asked
+        about it."""
+        return await transactions.details(caller_of(request), ident_of("transaction", transaction_id))
+
     @post(
         "/v1/transactions/{transaction_id:str}/close",
         tags=["transactions"],
@@ -106,4 +115,11 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         more = encode_cursor("meter-values", found[limit - 1][0]) if len(found) > limit else None
         return Page(items=[view for _, view in found[:limit]], next_cursor=more)
 
-    return [list_transactions, get_transaction, close_transaction, list_transaction_events, list_meter_values]
+    return [
+        list_transactions,
+        get_transaction,
+        get_transaction_details,
+        close_transaction,
+        list_transaction_events,
+        list_meter_values,
+    ]
