@@ -323,6 +323,37 @@ def station_remove(station_id: str, yes: bool, rest: RestClient) -> None:
     out.print(f"Station '{station_id}' is removed.", soft_wrap=True)
 
 
+@station.command("locallist")
+@click.argument("station_id")
+@click.option("--send", is_flag=True, help="Send the whole list again.")
+@server_options
+@json_option
+def station_locallist(station_id: str, send: bool, rest: RestClient, as_json: bool) -> None:
+    """Show what a station holds of its local list, and whether that is what belongs there."""
+    path = f"/v1/charging-stations/{segment(station_id)}/local-list"
+    seen = rest.request("POST", f"{path}/send") if send else rest.get(path)
+    if as_json:
+        print_json(seen)
+        return
+    print_table(
+        ["STATE", "TOKENS", "VERSION", "ENTRIES", "WANTED", "LEFT OUT", "CHECKED", "SENT", "REASON"],
+        [
+            (
+                seen["state"],
+                seen["tokens"],
+                seen["version"],
+                seen["entries"],
+                seen["wanted"],
+                seen["left_out"],
+                _when(seen["checked_at"]),
+                _when(seen["sent_at"]),
+                seen["reason"],
+            )
+        ],
+        empty="",
+    )
+
+
 @station.command("call")
 @click.argument("station_id")
 @click.argument("action")
