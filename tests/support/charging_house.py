@@ -89,8 +89,8 @@ class Tenant:
         return list(reversed((await self.get("/transactions", station_id=station.station_id))["items"]))
 
     async def transaction(self, station: VirtualStation) -> Any:
-        """A station's only transaction."""
-        (one,) = await self.transactions(station)
+        """A station's only transaction, once it is there."""
+        (one,) = await self.until(lambda: self.transactions(station), bool)
         return one
 
     async def until(
