@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -103,6 +104,36 @@ async def test_tc_n_08_monitors_are_set_kept_and_cleared(house: House, version: 
     gone = await command(house, station, type="clear_variable_monitoring", ids=[kept[0]["id"]])
     assert gone["state"] == "accepted"
     assert [one["kind"] for one in await monitors(house, station)] == ["Periodic"]
+
+
+async def test_tc_n_18_no_message_holds_more_monitors_than_the_station_takes(house: House) -> None:
+    station = await house.station("2.0.1")
+    path = f"/v1/charging-stations/{station.station_id}"
+    rows = [
+        {
+            "component": {"name": "MonitoringCtrlr"},
+            "variable": {"name": "ItemsPerMessage", "instance": name},
+            "variableAttribute": [{"value": "2"}],
+        }
+        for name in ("SetVariableMonitoring", "ClearVariableMonitoring")
+    ]
+    told = {"requestId": 99, "generatedAt": "2026-01-31T12:00:00Z", "seqNo": 0, "reportData": rows}
+    station.send_raw(json.dumps([2, "report-1", "NotifyReport", told]))
+
+    async def known() -> Any:
+        page = await house.ask("GET", f"{path}/variables?limit=100")
+        return [one for one in page["items"] if one["variable"] == "ItemsPerMessage"]
+
+    await house.until(lambda: count(known, 2))
+    wanted = [watch("Periodic", 3600, severity) for severity in range(5)]
+    done = await house.ask("POST", f"{path}/monitors", {"monitors": wanted})
+    assert (done["messages"], done["state"], len(done["results"])) == (3, "accepted", 5)
+    ids = [one["id"] for one in done["results"]]
+    gone = await house.ask("POST", f"{path}/monitors/clear", {"ids": [*ids, 1]})
+    assert (gone["messages"], gone["state"]) == (3, "rejected")  # the hard-wired one stays
+    assert [one["status"] for one in gone["results"]] == ["Accepted"] * 5 + ["Rejected"]
+    sizes = [len(payload["id"]) for action, payload in station.calls if action == "ClearVariableMonitoring"]
+    assert sizes == [2, 2, 2]
 
 
 @TWO_X

@@ -300,6 +300,8 @@ class Campaigns:
         async with self._database.change() as db:
             found = await queries.concerned(db, place.key, request_id)
             if found is None:
+                if request_id is not None:  # its boot was faster than its word
+                    await queries.note_late(db, place.key, request_id, word)
                 return
             if word in FIRMWARE_FAILED and not found.newest:
                 return  # of an attempt that was given up for a newer one (L01.FR.24)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -25,6 +26,7 @@ from chargeplane.domain.commands import (
     SetMonitoringBase,
     SetVariableMonitoring,
 )
+from chargeplane.domain.commands.monitoring import MonitorSetting
 from chargeplane.domain.monitoring import (
     AlertWeight,
     EventRule,
@@ -51,6 +53,11 @@ REPORT: Final = "monitoring_report"
 
 ALERT: Final = "station_event"
 MAX_RULES: Final = 200
+
+_USUALLY: Final = 100
+"""Monitors in one message for a station that does not say how many it takes."""
+
+T = TypeVar("T")
 
 _SEVERITIES: Final = {
     AlertWeight.INFO: Severity.INFO,
@@ -178,6 +185,48 @@ class Monitoring:
         """
         async with self._database.read() as db:
             return await queries.monitors(db, await self._key(db, caller, station_id))
+
+    async def put(self, caller: Caller, station_id: str, wanted: Sequence[MonitorSetting]) -> list[CommandOutcome]:
+        """Sets monitors, in as many messages as the station demands (N04.FR.09); how each ended. The first that is not even answered is
+        the last.
+
+        Raises:
+            NotFoundError: the tenant has no such station.
+        """
+        parts = await self._parts(caller, station_id, "SetVariableMonitoring", wanted)
+        return await self._one_by_one(caller, parts, lambda part: SetVariableMonitoring(monitors=tuple(part)))
+
+    async def clear(self, caller: Caller, station_id: str, idents: Sequence[int]) -> list[CommandOutcome]:
+        """Clears monitors, in as many messages as the station demands (N06.FR.04); how each ended. The first that is not even answered
+        is the last.
+
+        Raises:
+            NotFoundError: the tenant has no such station.
+        """
+        parts = await self._parts(caller, station_id, "ClearVariableMonitoring", idents)
+        return await self._one_by_one(caller, parts, lambda part: ClearVariableMonitoring(ids=tuple(part)))
+
+    async def _parts(
+        self, caller: Caller, station_id: str, action: str, items: Sequence[T]
+    ) -> tuple[StationKey, list[Sequence[T]]]:
+        async with self._database.read() as db:
+            key = await self._key(db, caller, station_id)
+            size = await queries.items_per_message(db, key, action) or _USUALLY
+        return key, [items[start : start + size] for start in range(0, len(items), size)]
+
+    async def _one_by_one(
+        self,
+        caller: Caller,
+        parts: tuple[StationKey, list[Sequence[T]]],
+        make: Callable[[Sequence[T]], Command],
+    ) -> list[CommandOutcome]:
+        key, pieces = parts
+        ended: list[CommandOutcome] = []
+        for piece in pieces:
+            ended.append(await self._commands.ask(caller.tenant_id, key, make(piece), by=caller.actor, valid_s=10))
+            if ended[-1].reply is None:
+                break
+        return ended
 
     async def page(
         self, caller: Caller, station_id: str, wanted: EventFilter, limit: int, after: Position | None

@@ -394,6 +394,27 @@ class FilesConfig(Struct, frozen=True, kw_only=True):
             extra={"default": "8443; a free one where ocpps_port is 0"},
         ),
     ] = None
+    ftp_port: Annotated[
+        Port | None,
+        Meta(
+            description="Port of FTP for stations that know no better; without it there is none.",
+            extra={"default": "none"},
+        ),
+    ] = None
+    ftp_passive_ports: Annotated[
+        Annotated[str, Meta(pattern=r"^\d{1,5}-\d{1,5}$")] | None,
+        Meta(
+            description="First and last port for FTP's data, such as `50000-50100`.",
+            extra={"default": "free ones", "allowed": "two ports"},
+        ),
+    ] = None
+    ftp_public_host: Annotated[
+        str | None,
+        Meta(
+            description="IPv4 address that stations reach FTP's data ports at.",
+            extra={"default": "the one they came to"},
+        ),
+    ] = None
     max_firmware_mib: Annotated[int, Meta(ge=1, le=65_536, description="Largest firmware that is taken.")] = 1024
     max_upload_mib: Annotated[int, Meta(ge=1, le=65_536, description="Largest file that a station may upload.")] = 256
     upload_valid_h: Annotated[

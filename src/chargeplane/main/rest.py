@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import secrets
 import threading
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -28,6 +31,7 @@ _BY_STATUS: Final[dict[int, type[ChargeplaneError]]] = {
     503: UnavailableError,
     504: UnavailableError,
 }
+_PIECE: Final = 256 * 1024
 _HOW_TO_START: Final = "Start it with `chargeplane serve`, or name another address with --url or CHARGEPLANE_URL."
 
 
@@ -88,6 +92,70 @@ class RestClient:
         if status < 400:
             return msgspec.json.decode(answer) if answer else None
         raise self._problem(status, answer)
+
+    def upload(self, path: str, file: Path, fields: Mapping[str, str]) -> Any:
+        """Sends a file as a form, piece by piece; the decoded answer.
+
+        Raises:
+            UnavailableError: the server cannot be reached.
+            ConflictError, ForbiddenError, InvalidInputError, RuleError: it refused; the sentence is its own.
+        """
+        boundary = secrets.token_hex(16)
+        head = "".join(
+            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+            for name, text in fields.items()
+        )
+        name = file.name.replace('"', "_").replace("\r", "_").replace("\n", "_")
+        head += f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        head += "Content-Type: application/octet-stream\r\n\r\n"
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        opening = head.encode()
+        headers = {
+            **self._headers,
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(opening) + file.stat().st_size + len(tail)),
+        }
+
+        def body() -> Iterator[bytes]:
+            yield opening
+            with file.open("rb") as source:
+                while piece := source.read(_PIECE):
+                    yield piece
+            yield tail
+
+        with contextlib.closing(self._fresh()) as connection:
+            try:
+                connection.request("POST", self._base + path, body(), headers)
+                response = connection.getresponse()
+                status, answer = response.status, response.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise UnavailableError(f"The server at {self.url} did not take the file ({error}).") from error
+        if status >= 400:
+            raise self._problem(status, answer)
+        return msgspec.json.decode(answer)
+
+    def download(self, path: str, target: Path) -> None:
+        """Writes what a GET gives to a file, piece by piece.
+
+        Raises:
+            UnavailableError: the server cannot be reached.
+            MissingError, ForbiddenError, RuleError: it refused; the sentence is its own.
+        """
+        with contextlib.closing(self._fresh()) as connection:
+            try:
+                connection.request("GET", self._base + path, headers=self._headers)
+                response = connection.getresponse()
+                if response.status >= 400:
+                    raise self._problem(response.status, response.read())
+                with target.open("wb") as written:
+                    while piece := response.read(_PIECE):
+                        written.write(piece)
+            except http.client.HTTPException as error:
+                raise UnavailableError(f"The server at {self.url} broke off ({error}).") from error
+
+    def _fresh(self) -> http.client.HTTPConnection:
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        return kind(self._host or "", self._port, timeout=self._timeout_s)
 
     def _exchange(self, method: str, path: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         for fresh in (False, True):

@@ -46,6 +46,7 @@ from chargeplane.app.unknown import UnknownStations
 from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.edges.bus import InProcessBus, NatsBus
+from chargeplane.edges.ftp import FtpConfig, FtpServer
 from chargeplane.edges.http.files import files_app
 from chargeplane.edges.http.files_server import FilesServer
 from chargeplane.edges.http.server import HttpConfig, HttpServer
@@ -348,6 +349,7 @@ class Server:
             await self.http.start()
             self._stops.append(self.http.stop)
             self.addresses.http_port = self.http.port
+            await self._start_ftp()
 
     async def _exposition(self, bus: Bus) -> Exposition | WorkersExposition:
         """What /metrics gives: of all workers where there are several."""
@@ -468,6 +470,27 @@ class Server:
         self._stops.append(stop)
         if door is not None:
             await self._start_files(door.context)
+
+    async def _start_ftp(self) -> None:
+        """FTP for stations' files, where a port is set."""
+        files = self.config.files
+        if files.ftp_port is None:
+            return
+        assert self.subjects is not None
+        first, _, last = (files.ftp_passive_ports or "").partition("-")
+        server = FtpServer(
+            FtpConfig(
+                host=self.config.bind,
+                port=files.ftp_port,
+                passive_ports=(int(first), int(last)) if last else None,
+                public_host=files.ftp_public_host,
+            ),
+            self.subjects.firmware,
+            self.subjects.uploads,
+        )
+        await server.start()
+        self._stops.append(server.stop)
+        self.addresses.ftp_port = server.port
 
     async def _start_files(self, context: ssl.SSLContext) -> None:
         """The files' door with TLS; without TLS they are served where REST is."""

@@ -16,6 +16,7 @@ from chargeplane.main.cli.administration import apikey, idtoken, station, tenant
 from chargeplane.main.cli.bench import bench
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
+from chargeplane.main.cli.firmware import campaign, firmware, log
 from chargeplane.main.cli.simulate import simulate
 from chargeplane.main.cli.terminal import (
     EXIT_INTERRUPTED,
@@ -108,7 +109,7 @@ def announce(places: Places) -> None:
     sys.stdout.flush()
 
 
-for command in (demo, simulate, db, tenant, apikey, idtoken, station, bench):
+for command in (demo, simulate, db, tenant, apikey, idtoken, station, firmware, campaign, log, bench):
     cli.add_command(command)
 
 

@@ -484,6 +484,17 @@ async def note_status(db: Db, ident: int, key: StationKey, word: str) -> None:
     )
 
 
+async def note_late(db: Db, key: StationKey, request_id: int, word: str) -> None:
+    """A station whose update is over told something more of it."""
+    await db.execute(
+        "UPDATE firmware_campaign_station SET status = $3 WHERE station_key = $1 AND state = 'succeeded'"
+        " AND request_ids[cardinality(request_ids)] = $2",
+        key,
+        request_id,
+        word,
+    )
+
+
 async def drop_waiting(db: Db, ident: int, state: StationState, reason: str) -> int:
     """Ends the stations that wait; how many."""
     written: str = await db.execute(

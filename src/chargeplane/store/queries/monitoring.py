@@ -159,6 +159,22 @@ async def severities(db: Db, key: StationKey, idents: Sequence[int]) -> dict[int
     return {row["id"]: row["severity"] for row in rows}
 
 
+async def items_per_message(db: Db, key: StationKey, action: str) -> int | None:
+    """How many monitors a station takes in one message, where it has said (`MonitoringCtrlr.ItemsPerMessage`).
+
+    Args:
+        action: SetVariableMonitoring or ClearVariableMonitoring.
+    """
+    found: str | None = await db.fetchval(
+        "SELECT value FROM station_variable WHERE station_key = $1 AND lower(component) = 'monitoringctrlr'"
+        " AND attribute = 'Actual' AND ((lower(variable) = 'itemspermessage' AND lower(variable_instance) = lower($2))"
+        " OR lower(variable) = 'itemspermessage' || lower($2)) LIMIT 1",
+        key,
+        action,
+    )
+    return int(found) if found is not None and found.isdecimal() and 0 < int(found) <= 10_000 else None
+
+
 # --- events -----------------------------------------------------------------------------------------------------------
 
 

@@ -12,10 +12,18 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
-from chargeplane.domain.commands import CustomerInformation
+from chargeplane.app.commands import reply_of
+from chargeplane.domain.commands import CommandOutcome, CommandState, CustomerInformation
 from chargeplane.domain.commands.diagnostics import CustomerCertificate
+from chargeplane.domain.commands.monitoring import MonitorId, MonitorSetting
 from chargeplane.domain.messages import IdToken
-from chargeplane.domain.monitoring import AlertWeight, EventRule
+from chargeplane.domain.monitoring import (
+    AlertWeight,
+    EventRule,
+    MonitoredVariable,
+    MonitorsCleared,
+    MonitorsSet,
+)
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
 from chargeplane.edges.http.routes.common import From, StationIdPath, Text, To, ident_of, time_of
@@ -35,6 +43,50 @@ class Monitors(Struct, frozen=True, kw_only=True):
     """A station's monitors."""
 
     items: list[MonitorView]
+
+
+class MonitorsToSet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Monitors as they are to be."""
+
+    monitors: Annotated[tuple[MonitorSetting, ...], Meta(min_length=1, max_length=2000)]
+
+
+class MonitorsToClear(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Monitors that are to go, by the station's ids."""
+
+    ids: Annotated[tuple[MonitorId, ...], Meta(min_length=1, max_length=2000)]
+
+
+class MonitorResult(Struct, frozen=True, kw_only=True):
+    """What became of one monitor.
+
+    Args:
+        id: under which the station has it, or had it.
+        variable, kind: where it was to be set.
+        status: OCPP 2.x word: Accepted, Duplicate, UnknownVariable, NotFound, ...
+    """
+
+    status: str
+    id: int | None = None
+    variable: MonitoredVariable | None = None
+    kind: str | None = None
+    info: str | None = None
+
+
+class MonitorResults(Struct, frozen=True, kw_only=True):
+    """What became of monitors.
+
+    Args:
+        messages: how many messages it took.
+        results: one for each monitor that the station answered about.
+        state: of the commands; accepted where all were.
+        reason: why not, of the first that was not.
+    """
+
+    messages: int
+    state: CommandState
+    reason: str | None
+    results: list[MonitorResult]
 
 
 class EventRules(Struct, frozen=True, kw_only=True):
@@ -86,6 +138,20 @@ def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
         """A station's monitors, as it last told. They are set and cleared by the commands set_variable_monitoring,
         clear_variable_monitoring and set_monitoring_base; get_monitoring_report asks for them anew."""
         return Monitors(items=await monitoring.monitors(caller_of(request), station_id))
+
+    @post("/v1/charging-stations/{station_id:str}/monitors", tags=["diagnostics"], opt=_WRITE, status_code=200)
+    async def set_monitors(
+        request: Request[Any, Any, Any], station_id: StationIdPath, data: JSONBody[MonitorsToSet]
+    ) -> MonitorResults:
+        """Sets monitors, in as many messages as the station demands, and waits for its answers."""
+        return _results(await monitoring.put(caller_of(request), station_id, data.monitors), MonitorsSet)
+
+    @post("/v1/charging-stations/{station_id:str}/monitors/clear", tags=["diagnostics"], opt=_WRITE, status_code=200)
+    async def clear_monitors(
+        request: Request[Any, Any, Any], station_id: StationIdPath, data: JSONBody[MonitorsToClear]
+    ) -> MonitorResults:
+        """Clears monitors, in as many messages as the station demands, and waits for its answers."""
+        return _results(await monitoring.clear(caller_of(request), station_id, data.ids), MonitorsCleared)
 
     @get("/v1/charging-stations/{station_id:str}/events", tags=["diagnostics"], opt=_READ)
     async def list_station_events(
@@ -178,6 +244,8 @@ def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
 
     return [
         list_monitors,
+        set_monitors,
+        clear_monitors,
         list_station_events,
         list_event_rules,
         create_event_rule,
@@ -186,3 +254,26 @@ def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
         list_customer_information,
         show_customer_information,
     ]
+
+
+def _results(outcomes: list[CommandOutcome], kind: type[MonitorsSet] | type[MonitorsCleared]) -> MonitorResults:
+    results: list[MonitorResult] = []
+    for outcome in outcomes:
+        told = reply_of(outcome, kind)
+        results += [
+            MonitorResult(
+                status=one.status,
+                id=one.id,
+                variable=getattr(one, "variable", None),
+                kind=getattr(one, "kind", None),
+                info=one.info,
+            )
+            for one in (told.results if told is not None else ())
+        ]
+    wrong = next((one for one in outcomes if one.state is not CommandState.ACCEPTED), None)
+    return MonitorResults(
+        messages=len(outcomes),
+        state=CommandState.ACCEPTED if wrong is None else wrong.state,
+        reason=None if wrong is None else wrong.reason,
+        results=results,
+    )
