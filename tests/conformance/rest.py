@@ -128,6 +128,13 @@ class Operator:
         (one,) = await self.transactions(station)
         return one
 
+    async def request_becomes(self, station: Station, kind: str, number: int, state: str) -> None:
+        """What a station was asked for and tells about by a number comes to this state."""
+        await self.eventually(
+            lambda: self.items(f"/charging-stations/{station.id}/requests", kind=kind),
+            lambda rows: [row["state"] for row in rows if row["request_id"] == number] == [state],
+        )
+
     # -- id tokens --------------------------------------------------------------------------------------------------------
 
     async def id_token(self, status: str = "Accepted", **more: Any) -> IdToken:

@@ -258,7 +258,8 @@ class Station:
     async def expect(self, action: str, **fields: Any) -> Asked:
         """The server's next CALL of an action, with these values in its payload.
 
-        CALLs of other actions that come first are of the background and are answered so.
+        CALLs of other actions that come first are of the background and are answered so; so are those of the same action that
+        ask something else, where the background knows the action.
         """
         try:
             async with asyncio.timeout(PATIENCE_S):
@@ -266,11 +267,15 @@ class Station:
                     asked = await self._calls.get()
                     if asked is None:
                         raise self.problem or AssertionError(f"hung up ({self.close_code}) instead of sending {action}")
-                    if asked.action == action:
+                    if asked.action == action and (action not in self.background or self._fits(asked, fields)):
                         return self._checked(asked, fields)
                     await self._answer_in_background(asked)
         except TimeoutError:
             raise AssertionError(f"The server sent no {action}; it sent {self.seen}") from None
+
+    @staticmethod
+    def _fits(asked: Asked, fields: dict[str, Any]) -> bool:
+        return {name: asked.payload.get(name) for name in fields} == fields
 
     def _checked(self, asked: Asked, fields: dict[str, Any]) -> Asked:
         found = {name: asked.payload.get(name) for name in fields}

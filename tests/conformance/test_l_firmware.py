@@ -35,6 +35,10 @@ class Update:
             told = {"status": status, "requestId": self.request_id}
             assert await self.station.send("FirmwareStatusNotification", told) == {}
 
+    async def becomes(self, state: str) -> None:
+        """The operator sees how it ended."""
+        await self.csms.request_becomes(self.station, "firmware", self.request_id, state)
+
     async def reboots(self) -> None:
         """The station is back with its new firmware."""
         await self.station.connect()
@@ -77,6 +81,7 @@ async def test_TC_L_01_CSMS(csms: Operator, version: str) -> None:
     await update.tells("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
     await update.reboots()
     await update.tells("Installed")
+    await update.becomes("complete")
 
 
 @case()
@@ -87,6 +92,7 @@ async def test_TC_L_02_CSMS(csms: Operator, version: str) -> None:
     await update.tells("Installing", "InstallRebooting")
     await update.reboots()
     await update.tells("Installed")
+    await update.becomes("complete")
 
 
 @case()
@@ -97,6 +103,7 @@ async def test_TC_L_03_CSMS(csms: Operator, version: str) -> None:
     await update.tells("InstallRebooting")
     await update.reboots()
     await update.tells("Installed")
+    await update.becomes("complete")
 
 
 @case()
@@ -115,6 +122,7 @@ async def test_TC_L_05_CSMS(csms: Operator, version: str) -> None:
 async def test_TC_L_06_CSMS(csms: Operator, version: str) -> None:
     update = await asked(csms, await csms.booted(version), "Accepted", "accepted")
     await update.tells("Downloading", "Downloaded", "InvalidSignature")
+    await update.becomes("failed")
     await happened(update.station, "InvalidFirmwareSignature")
 
 
@@ -122,12 +130,14 @@ async def test_TC_L_06_CSMS(csms: Operator, version: str) -> None:
 async def test_TC_L_07_CSMS(csms: Operator, version: str) -> None:
     update = await asked(csms, await csms.booted(version), "Accepted", "accepted")
     await update.tells("Downloading", "DownloadFailed")
+    await update.becomes("failed")
 
 
 @case()
 async def test_TC_L_08_CSMS(csms: Operator, version: str) -> None:
     update = await asked(csms, await csms.booted(version), "Accepted", "accepted")
     await update.tells("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallVerificationFailed")
+    await update.becomes("failed")
 
 
 @case()
@@ -136,6 +146,7 @@ async def test_TC_L_09_CSMS(csms: Operator, version: str) -> None:
     await update.tells("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
     await update.reboots()
     await update.tells("InstallationFailed")
+    await update.becomes("failed")
 
 
 @case()
@@ -148,6 +159,7 @@ async def test_TC_L_10_CSMS(csms: Operator, version: str) -> None:
     await second.tells("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
     await second.reboots()
     await second.tells("Installed")
+    await second.becomes("complete")
 
 
 @case()
@@ -159,6 +171,7 @@ async def test_TC_L_11_CSMS(csms: Operator, version: str) -> None:
     await first.tells("Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
     await first.reboots()
     await first.tells("Installed")
+    await first.becomes("complete")
 
 
 @case()
@@ -174,6 +187,7 @@ async def test_TC_L_13_CSMS(csms: Operator, version: str) -> None:
     await update.tells("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
     await update.reboots()
     await update.tells("Installed")
+    await update.becomes("complete")
     assert (await csms.transaction(driver.station))["state"] == "closed"
 
 

@@ -41,8 +41,9 @@ async def report_asked(
     return called
 
 
-async def reported(station: Station, called: Asked, kind: str, *variables: dict[str, Any]) -> None:
-    """The station reports one monitor of each variable, one a message."""
+async def reported(csms: Operator, called: Asked, kind: str, *variables: dict[str, Any]) -> None:
+    """The station reports one monitor of each variable, one a message, and the operator sees them."""
+    station = called.station
     for number, variable in enumerate(variables):
         monitor: dict[str, Any] = {"id": 10 + number, "transaction": False, "value": 1, "type": kind, "severity": 5}
         if station.version == "2.1":
@@ -55,6 +56,10 @@ async def reported(station: Station, called: Asked, kind: str, *variables: dict[
             "monitor": [{**on_wire(variable), "variableMonitoring": [monitor]}],
         }
         assert await station.send("NotifyMonitoringReport", told) == {}
+    await csms.request_becomes(station, "monitoring_report", called["requestId"], "complete")
+    seen = await csms.items(f"/charging-stations/{station.id}/monitors")
+    found = {(one["id"], one["kind"], one["variable"]["component"], one["variable"]["variable"]) for one in seen}
+    assert found == {(10 + n, kind, one["component"], one["variable"]) for n, one in enumerate(variables)}
 
 
 @case()
@@ -62,7 +67,7 @@ async def test_TC_N_01_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
     await report_asked(csms, station, "EmptyResultSet", ["delta"], [])
     called = await report_asked(csms, station, "Accepted", ["threshold"], [])
-    await reported(station, called, "UpperThreshold", POWER, EVSE_STATE)
+    await reported(csms, called, "UpperThreshold", POWER, EVSE_STATE)
 
 
 @case()
@@ -70,7 +75,7 @@ async def test_TC_N_02_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
     await report_asked(csms, station, "EmptyResultSet", [], [POWER])
     called = await report_asked(csms, station, "Accepted", [], [EVSE_STATE])
-    await reported(station, called, "Delta", EVSE_STATE)
+    await reported(csms, called, "Delta", EVSE_STATE)
 
 
 @case()
@@ -78,7 +83,7 @@ async def test_TC_N_03_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
     await report_asked(csms, station, "EmptyResultSet", ["delta"], [EVSE_STATE])
     called = await report_asked(csms, station, "Accepted", ["threshold"], [POWER])
-    await reported(station, called, "UpperThreshold", POWER)
+    await reported(csms, called, "UpperThreshold", POWER)
 
 
 @case()
@@ -87,14 +92,14 @@ async def test_TC_N_60_CSMS(csms: Operator, version: str) -> None:
     both = [STATION_STATE, EVSE_STATE]
     await report_asked(csms, station, "EmptyResultSet", ["delta"], both)
     called = await report_asked(csms, station, "Accepted", ["threshold"], both)
-    await reported(station, called, "UpperThreshold", *both)
+    await reported(csms, called, "UpperThreshold", *both)
 
 
 @case()
 async def test_TC_N_47_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
     called = await report_asked(csms, station, "Accepted", [], [])
-    await reported(station, called, "Delta", STATION_STATE, EVSE_STATE, POWER)
+    await reported(csms, called, "Delta", STATION_STATE, EVSE_STATE, POWER)
 
 
 @case()
@@ -165,8 +170,8 @@ async def test_TC_N_44_CSMS(csms: Operator, version: str) -> None:
 # -- events ------------------------------------------------------------------------------------------------------------------
 
 
-async def event(station: Station, number: int, **more: Any) -> None:
-    """A NotifyEvent; its answer is empty."""
+async def event(csms: Operator, station: Station, number: int, **more: Any) -> None:
+    """A NotifyEvent; its answer is empty, and the operator sees the event."""
     told: dict[str, Any] = {
         "eventId": number,
         "timestamp": moment(),
@@ -179,35 +184,41 @@ async def event(station: Station, number: int, **more: Any) -> None:
         **more,
     }
     assert await station.send("NotifyEvent", generatedAt=moment(), seqNo=0, tbc=False, eventData=[told]) == {}
+    (seen,) = await csms.eventually(
+        lambda: csms.items(f"/charging-stations/{station.id}/events", limit=1),
+        lambda rows: bool(rows) and rows[0]["event_id"] == number,
+    )
+    assert (seen["trigger"], seen["actual_value"]) == (told["trigger"], told["actualValue"])
+    assert (seen["cleared"], seen["origin"]) == (told.get("cleared", False), told["eventNotificationType"])
 
 
 @case()
 async def test_TC_N_21_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
     for number in (1, 2, 3):
-        await event(station, number, eventNotificationType="HardWiredNotification")
+        await event(csms, station, number, eventNotificationType="HardWiredNotification")
 
 
 @case()
 async def test_TC_N_24_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
     for number in (1, 2, 3):
-        await event(station, number, trigger="Periodic")
+        await event(csms, station, number, trigger="Periodic")
 
 
 @case()
 async def test_TC_N_48_CSMS(csms: Operator, version: str) -> None:
-    await event(await csms.booted(version), 1, actualValue="")
+    await event(csms, await csms.booted(version), 1, actualValue="")
 
 
 @case()
 async def test_TC_N_49_CSMS(csms: Operator, version: str) -> None:
-    await event(await csms.booted(version), 1, cleared=True)
+    await event(csms, await csms.booted(version), 1, cleared=True)
 
 
 @case()
 async def test_TC_N_50_CSMS(csms: Operator, version: str) -> None:
-    await event(await csms.booted(version), 1, trigger="Periodic")
+    await event(csms, await csms.booted(version), 1, trigger="Periodic")
 
 
 # -- logs --------------------------------------------------------------------------------------------------------------------
@@ -230,10 +241,16 @@ async def tells(station: Station, number: int, *statuses: str) -> None:
         assert await station.send("LogStatusNotification", status=status, requestId=number) == {}
 
 
+async def uploaded(csms: Operator, station: Station, number: int) -> None:
+    """The log comes, and the operator sees it."""
+    await tells(station, number, "Uploading", "Uploaded")
+    await csms.request_becomes(station, "log", number, "complete")
+
+
 @case()
 async def test_TC_N_25_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
-    await tells(station, await log_asked(csms, station, "diagnostics", "Accepted", "accepted"), "Uploading", "Uploaded")
+    await uploaded(csms, station, await log_asked(csms, station, "diagnostics", "Accepted", "accepted"))
 
 
 @case()
@@ -244,7 +261,7 @@ async def test_TC_N_34_CSMS(csms: Operator, version: str) -> None:
 @case()
 async def test_TC_N_35_CSMS(csms: Operator, version: str) -> None:
     station = await csms.booted(version)
-    await tells(station, await log_asked(csms, station, "security", "Accepted", "accepted"), "Uploading", "Uploaded")
+    await uploaded(csms, station, await log_asked(csms, station, "security", "Accepted", "accepted"))
 
 
 @case()
@@ -255,7 +272,7 @@ async def test_TC_N_36_CSMS(csms: Operator, version: str) -> None:
     second = await log_asked(csms, station, "diagnostics", "AcceptedCanceled", "accepted")
     assert second != first
     await tells(station, first, "AcceptedCanceled")
-    await tells(station, second, "Uploading", "Uploaded")
+    await uploaded(csms, station, second)
 
 
 # -- what stations know of customers -----------------------------------------------------------------------------------------
@@ -282,7 +299,8 @@ async def customer_asked(
     if who is None:
         token = await csms.id_token()
         who = {"id_token": {"value": token.value, "type": token.type}}, {"idToken": token.wire}
-    doing = csms.command(station, "customer_information", report=report, clear=clear, **who[0])
+    body = {"report": report, "clear": clear, **who[0]}
+    doing = csms.begin("POST", f"/charging-stations/{station.id}/customer-information", body, wait_s=10)
     called = await station.expect("CustomerInformation", report=report, clear=clear, **who[1])
     assert {"idToken", "customerCertificate", "customerIdentifier"} & set(called.payload) == set(who[1])
     await called.answer(status=answer)
@@ -293,6 +311,12 @@ async def customer_asked(
     for number, part in enumerate((data[:half], data[half:])):
         told = {"requestId": called["requestId"], "generatedAt": moment(), "seqNo": number, "data": part}
         assert await station.send("NotifyCustomerInformation", told, tbc=number == 0) == {}
+    if data and report:
+        (row,) = await csms.eventually(
+            lambda: csms.items("/customer-information", station_id=station.id),
+            lambda rows: bool(rows) and rows[0]["complete"],
+        )
+        assert (await csms.post(f"/customer-information/{row['id']}/show"))["text"] == data
 
 
 @case()
