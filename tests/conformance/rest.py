@@ -146,9 +146,11 @@ class Operator:
 
     def command(self, station: Station, command: str, /, **fields: Any) -> Doing:
         """Gives a version-free command; its outcome is awaited when the station has answered."""
-        return self.begin(
+        doing = self.begin(
             "POST", f"/charging-stations/{station.id}/commands", {"type": command, **fields}, wait_s=PATIENCE_S
         )
+        doing.station = station
+        return doing
 
     def begin(self, method: str, path: str, body: object = None, **params: Any) -> Doing:
         """A request whose answer waits for what the station does."""
@@ -203,13 +205,20 @@ class Operator:
 
 
 class Doing:
-    """A request under way."""
+    """A request under way.
 
-    def __init__(self, task: asyncio.Task[Any]) -> None:
+    Args:
+        station: answers what is asked in the background while the answer is awaited.
+    """
+
+    def __init__(self, task: asyncio.Task[Any], station: Station | None = None) -> None:
         self.task = task
+        self.station = station
 
     async def done(self) -> Any:
         """Its answer."""
+        if self.station is not None:
+            await asyncio.wait_for(self.station.attend(self.task), PATIENCE_S + 5)
         return await asyncio.wait_for(asyncio.shield(self.task), PATIENCE_S + 5)
 
     async def ends(self, state: str, status: str | None = None) -> Any:

@@ -289,6 +289,20 @@ class Station:
         else:
             await asked.answer(**plain(asked))
 
+    async def attend(self, task: asyncio.Task[Any]) -> None:
+        """Answers what the background knows until a task is done; a CALL that it does not know is left for a step to expect."""
+        while not task.done():
+            waiting = asyncio.create_task(self._calls.get())
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                waiting.cancel()
+                return
+            asked = waiting.result()
+            if asked is None or asked.action not in self.background:
+                self._calls.put_nowait(asked)
+                return
+            await self._answer_in_background(asked)
+
     async def until_closed(self) -> int | None:
         """Waits until the server closes the connection; the close code."""
         assert self._reading is not None
