@@ -19,11 +19,22 @@ import pytest
 import pytest_asyncio
 
 pytest.register_assert_rewrite(
-    *(f"tests.conformance.{name}" for name in ("instances", "rest", "schemas", "station", "states", "states16"))
+    *(
+        f"tests.conformance.{name}"
+        for name in ("instances", "outside", "rest", "schemas", "station", "states", "states16")
+    )
 )
 
-from chargeplane.main.config import Config, LocalListsConfig, OcppConfig, TlsConfig  # noqa: E402
+from chargeplane.main.config import (  # noqa: E402
+    Config,
+    ContractPool,
+    LocalListsConfig,
+    OcppConfig,
+    PlugAndChargeConfig,
+    TlsConfig,
+)
 from chargeplane.main.wiring import Server  # noqa: E402
+from tests.conformance.outside import POOL_TOKEN, Outside  # noqa: E402
 from tests.conformance.record import RESULTS_VARIABLE, written  # noqa: E402
 from tests.conformance.rest import Operator  # noqa: E402
 from tests.support.authority import Authority, Issued  # noqa: E402
@@ -84,15 +95,19 @@ class House:
     Args:
         authority: signed the server's certificate.
         station_authority: signs stations' certificates.
+        outside: an OCSP responder and a pool of contract certificates.
     """
 
-    def __init__(self, server: Server, folder: Path, authority: Authority, station_authority: Authority) -> None:
+    def __init__(
+        self, server: Server, folder: Path, authority: Authority, station_authority: Authority, outside: Outside
+    ) -> None:
         assert server.http is not None
         assert server.ocpp is not None
         self.server = server
         self.folder = folder
         self.authority = authority
         self.station_authority = station_authority
+        self.outside = outside
         self.url = f"http://127.0.0.1:{server.http.port}/v1"
         self.ocpp_port, *more = server.ocpp.ports
         self.ocpps_port = more[0]
@@ -118,6 +133,8 @@ async def house(conformance_database_url: str, tmp_path_factory: pytest.TempPath
     second, second_key = authority.issue("localhost", dns="localhost", rsa_key=True).write(folder, "server-rsa")
     client_ca = folder / "stations.pem"
     client_ca.write_bytes(station_authority.pem)
+    outside = Outside()
+    await outside.start()
     config = Config(
         bind="127.0.0.1",
         http_port=0,
@@ -135,13 +152,17 @@ async def house(conformance_database_url: str, tmp_path_factory: pytest.TempPath
         admin_key=ADMIN_KEY,
         ocpp=QUICK,
         local_lists=LocalListsConfig(settle_s=0.1, spread_s=0),
+        plug_and_charge=PlugAndChargeConfig(
+            pool=ContractPool.OPEN_PNC, url=outside.url, token=POOL_TOKEN, ask_private_networks=True
+        ),
     )
     server = Server(config)
     await server.start()
     try:
-        yield House(server, folder, authority, station_authority)
+        yield House(server, folder, authority, station_authority, outside)
     finally:
         await server.stop()
+        await outside.stop()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
