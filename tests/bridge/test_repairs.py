@@ -28,6 +28,7 @@ from chargeplane.domain.messages import (
     TransactionReport,
     Unusable,
 )
+from chargeplane.domain.variables import VariableReport
 from chargeplane.ocpp.catalogue import CATALOGUE, decode_request
 from chargeplane.ocpp.versions import OcppVersion
 from tests.bridge.wire import V16, V21, V201, VERSIONS, take
@@ -500,10 +501,13 @@ def test_an_id_token_that_is_too_long_is_kept_to_255_characters() -> None:
 def test_a_report_part_with_an_empty_list_or_without_tbc_is_kept() -> None:
     part = {"requestId": 1, "generatedAt": T, "seqNo": 0, "reportData": []}
     notice, names = mended(V201, "NotifyReport", part)
-    assert notice == Notice(action="NotifyReport", tells="request 1, part 0")
+    report = VariableReport(request_id=1, seq_no=0, more=False, places=())
+    assert notice == Notice(action="NotifyReport", tells="request 1, part 0", report=report)
     assert names == {Rule.EMPTY_LIST, Rule.FIELD_UNUSABLE}
     assert take(V201, "NotifyReport", json.dumps({**part, "reportData": None, "seqNo": 7}).encode()) == Notice(
-        action="NotifyReport", tells="request 1, part 7"
+        action="NotifyReport",
+        tells="request 1, part 7",
+        report=VariableReport(request_id=1, seq_no=7, more=False, places=()),
     )
 
 

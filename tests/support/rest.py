@@ -31,6 +31,7 @@ from chargeplane.app.reports import Reports
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.bridge.commands import call_outcome, reservation_field
+from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.domain.commands import (
     CallOutcome,
@@ -110,9 +111,9 @@ class StationsDouble:
             ),
         )
 
-    async def ready(self, key: StationKey) -> bool:
+    async def ready(self, key: StationKey, *, pending: bool = False) -> bool:
         station = self.connected.get(key)
-        return station is not None and station.accepted
+        return station is not None and (pending or station.accepted)
 
     async def version(self, key: StationKey) -> str | None:
         station = self.connected.get(key)
@@ -216,7 +217,13 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
         database,
         stations,
         events,
-        Wire(reported_variables=reported_variables, reservation_field=reservation_field, call_outcome=call_outcome),
+        Wire(
+            reported_variables=reported_variables,
+            reservation_field=reservation_field,
+            call_outcome=call_outcome,
+            kept=without_secrets,
+            kept_answer=answer_without_secrets,
+        ),
     )
     await commands.start()
     authority = HouseAuthority(database, keys, organization="Operator", station_days=30)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Final
 
 from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received, StationLink
@@ -44,6 +45,7 @@ from chargeplane.store import rows
 from chargeplane.store.stations import REPEAT_WINDOW, Loaded
 
 _ACKNOWLEDGED = Acknowledged()
+_HIDDEN: Final = b'{"hidden":"It held a secret."}'
 
 
 class Actor(Transacting):
@@ -99,18 +101,16 @@ class Actor(Transacting):
         assert isinstance(message, Boot)
         self.booted = True
         self.booted_at = received.received_at
-        after: Job | None = None
-        if self._house.feed.active:
 
-            def tell() -> None:
+        def tell() -> None:
+            if self._house.feed.active:
                 self._emit(
                     "station.booted",
                     {"vendor": message.vendor, "model": message.model, "firmware_version": message.firmware_version},
                 )
+            self._house.boot_committed(self.key)
 
-            after = tell
-
-        self._submit(received, answer, None, [rows.boot(message, self._station, received.received_at)], after)
+        self._submit(received, answer, None, [rows.boot(message, self._station, received.received_at)], tell)
 
     def _status(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
@@ -270,7 +270,7 @@ class Actor(Transacting):
                 self._station,
                 received.message_id,
                 received.content_hash,
-                received.payload,
+                _HIDDEN if notice.hides else received.payload,
                 received.received_at,
             )
         ]

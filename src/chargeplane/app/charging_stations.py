@@ -22,11 +22,9 @@ from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFound
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations as queries
-from chargeplane.store.queries import variables as variable_queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter, UnknownStationView
 from chargeplane.store.queries.paging import Position
-from chargeplane.store.queries.variables import VariableFilter, VariableView
 from chargeplane.store.secrets import InstallationKeys, make_station_password
 
 PASSWORD_GIVEN: Final = (16, 40)
@@ -258,18 +256,6 @@ class ChargingStations:
         await self._directory.refresh(stored.key)
         await self._reach.close(stored.key, CloseReason.DELETED)
         self._events.publish("station.deleted", caller.tenant_id, stored.station_id, {"station_id": stored.station_id})
-
-    async def variables(
-        self, caller: Caller, station_id: str, wanted: VariableFilter, limit: int, after: Position | None
-    ) -> list[VariableView]:
-        """The station's device model as far as it was reported; 1.6 configuration keys have no component.
-
-        Raises:
-            NotFoundError: the tenant has no such station.
-        """
-        key = await self.key_of(caller, station_id)
-        async with self._database.read() as db:
-            return await variable_queries.page(db, key, wanted, limit, after)
 
     async def unknown(self, caller: Caller, limit: int, after: Position | None) -> list[UnknownStationView]:
         """Stations that tried to connect and are not registered, the newest attempt first; at most `limit`."""

@@ -21,6 +21,7 @@ from chargeplane.app.events import EventFeed
 from chargeplane.app.numbering import ended, numbered
 from chargeplane.app.reach import StationReach
 from chargeplane.domain.commands import BEFORE_ACCEPTED, CallOutcome, Command, CommandOutcome, CommandState, Start
+from chargeplane.domain.commands.hidden import hidden, holds_hidden
 from chargeplane.domain.variables import ReportedVariable
 from chargeplane.kernel.errors import ChargeplaneError, ConflictError, NotFoundError, RuleError
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
@@ -66,11 +67,23 @@ class Wire(Struct, frozen=True, kw_only=True):
         reported_variables: variables in the answer to a call, by its action.
         reservation_field: by version, action and payload, the field a ReserveNow lacks its id in; else None.
         call_outcome: how a raw call ended, by its action.
+        kept: what may be kept of a raw call's payload, by its action: no passwords.
+        kept_answer: the same of the answer to any call.
     """
 
     reported_variables: Callable[[str, bytes], Sequence[ReportedVariable]]
     reservation_field: Callable[[str, str, bytes], str | None]
     call_outcome: Callable[[str, CallOutcome], CommandOutcome]
+    kept: Callable[[str, bytes], bytes] = lambda _action, payload: payload
+    kept_answer: Callable[[str, bytes], bytes] = lambda _action, payload: payload
+
+
+Send = Callable[[Command], Awaitable[CommandOutcome]]
+"""Sends one CALL for a command. ConflictError: the station is not connected, nothing was sent."""
+
+Whole = Callable[[TenantId, StationKey, Any, Send, str], Awaitable[CommandOutcome]]
+"""Carries out a command that may take several CALLs, or something before and after its CALL. ConflictError only where nothing was
+sent. The text says who asked."""
 
 
 class RawCallEnd(Struct, frozen=True, kw_only=True):
@@ -103,6 +116,8 @@ class Commands:
         """By type of command: what a subject puts in before it is sent."""
         self.followers: dict[type, list[Follower]] = {}
         """By type of command: subjects that hear how one ended, whoever gave it."""
+        self.wholes: dict[type, Whole] = {}
+        """Commands that subjects carry out themselves; they add theirs."""
 
     async def start(self) -> None:
         """Takes up the commands that waited when the server stopped."""
@@ -111,6 +126,10 @@ class Commands:
             waiting = await queries.pending(db)
         for one in waiting:
             command = _decode(one.request)
+            if holds_hidden(command):
+                lost = "It held a secret, which is kept nowhere, and the server was restarted before it was sent: give it again."
+                await self._finish(one.id, CommandOutcome(state=CommandState.FAILED, reason=lost))
+                continue
             self._run(
                 one.id,
                 self._carry_out(
@@ -146,7 +165,9 @@ class Commands:
             if lacking is not None:
                 reservation_id = await queries.next_reservation_id(db)
                 payload = _with_number(payload, lacking, reservation_id)
-            request = b'{"action":' + msgspec.json.encode(action) + b',"payload":' + payload + b"}"
+            request = (
+                b'{"action":' + msgspec.json.encode(action) + b',"payload":' + self._wire.kept(action, payload) + b"}"
+            )
             ident = await queries.insert(
                 db,
                 caller.tenant_id,
@@ -197,7 +218,7 @@ class Commands:
                 caller.tenant_id,
                 key,
                 type=str(command.__struct_config__.tag),
-                request=msgspec.json.encode(command).decode(),
+                request=msgspec.json.encode(hidden(command)).decode(),
                 state=CommandState.PENDING,
                 requested_by=caller.actor,
                 expires_at=expires_at,
@@ -257,7 +278,7 @@ class Commands:
                 tenant_id,
                 key,
                 type=str(command.__struct_config__.tag),
-                request=msgspec.json.encode(command).decode(),
+                request=msgspec.json.encode(hidden(command)).decode(),
                 state=CommandState.PENDING,
                 requested_by=f"policy: {by}",
                 expires_at=expires_at,
@@ -330,7 +351,7 @@ class Commands:
             if complete is not None:
                 command = await complete(tenant_id, key, command)
             while True:
-                while not await self._reachable(key, command):
+                while not await self._reach.ready(key, pending=type(command) in BEFORE_ACCEPTED):
                     if expires_at is not None and datetime.now(UTC) >= expires_at:
                         async with self._database.change() as db:
                             await queries.expire(db, ident)
@@ -345,7 +366,7 @@ class Commands:
                         return CommandOutcome(state=CommandState.FAILED, reason="Another server has taken the command.")
                 command = await numbered(self._database, tenant_id, key, command, by)
                 try:
-                    outcome = await self._reach.command(key, command, timeout_s or DEFAULT_TIMEOUT_S)
+                    outcome = await self._send(tenant_id, key, command, timeout_s or DEFAULT_TIMEOUT_S, by)
                 except ConflictError:  # the socket went away between the two: it was not sent
                     async with self._database.change() as db:
                         await queries.untake(db, ident)
@@ -367,10 +388,14 @@ class Commands:
             await self._finish(ident, failed)
             return failed
 
-    async def _reachable(self, key: StationKey, command: Command) -> bool:
-        if type(command) in BEFORE_ACCEPTED:
-            return await self._reach.version(key) is not None
-        return await self._reach.ready(key)
+    async def _send(
+        self, tenant_id: TenantId, key: StationKey, command: Command, timeout_s: float, by: str
+    ) -> CommandOutcome:
+        async def send(one: Command) -> CommandOutcome:
+            return await self._reach.command(key, one, timeout_s)
+
+        whole = self.wholes.get(type(command))
+        return await (send(command) if whole is None else whole(tenant_id, key, command, send, by))
 
     async def _follow(self, tenant_id: TenantId, key: StationKey, command: Command, outcome: CommandOutcome) -> None:
         for follower in self.followers.get(type(command), ()):
@@ -380,6 +405,10 @@ class Commands:
                 _log.exception("command.not_followed", command=type(command).__name__)
 
     async def _finish(self, ident: CommandId, outcome: CommandOutcome) -> None:
+        call, action = outcome.call, outcome.action
+        if call is not None and call.payload is not None and action is not None:
+            call = msgspec.structs.replace(call, payload=self._wire.kept_answer(action, call.payload))
+            outcome = msgspec.structs.replace(outcome, call=call)
         async with self._database.change() as db:
             await queries.finish(db, ident, outcome)
 

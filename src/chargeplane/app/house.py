@@ -61,6 +61,10 @@ def _nothing() -> None:
     pass
 
 
+def _nobody(_: StationKey) -> None:
+    pass
+
+
 class Silence:
     """A feed nobody listens to."""
 
@@ -78,6 +82,7 @@ class House(Struct, kw_only=True):
             events of its sequence.
         desks: who answers which question.
         report_committed: told that a report waits for its subject.
+        boot_committed: told of every boot that was written, whatever its answer.
     """
 
     node: Node
@@ -99,6 +104,7 @@ class House(Struct, kw_only=True):
     certificates: CertificateDesk | None = None
     desks: dict[type, Desk] = {}
     report_committed: Callable[[], None] = _nothing
+    boot_committed: Callable[[StationKey], None] = _nobody
 
 
 def utc_now() -> datetime:

@@ -34,8 +34,12 @@ class StationReach(Protocol):
         """
         ...
 
-    async def ready(self, key: StationKey) -> bool:
-        """Whether commands may go to the station now: connected, and its registration accepted."""
+    async def ready(self, key: StationKey, *, pending: bool = False) -> bool:
+        """Whether commands may go to the station now: connected, and its registration accepted.
+
+        Args:
+            pending: or pending (OCPP 2.0.1 B02.FR.01); one that is rejected is left alone (B03.FR.03).
+        """
         ...
 
     async def version(self, key: StationKey) -> str | None:

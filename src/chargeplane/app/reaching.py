@@ -102,16 +102,23 @@ class NodeReach:
         assert told.command is not None
         return told.command
 
-    async def ready(self, key: StationKey) -> bool:
-        """Whether commands may go to the station now: connected, and its registration accepted."""
+    async def ready(self, key: StationKey, *, pending: bool = False) -> bool:
+        """Whether commands may go to the station now: connected, and its registration accepted.
+
+        Args:
+            pending: or pending (OCPP 2.0.1 B02.FR.01); one that is rejected is left alone (B03.FR.03).
+        """
         credentials = self._stations.directory.by_key(key)
-        if credentials is None or credentials.registration is not Registration.ACCEPTED:
+        if credentials is None or credentials.registration is Registration.REJECTED:
+            return False
+        if not pending and credentials.registration is not Registration.ACCEPTED:
             return False
         link = self._stations.link(key)
         if link is not None:
-            return link.accepted
+            return pending or link.accepted
         try:
-            return (await self._ask(_Ask(do="version", key=key), 1.0)).ready
+            told = await self._ask(_Ask(do="version", key=key), 1.0)
+            return told.ready or (pending and told.version is not None)
         except ConflictError:
             return False
 

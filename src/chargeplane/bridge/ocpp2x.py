@@ -19,7 +19,7 @@ from chargeplane.bridge import contracts, exchanges, firmware, monitoring, smart
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
-from chargeplane.bridge.variables import in_report
+from chargeplane.bridge.variables import in_report, report_part, shows_secrets
 from chargeplane.domain.authorization import canonical
 from chargeplane.domain.messages import (
     Acknowledged,
@@ -195,7 +195,14 @@ def _numbered_part(request: Any) -> str:
 
 
 def _report(request: v201.NotifyReportRequest | v21.NotifyReportRequest) -> StationMessage:
-    return Notice(action="NotifyReport", tells=text(_numbered_part(request)), variables=in_report(request.report_data))
+    variables = in_report(request.report_data)
+    return Notice(
+        action="NotifyReport",
+        tells=text(_numbered_part(request)),
+        variables=variables,
+        report=report_part(request, variables),
+        hides=shows_secrets(request.report_data),
+    )
 
 
 _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {

@@ -262,6 +262,48 @@ class TlsConfig(Struct, frozen=True, kw_only=True):
     reload_interval_s: Annotated[Seconds, Meta(description="How often the files are looked at.")] = 10.0
 
 
+class DeviceModelConfig(Struct, frozen=True, kw_only=True):
+    """What is read of stations by itself, and configuration templates."""
+
+    read_after_boot: Annotated[
+        bool,
+        Meta(
+            description="Whether stations are asked after a boot for their variables (a full base report, in 1.6 all keys) where "
+            "nothing is known of them or their firmware is another, and for the values of their templates. A station's "
+            "setting read_variables overrides it."
+        ),
+    ] = True
+    read_delay_s: Annotated[float, Meta(ge=0, le=86_400, description="Not before so long after the boot.")] = 30.0
+    read_spread_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=86_400,
+            description="And at random so much later, so that a storm of boots makes no storm of reports.",
+        ),
+    ] = 60.0
+    read_rate_per_s: Annotated[
+        float, Meta(gt=0, le=10_000, description="Stations that a process asks in a second at most.")
+    ] = 5.0
+    template_check_s: Annotated[
+        Seconds, Meta(description="How often all stations of a configuration template are gone through.")
+    ] = 900.0
+    template_ask_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=31_536_000,
+            description="A station that was not asked for so long is asked for the values of its templates.",
+        ),
+    ] = 86_400.0
+    template_retry_s: Annotated[
+        Seconds,
+        Meta(
+            description="Wait after the first failed change of a station by a template, doubled with each further one."
+        ),
+    ] = 300.0
+
+
 class CommitConfig(Struct, frozen=True, kw_only=True):
     """The group commit: what came in during one commit is the next one, up to these bounds."""
 
@@ -585,6 +627,7 @@ class Config(Struct, frozen=True, kw_only=True):
     ocpp: OcppConfig = OcppConfig()
     tls: TlsConfig = TlsConfig()
     plug_and_charge: PlugAndChargeConfig = PlugAndChargeConfig()
+    device_model: DeviceModelConfig = DeviceModelConfig()
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
     transactions: TransactionsConfig = TransactionsConfig()

@@ -8,13 +8,16 @@ from datetime import timedelta
 from typing import Final
 
 from chargeplane.app.addresses import FileAddresses
+from chargeplane.app.after_boot import AfterBoot, ReadingSettings
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.campaigns import Campaigns
 from chargeplane.app.commands import Commands
+from chargeplane.app.configuration import Configuration, ConfigurationSettings
 from chargeplane.app.customer_information import CustomerInformation
 from chargeplane.app.data_transfer import DataTransfer
+from chargeplane.app.device_model import DeviceModel
 from chargeplane.app.directory import Directory
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.event_streams import EventStreams
@@ -30,6 +33,7 @@ from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
 from chargeplane.app.uploads import Uploads
+from chargeplane.app.variable_changes import VariableChanges
 from chargeplane.app.watch import StationWatch
 from chargeplane.domain.firmware import CustomerInformationPart, FirmwareStatus, LogStatus, PublishStatus
 from chargeplane.domain.monitoring import MonitoringReportPart, StationEvents
@@ -111,6 +115,7 @@ async def start_subjects(parts: Parts) -> Subjects:
     customer_information = CustomerInformation(database, parts.secrets, commands, station_requests, events)
     parts.reports.take(CustomerInformationPart, customer_information.heard)
     await _start_watch(parts, alerts)
+    device_model, after_boot, variable_changes, configuration = await _device_model(parts, station_requests, alerts)
 
     return Subjects(
         station_requests=station_requests,
@@ -132,6 +137,10 @@ async def start_subjects(parts: Parts) -> Subjects:
         availability=charging.availability,
         plug_and_charge=plug_and_charge,
         ev_pool=ev_pool,
+        device_model=device_model,
+        after_boot=after_boot,
+        variable_changes=variable_changes,
+        configuration=configuration,
     )
 
 
@@ -182,3 +191,31 @@ async def _start_files(parts: Parts, requests: StationRequests) -> tuple[Firmwar
     parts.on_stop.append(logs.stop)
     parts.reports.take(LogStatus, logs.heard)
     return firmware, uploads, logs
+
+
+async def _device_model(
+    parts: Parts, requests: StationRequests, alerts: Alerts
+) -> tuple[DeviceModel, AfterBoot, VariableChanges, Configuration]:
+    config = parts.config.device_model
+    model = DeviceModel(parts.database, parts.reach, parts.commands, requests, parts.reports, parts.events)
+    after_boot = AfterBoot(
+        parts.database,
+        model,
+        ReadingSettings(
+            enabled=config.read_after_boot,
+            delay_s=config.read_delay_s,
+            spread_s=config.read_spread_s,
+            rate_per_s=config.read_rate_per_s,
+        ),
+    )
+    changes = VariableChanges(parts.database, model, parts.commands, parts.secrets, parts.events)
+    settings = ConfigurationSettings(
+        check_every_s=config.template_check_s, ask_again_s=config.template_ask_s, retry_s=config.template_retry_s
+    )
+    configuration = Configuration(
+        parts.database, model, changes, after_boot, alerts, parts.secrets, parts.events, settings
+    )
+    for worker in (after_boot, changes, configuration):
+        await worker.start()
+        parts.on_stop.append(worker.stop)
+    return model, after_boot, changes, configuration

@@ -44,6 +44,7 @@ from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.unknown import UnknownStations
 from chargeplane.bridge.commands import call_outcome, reservation_field
+from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.ftp import FtpConfig, FtpServer
@@ -281,7 +282,13 @@ class Server:
             self.database,
             reach,
             self.events,
-            Wire(reported_variables=reported_variables, reservation_field=reservation_field, call_outcome=call_outcome),
+            Wire(
+                reported_variables=reported_variables,
+                reservation_field=reservation_field,
+                call_outcome=call_outcome,
+                kept=without_secrets,
+                kept_answer=answer_without_secrets,
+            ),
         )
         await commands.start()
         self._stops.append(commands.stop)
@@ -321,6 +328,7 @@ class Server:
                 addresses=self.addresses,
             )
         )
+        self.stations.house.boot_committed = subjects.after_boot.booted
         services = Services(
             database=self.database,
             keys=secrets,

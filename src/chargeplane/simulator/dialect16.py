@@ -16,7 +16,6 @@ from chargeplane.simulator import acts, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.meter import Measured, Quantity
-from chargeplane.simulator.settings import PASSWORD, Access, ChangeResult, by_key
 from chargeplane.simulator.subjects import firmware, logs, smart_charging
 
 if TYPE_CHECKING:
@@ -47,14 +46,6 @@ _CONTEXTS: Final = {
     Moment.TRIGGERED: v16.ReadingContext.TRIGGER,
     Moment.POWER_BACK: v16.ReadingContext.INTERRUPTION_END,
     Moment.RATE_CHANGED: v16.ReadingContext.OTHER,
-}
-_CHANGES: Final = {
-    ChangeResult.ACCEPTED: v16.ConfigurationStatus.ACCEPTED,
-    ChangeResult.REJECTED: v16.ConfigurationStatus.REJECTED,
-    ChangeResult.READ_ONLY: v16.ConfigurationStatus.REJECTED,
-    ChangeResult.UNKNOWN: v16.ConfigurationStatus.NOT_SUPPORTED,
-    ChangeResult.UNKNOWN_COMPONENT: v16.ConfigurationStatus.NOT_SUPPORTED,
-    ChangeResult.NEEDS_REBOOT: v16.ConfigurationStatus.REBOOT_REQUIRED,
 }
 _UNKNOWN_TRANSACTION: Final = -1  # OCPP 1.6 is silent on a stop whose start was never confirmed; most stations send -1
 
@@ -260,46 +251,6 @@ def _change_availability(station: VirtualStation, request: v16.ChangeAvailabilit
     )
 
 
-def _get_configuration(station: VirtualStation, request: v16.GetConfigurationRequest) -> Reply:
-    known: list[v16.KeyValue] = []
-    unknown: list[str] = []
-    if not request.key:
-        wanted = [(setting, text) for setting, text in station.settings if setting.key is not None]
-    else:
-        wanted = []
-        for key in request.key:
-            setting = by_key(key)
-            if setting is None:
-                unknown.append(key)
-            else:
-                wanted.append((setting, station.settings.text(setting)))
-    for setting, text in wanted:
-        assert setting.key is not None
-        known.append(
-            v16.KeyValue(
-                key=setting.key,
-                readonly=setting.access is Access.READ_ONLY,
-                value=None if setting.access is Access.WRITE_ONLY else text,
-            )
-        )
-    return Reply(
-        v16.GetConfigurationResponse(configuration_key=tuple(known), unknown_key=tuple(unknown) if unknown else None)
-    )
-
-
-def _change_configuration(station: VirtualStation, request: v16.ChangeConfigurationRequest) -> Reply:
-    setting = by_key(request.key)
-    status = _CHANGES[station.settings.change(setting, request.value)]
-    then: Callable[[], None] | None = None
-    if status is v16.ConfigurationStatus.ACCEPTED:
-        then = (
-            (lambda: station.reconnect_with_password(request.value))
-            if setting is PASSWORD
-            else (station.settings_changed)
-        )
-    return Reply(v16.ChangeConfigurationResponse(status=status), then)
-
-
 def _data_transfer(station: VirtualStation, request: v16.DataTransferRequest) -> Reply:
     if request.vendor_id != station.options.model.vendor:
         return Reply(v16.DataTransferResponse(status=v16.DataTransferStatus.UNKNOWN_VENDOR_ID))
@@ -362,11 +313,9 @@ def _certificate_signed(station: VirtualStation, request: v16.CertificateSignedR
 _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
-    "ChangeConfiguration": _change_configuration,
     "DataTransfer": _data_transfer,
     "DeleteCertificate": _delete_certificate,
     "ExtendedTriggerMessage": _extended_trigger_message,
-    "GetConfiguration": _get_configuration,
     "GetInstalledCertificateIds": _installed_certificates,
     "InstallCertificate": _install_certificate,
     "RemoteStartTransaction": _remote_start,

@@ -22,15 +22,6 @@ from chargeplane.simulator.evse import ChargingState, Evse, EvseStatus, Session,
 from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.memory import plain_token
 from chargeplane.simulator.meter import Measured, Quantity
-from chargeplane.simulator.settings import (
-    PASSWORD,
-    SETTINGS,
-    Access,
-    ChangeResult,
-    Setting,
-    by_name,
-    knows_component,
-)
 from chargeplane.simulator.subjects import firmware, logs, smart_charging
 
 if TYPE_CHECKING:
@@ -82,17 +73,6 @@ _MOMENTS: Final = {
     Moment.POWER_BACK: (_Trigger.ABNORMAL_CONDITION, v201.ReadingContextEnumType.INTERRUPTION_END),
     Moment.RATE_CHANGED: (_Trigger.CHARGING_RATE_CHANGED, v201.ReadingContextEnumType.OTHER),
 }
-_SET_RESULTS: Final = {
-    ChangeResult.ACCEPTED: v201.SetVariableStatusEnumType.ACCEPTED,
-    ChangeResult.REJECTED: v201.SetVariableStatusEnumType.REJECTED,
-    ChangeResult.READ_ONLY: v201.SetVariableStatusEnumType.REJECTED,
-    ChangeResult.UNKNOWN: v201.SetVariableStatusEnumType.UNKNOWN_VARIABLE,
-    ChangeResult.UNKNOWN_COMPONENT: v201.SetVariableStatusEnumType.UNKNOWN_COMPONENT,
-    ChangeResult.NEEDS_REBOOT: v201.SetVariableStatusEnumType.REBOOT_REQUIRED,
-}
-_MUTABILITY: Final = {access: v201.MutabilityEnumType(access.value) for access in Access}
-_ITEMS_PER_REPORT: Final = 20
-
 _NO_TOKEN: Final = v201.IdTokenType(id_token="", type=v201.IdTokenEnumType.NO_AUTHORIZATION)
 
 
@@ -419,170 +399,6 @@ def _change_availability(
     )
 
 
-def _get_variable(
-    station: VirtualStation, wanted: v201.GetVariableDataType | v21.GetVariableDataType
-) -> v201.GetVariableResultType:
-    statuses = v201.GetVariableStatusEnumType
-    component = v201.ComponentType(name=wanted.component.name, instance=wanted.component.instance)
-    variable = v201.VariableType(name=wanted.variable.name, instance=wanted.variable.instance)
-    setting = by_name(component.name, variable.name, variable.instance)
-    value: str | None = None
-    if setting is None:
-        known = knows_component(component.name)
-        status = statuses.UNKNOWN_VARIABLE if known else statuses.UNKNOWN_COMPONENT
-    elif wanted.attribute_type is not None and wanted.attribute_type != "Actual":
-        status = statuses.NOT_SUPPORTED_ATTRIBUTE_TYPE
-    elif setting.access is Access.WRITE_ONLY:
-        status = statuses.REJECTED  # OCPP 2.0.1 B06.FR.09
-    else:
-        status, value = statuses.ACCEPTED, station.settings.text(setting)
-    return v201.GetVariableResultType(
-        attribute_status=status,
-        component=component,
-        variable=variable,
-        attribute_type=wanted.attribute_type,
-        attribute_value=value,
-    )
-
-
-def _get_variables(station: VirtualStation, request: v201.GetVariablesRequest | v21.GetVariablesRequest) -> Reply:
-    results = tuple(_get_variable(station, wanted) for wanted in request.get_variable_data)
-    return Reply(v201.GetVariablesResponse(get_variable_result=results))
-
-
-def _set_variables(station: VirtualStation, request: v201.SetVariablesRequest | v21.SetVariablesRequest) -> Reply:
-    results: list[v201.SetVariableResultType] = []
-    password: str | None = None
-    for wanted in request.set_variable_data:
-        setting = by_name(wanted.component.name, wanted.variable.name, wanted.variable.instance)
-        if station.has(Fault.REJECTS_ALL) or (wanted.attribute_type is not None and wanted.attribute_type != "Actual"):
-            result = ChangeResult.REJECTED
-        elif setting is None and not knows_component(wanted.component.name):
-            result = ChangeResult.UNKNOWN_COMPONENT
-        else:
-            result = station.settings.change(setting, wanted.attribute_value)
-        if setting is PASSWORD and result is ChangeResult.ACCEPTED:
-            password = wanted.attribute_value
-        results.append(
-            v201.SetVariableResultType(
-                attribute_status=_SET_RESULTS[result],
-                component=v201.ComponentType(name=wanted.component.name, instance=wanted.component.instance),
-                variable=v201.VariableType(name=wanted.variable.name, instance=wanted.variable.instance),
-                attribute_type=wanted.attribute_type,
-            )
-        )
-
-    def then() -> None:
-        if password is not None:
-            station.reconnect_with_password(password)
-        station.settings_changed()
-
-    return Reply(v201.SetVariablesResponse(set_variable_result=tuple(results)), then)
-
-
-def _report_row(station: VirtualStation, setting: Setting) -> v201.ReportDataType:
-    assert setting.component is not None
-    assert setting.variable is not None
-    return v201.ReportDataType(
-        component=v201.ComponentType(name=setting.component),
-        variable=v201.VariableType(name=setting.variable, instance=setting.instance),
-        variable_attribute=(
-            v201.VariableAttributeType(
-                value=None if setting.access is Access.WRITE_ONLY else station.settings.text(setting),
-                mutability=_MUTABILITY[setting.access],
-                persistent=True,
-                constant=False,
-            ),
-        ),
-        variable_characteristics=v201.VariableCharacteristicsType(
-            data_type=v201.DataEnumType(setting.kind.value), supports_monitoring=False, unit=setting.unit
-        ),
-    )
-
-
-def _evse_rows(station: VirtualStation) -> list[v201.ReportDataType]:
-    def row(component: v201.ComponentType, variable: str, value: str, kind: v201.DataEnumType) -> v201.ReportDataType:
-        return v201.ReportDataType(
-            component=component,
-            variable=v201.VariableType(name=variable),
-            variable_attribute=(v201.VariableAttributeType(value=value, mutability=v201.MutabilityEnumType.READ_ONLY),),
-            variable_characteristics=v201.VariableCharacteristicsType(data_type=kind, supports_monitoring=False),
-        )
-
-    rows: list[v201.ReportDataType] = []
-    for evse in station.evses:
-        place = v201.ComponentType(name="EVSE", evse=v201.EVSEType(id=evse.id))
-        plug = v201.ComponentType(name="Connector", evse=v201.EVSEType(id=evse.id, connector_id=1))
-        model = evse.meter.model
-        kinds = v201.DataEnumType
-        rows += [
-            row(place, "Available", "true", kinds.BOOLEAN),
-            row(place, "AvailabilityState", _STATUSES[evse.status].value, kinds.OPTION_LIST),
-            row(place, "SupplyPhases", "0" if model.dc else str(model.phases), kinds.INTEGER),
-            row(place, "Power", str(evse.meter.power_w), kinds.DECIMAL),
-            row(plug, "Available", "true", kinds.BOOLEAN),
-            row(plug, "ConnectorType", model.connector, kinds.STRING),
-            row(plug, "SupplyPhases", "0" if model.dc else str(model.phases), kinds.INTEGER),
-        ]
-    return rows
-
-
-def _report_parts(station: VirtualStation, request_id: int, rows: Sequence[v201.ReportDataType]) -> list[Draft]:
-    starts = range(0, len(rows), _ITEMS_PER_REPORT) or range(1)
-    generated_at = rfc3339(station.clock.now())
-    drafts: list[Draft] = []
-    for number, start in enumerate(starts):
-        part = tuple(rows[start : start + _ITEMS_PER_REPORT])
-        request = v201.NotifyReportRequest(
-            request_id=request_id,
-            generated_at=generated_at,
-            seq_no=number,
-            report_data=part or None,
-            tbc=True if number + 1 < len(starts) else None,
-        )
-        drafts.append(Draft("NotifyReport", lambda request=request: request))  # type: ignore[misc]
-    return drafts[-1:] if station.has(Fault.NOTIFY_REPORT_LAST_PART_ONLY) else drafts
-
-
-def _get_base_report(station: VirtualStation, request: v201.GetBaseReportRequest) -> Reply:
-    if request.report_base is v201.ReportBaseEnumType.SUMMARY_INVENTORY:
-        rows = _evse_rows(station)
-    else:
-        rows = [_report_row(station, setting) for setting in SETTINGS if setting.component is not None]
-        if request.report_base is v201.ReportBaseEnumType.FULL_INVENTORY:
-            rows += _evse_rows(station)
-    return Reply(
-        v201.GetBaseReportResponse(status=v201.GenericDeviceModelStatusEnumType.ACCEPTED),
-        lambda: acts.send_all(station, _report_parts(station, request.request_id, rows), first=True),
-    )
-
-
-def _get_report(station: VirtualStation, request: v201.GetReportRequest | v21.GetReportRequest) -> Reply:
-    statuses = v201.GenericDeviceModelStatusEnumType
-    if request.component_criteria is not None:
-        return Reply(v201.GetReportResponse(status=statuses.NOT_SUPPORTED))
-    wanted = [
-        (each.component.name.casefold(), None if each.variable is None else each.variable.name.casefold())
-        for each in request.component_variable or ()
-    ]
-    rows = [
-        row
-        for row in [
-            *(_report_row(station, setting) for setting in SETTINGS if setting.component is not None),
-            *_evse_rows(station),
-        ]
-        if not wanted
-        or (row.component.name.casefold(), None) in wanted
-        or (row.component.name.casefold(), row.variable.name.casefold()) in wanted
-    ]
-    if not rows:
-        return Reply(v201.GetReportResponse(status=statuses.EMPTY_RESULT_SET))
-    return Reply(
-        v201.GetReportResponse(status=statuses.ACCEPTED),
-        lambda: acts.send_all(station, _report_parts(station, request.request_id, rows), first=True),
-    )
-
-
 def _data_transfer(station: VirtualStation, request: v201.DataTransferRequest) -> Reply:
     statuses = v201.DataTransferStatusEnumType
     if request.vendor_id != station.options.model.vendor:
@@ -650,28 +466,17 @@ def _certificate_signed(
     return Reply(v201.CertificateSignedResponse(status=v201.CertificateSignedStatusEnumType.REJECTED))
 
 
-def _set_network_profile(
-    station: VirtualStation, request: v201.SetNetworkProfileRequest | v21.SetNetworkProfileRequest
-) -> Reply:
-    return Reply(v201.SetNetworkProfileResponse(status=v201.SetNetworkProfileStatusEnumType.REJECTED))
-
-
 _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
     "CostUpdated": _cost_updated,
     "DataTransfer": _data_transfer,
     "DeleteCertificate": _delete_certificate,
-    "GetBaseReport": _get_base_report,
     "GetInstalledCertificateIds": _installed_certificates,
-    "GetReport": _get_report,
-    "GetVariables": _get_variables,
     "InstallCertificate": _install_certificate,
     "RequestStartTransaction": _request_start,
     "RequestStopTransaction": _request_stop,
     "Reset": _reset,
-    "SetNetworkProfile": _set_network_profile,
-    "SetVariables": _set_variables,
     "TriggerMessage": _trigger_message,
     "UnlockConnector": _unlock,
     **subjects.handlers("HANDLERS2X"),

@@ -54,10 +54,12 @@ from chargeplane.simulator.settings import (
     HEARTBEAT_INTERVAL,
     MESSAGE_ATTEMPTS,
     MESSAGE_RETRY_INTERVAL,
+    NETWORK_ATTEMPTS,
     PASSWORD,
     SAMPLED_DATA,
     Settings,
 )
+from chargeplane.simulator.subjects import device_model
 from chargeplane.simulator.timers import Timer, Timers
 
 DIALECTS: Final[dict[str, Dialect]] = {d.version.value: d for d in (DIALECT_16, DIALECT_201, DIALECT_21)}
@@ -168,6 +170,7 @@ class VirtualStation:
         "_online_waiters",
         "_outbox",
         "_record",
+        "_refusals",
         "_rest",
         "_retry",
         "_silent",
@@ -175,7 +178,6 @@ class VirtualStation:
         "_states",
         "_tasks",
         "_unanswered",
-        "_url",
         "_wants_online",
         "after_boot",
         "calls",
@@ -199,6 +201,7 @@ class VirtualStation:
         "settings",
         "station_id",
         "timers",
+        "url",
     )
 
     def __init__(
@@ -246,7 +249,7 @@ class VirtualStation:
         self.after_boot: Draft | None = None
         self.last_refusal: HandshakeError | None = None
         self.on_session: Callable[[Session], None] | None = None
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._charging = Charging(self)
         self._outbox = Outbox()
         self._record = record
@@ -264,6 +267,7 @@ class VirtualStation:
         self._silent = False
         self._hold_queue = False
         self._unanswered = 0
+        self._refusals = 0
         self._message_number = 0
         self._backoff = options.reconnect_min_s
         self._deadline: Timer | None = None
@@ -502,6 +506,9 @@ class VirtualStation:
         except HandshakeError as error:
             self.last_refusal = error
             self.counters.refused += 1
+            self._refusals += 1
+            if self._refusals % self.settings.number(NETWORK_ATTEMPTS) == 0:
+                device_model.fall_back(self)
         finally:
             self._connect_task = None
         if self._socket is None:  # refused, or lost again while it was being opened
@@ -515,7 +522,7 @@ class VirtualStation:
             headers["Authorization"] = "Basic " + b64encode(self.station_id.encode() + b":" + secret).decode()
         if self.options.deflate:
             headers["Sec-WebSocket-Extensions"] = _DEFLATE_OFFER
-        address = f"{self._url}/{quote(self.station_id, safe='')}"
+        address = f"{self.url}/{quote(self.station_id, safe='')}"
         try:
             await ws_connect(
                 lambda: _Socket(self),
@@ -530,10 +537,10 @@ class VirtualStation:
             response = getattr(error, "response", None)
             status = int(response.status) if response is not None else None
             reason = f"it answered {status}" if status is not None else str(error) or "the handshake failed"
-            raise HandshakeError(self.station_id, self._url, status, reason) from error
+            raise HandshakeError(self.station_id, self.url, status, reason) from error
         except (TimeoutError, OSError) as error:
             reason = (getattr(error, "strerror", None) or str(error) or "no answer").lower()
-            raise HandshakeError(self.station_id, self._url, None, reason) from error
+            raise HandshakeError(self.station_id, self.url, None, reason) from error
 
     def _connected(self, socket: _Socket) -> None:
         if not self._wants_online or not self.powered:
@@ -543,6 +550,7 @@ class VirtualStation:
         self._socket = socket
         self.profiles.back_online(self.clock.now())
         self._unanswered = 0
+        self._refusals = 0
         self._backoff = self.options.reconnect_min_s
         self.counters.connected += 1
         self.counters.connects += 1
@@ -1081,6 +1089,7 @@ class VirtualStation:
         acts.forget(self)
         for evse in self.evses:
             evse.told = None
+        device_model.rebooted(self)
         if self._socket is not None and self._socket.transport is not None:
             self._socket.transport.send_close(WSCloseCode.OK)
             self._socket.transport.disconnect()

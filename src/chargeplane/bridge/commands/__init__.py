@@ -5,6 +5,7 @@ What a version cannot do is refused before anything is sent, with a sentence tha
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from chargeplane.bridge.commands import (
     reservations,
     smart_charging,
     transactions,
+    variables,
 )
 from chargeplane.bridge.commands.outcomes import DONE, call_outcome, status_word, with_info
 from chargeplane.bridge.commands.subject import Subject
@@ -38,6 +40,7 @@ SUBJECTS: Final[tuple[Subject, ...]] = (
     transactions.SUBJECT,
     local_list.SUBJECT,
     reservations.SUBJECT,
+    variables.SUBJECT,
 )
 """Everything stations can be asked."""
 
@@ -63,6 +66,7 @@ _REASONS: Final = _both("reasons")
 _SOON: Final = _both("soon")
 _REPLIES: Final = _by_version("replies")
 _ANSWERS: Final = _by_version("answers")
+_TOLD: Final = _by_version("told")
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -133,6 +137,9 @@ def _answered(version: OcppVersion, command: Command, action: str, call: CallOut
     kind = type(command)
     payload = call.payload or b"{}"
     understand = _ANSWERS[version].get(kind)
+    compare = _TOLD[version].get(kind)
+    if compare is not None:
+        understand = functools.partial(compare, command)
     if understand is not None:
         try:
             told = understand(payload)
@@ -179,4 +186,12 @@ def _reply(version: OcppVersion, kind: type, payload: bytes) -> bytes | None:
     return None if told is None else msgspec.json.encode(told)
 
 
-__all__ = ["DONE", "SUBJECTS", "Subject", "call_outcome", "outcome", "reservation_field", "to_call"]
+__all__ = [
+    "DONE",
+    "SUBJECTS",
+    "Subject",
+    "call_outcome",
+    "outcome",
+    "reservation_field",
+    "to_call",
+]

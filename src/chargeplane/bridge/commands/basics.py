@@ -45,6 +45,14 @@ _REASONS: Final[Mapping[tuple[type, str], str]] = {
     ): "The station does not take the certificate: it may not trust the authority that signed it.",
     (ClearCache, "Rejected"): "The station did not clear its cache; it may have none.",
 }
+_RESETS: Final[Mapping[ResetKind, str]] = {
+    ResetKind.IMMEDIATE: "Immediate",
+    ResetKind.ON_IDLE: "OnIdle",
+    ResetKind.IMMEDIATE_AND_RESUME: "ImmediateAndResume",
+}
+_NO_RESUME: Final = (
+    "Only OCPP 2.1 goes on with transactions after a restart: use on_idle to wait for them, or immediate to end them."
+)
 _SOON: Final[Mapping[type, str]] = {
     Reset: "The station restarts when its transactions have ended.",
     ChangeAvailability: "The change takes effect when the running transaction has ended.",
@@ -94,6 +102,8 @@ def _reset16(command: Reset) -> tuple[str, Struct]:
             "OCPP 1.6 resets the whole station only: leave evse_id out, or take the EVSE out of service and back with "
             "change_availability."
         )
+    if command.kind is ResetKind.IMMEDIATE_AND_RESUME:
+        raise RuleError(_NO_RESUME)
     kind = v16.ResetType.HARD if command.kind is ResetKind.IMMEDIATE else v16.ResetType.SOFT
     return "Reset", v16.ResetRequest(type=kind)
 
@@ -195,9 +205,10 @@ def _calls2x(v: Any) -> Mapping[type, ToCall]:
         )
 
     def reset(command: Reset) -> tuple[str, Struct]:
-        immediate = command.kind is ResetKind.IMMEDIATE
+        if command.kind is ResetKind.IMMEDIATE_AND_RESUME and v is v201:
+            raise RuleError(_NO_RESUME)
         return "Reset", v.ResetRequest(
-            type=v.ResetEnumType.IMMEDIATE if immediate else v.ResetEnumType.ON_IDLE,
+            type=v.ResetEnumType(_RESETS[command.kind]),
             evse_id=checked(command.evse_id, 1, "/evse_id") if command.evse_id else None,
         )
 

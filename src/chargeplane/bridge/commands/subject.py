@@ -43,6 +43,7 @@ class Subject(Struct, frozen=True, kw_only=True):
         replies: by version, what an answer tells beyond its status word: from the payload, which was decoded by nobody so far
             and may be anything, to the domain's struct or None.
         answers: the same for answers without one status word of their own; msgspec errors are taken for an unusable answer.
+        told: the same where the answer is understood only together with the question: from the command and the payload.
     """
 
     calls: Mapping[OcppVersion, Mapping[type, ToCall]]
@@ -51,3 +52,4 @@ class Subject(Struct, frozen=True, kw_only=True):
     soon: Mapping[type, str] = {}
     replies: Mapping[OcppVersion, Mapping[type, Callable[[bytes], Struct | None]]] = {}
     answers: Mapping[OcppVersion, Mapping[type, Callable[[bytes], Understood]]] = {}
+    told: Mapping[OcppVersion, Mapping[type, Callable[[Any, bytes], Understood]]] = {}

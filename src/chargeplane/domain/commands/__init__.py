@@ -61,6 +61,20 @@ from chargeplane.domain.commands.smart_charging import (
     UsePriorityCharging,
 )
 from chargeplane.domain.commands.transactions import GetTransactionStatus, TransactionStatus
+from chargeplane.domain.commands.variables import (
+    ApnAccess,
+    GetBaseReport,
+    GetReport,
+    GetVariables,
+    ReportBase,
+    ReportCriterion,
+    ReportTarget,
+    SetNetworkProfile,
+    SetVariables,
+    VariableAnswer,
+    VariableAnswers,
+    VpnAccess,
+)
 
 SmartChargingCommand = (
     SetChargingProfile
@@ -117,10 +131,15 @@ Command = (
     | TransferData
     | UpdateCost
     | SmartChargingCommand
+    | GetVariables
+    | SetVariables
+    | GetBaseReport
+    | GetReport
+    | SetNetworkProfile
 )
 """Every version-free command; msgspec picks by `type`."""
 
-BEFORE_ACCEPTED: Final[frozenset[type]] = frozenset({Trigger})
+BEFORE_ACCEPTED: Final[frozenset[type]] = frozenset({Trigger, GetVariables, SetVariables, GetBaseReport, GetReport})
 """Commands that need no accepted boot: what OCPP 2.0.1 B02.FR.01, B02.FR.02 and OCPP 1.6, 4.2 let us ask a station that waits
 for being accepted."""
 
@@ -128,6 +147,7 @@ __all__ = [
     "BEFORE_ACCEPTED",
     "AdjustStream",
     "AfrrSignal",
+    "ApnAccess",
     "CallOutcome",
     "CallOutcomeKind",
     "CancelReservation",
@@ -144,6 +164,7 @@ __all__ = [
     "CommandState",
     "CustomerInformation",
     "DeliverCertificate",
+    "GetBaseReport",
     "GetChargingProfiles",
     "GetCompositeSchedule",
     "GetDerControl",
@@ -153,12 +174,17 @@ __all__ = [
     "GetLocalListVersion",
     "GetLog",
     "GetMonitoringReport",
+    "GetReport",
     "GetStreams",
     "GetTariffs",
     "GetTransactionStatus",
+    "GetVariables",
     "LocalListVersion",
     "NotifyAllowedEnergyTransfer",
     "PublishFirmware",
+    "ReportBase",
+    "ReportCriterion",
+    "ReportTarget",
     "RequestBatterySwap",
     "ReserveNow",
     "Reset",
@@ -170,7 +196,9 @@ __all__ = [
     "SetDisplayMessage",
     "SetMonitoringBase",
     "SetMonitoringLevel",
+    "SetNetworkProfile",
     "SetVariableMonitoring",
+    "SetVariables",
     "SmartChargingCommand",
     "Start",
     "Stop",
@@ -184,4 +212,7 @@ __all__ = [
     "UpdateDynamicSchedule",
     "UpdateFirmware",
     "UsePriorityCharging",
+    "VariableAnswer",
+    "VariableAnswers",
+    "VpnAccess",
 ]

@@ -51,9 +51,11 @@ class Unlock(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag=
 
 
 class ResetKind(enum.StrEnum):
-    """Immediate ends transactions (1.6 Hard), OnIdle waits for them (1.6 Soft)."""
+    """Immediate ends transactions (1.6 Hard), OnIdle waits for them (1.6 Soft), ImmediateAndResume goes on with them after the
+    restart (2.1 B13)."""
 
     IMMEDIATE = "immediate"
+    IMMEDIATE_AND_RESUME = "immediate_and_resume"
     ON_IDLE = "on_idle"
 
 

@@ -27,6 +27,8 @@ _TAGS: Final = (
     ("charging-stations", "Charging stations: registration, state, credentials."),
     ("calls", "Raw OCPP calls, sent as given, in the station's own version."),
     ("commands", "Version-free commands and how they ended."),
+    ("variables", "What stations tell of their variables (1.6: keys), and changing them."),
+    ("configuration", "What stations of a kind are to have, and how far they are from it."),
     ("messages", "The OCPP log."),
     ("transactions", "Charging transactions with their events and meter values."),
     ("id-tokens", "Whom stations let charge."),

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from chargeplane.app.after_boot import AfterBoot
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import ApiKeys
 from chargeplane.app.availability import Availability
@@ -14,8 +15,10 @@ from chargeplane.app.campaigns import Campaigns
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
+from chargeplane.app.configuration import Configuration
 from chargeplane.app.customer_information import CustomerInformation
 from chargeplane.app.data_transfer import DataTransfer
+from chargeplane.app.device_model import DeviceModel
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.ev_pool import EvPool
 from chargeplane.app.event_streams import EventStreams
@@ -36,6 +39,7 @@ from chargeplane.app.station_tariffs import StationTariffs
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.uploads import Uploads
+from chargeplane.app.variable_changes import VariableChanges
 from chargeplane.store.database import Database
 from chargeplane.store.secrets import InstallationKeys
 
@@ -71,6 +75,10 @@ class Subjects:
     availability: Availability
     plug_and_charge: PlugAndCharge
     ev_pool: EvPool | None
+    device_model: DeviceModel
+    variable_changes: VariableChanges
+    configuration: Configuration
+    after_boot: AfterBoot
 
 
 @dataclass(frozen=True, kw_only=True)

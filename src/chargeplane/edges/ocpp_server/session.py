@@ -33,6 +33,7 @@ from chargeplane.app.ports import (
 )
 from chargeplane.bridge import INCOMING, OUTGOING, Write, commands, mend_frame, repair, undecodable
 from chargeplane.bridge.quirks import Correction, correction, quirks_of
+from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome
 from chargeplane.domain.messages import (
     Boot,
@@ -720,8 +721,8 @@ class Session(StationSocket):
                     False,
                     asked.action,
                     event.message_id,
-                    asked.payload,
-                    outcome.payload if outcome.error_code is None else _told(outcome.error_description or ""),
+                    without_secrets(asked.action, asked.payload),
+                    _logged(asked.action, outcome),
                     kind.value,
                     outcome.error_code,
                     None if latency is None else int(latency * 1e6),
@@ -739,6 +740,13 @@ class _Asked:
         self.action = action
         self.payload = payload
         self.at: datetime | None = None
+
+
+def _logged(action: str, outcome: CallOutcome) -> bytes | None:
+    """An answer as the message log keeps it."""
+    if outcome.error_code is not None:
+        return _told(outcome.error_description or "")
+    return None if outcome.payload is None else answer_without_secrets(action, outcome.payload)
 
 
 def _told(description: str) -> bytes:

@@ -27,6 +27,7 @@ from chargeplane.main.cli.terminal import (
     out,
     print_error,
 )
+from chargeplane.main.cli.variables import template
 
 if TYPE_CHECKING:
     from chargeplane.main.wiring import Places
@@ -109,7 +110,7 @@ def announce(places: Places) -> None:
     sys.stdout.flush()
 
 
-for command in (demo, simulate, db, tenant, apikey, idtoken, station, firmware, campaign, log, bench):
+for command in (demo, simulate, db, tenant, apikey, idtoken, station, template, firmware, campaign, log, bench):
     cli.add_command(command)
 
 

@@ -14,6 +14,7 @@ from chargeplane.simulator.subjects import (
     authorization,
     customers,
     der_control,
+    device_model,
     display_and_cost,
     firmware,
     logs,
@@ -30,6 +31,7 @@ Handler = Callable[["VirtualStation", Any], "Reply"]
 SUBJECTS: Final[tuple[ModuleType, ...]] = (
     authorization,
     customers,
+    device_model,
     firmware,
     logs,
     monitors,

@@ -26,6 +26,7 @@ class CommandView(Struct, frozen=True, kw_only=True):
         answer: the station's answer, or its error.
         status: the station's own status word.
         reason: a sentence where it was not accepted.
+        reply: what the station told beyond its status, in the same form for every version.
     """
 
     id: str
@@ -39,6 +40,7 @@ class CommandView(Struct, frozen=True, kw_only=True):
     answer: Any
     status: str | None
     reason: str | None
+    reply: Any
     latency_ms: float | None
     requested_by: str | None
     created_at: datetime
@@ -60,7 +62,7 @@ class PendingCommand(Struct, frozen=True, kw_only=True):
 
 _SELECT = """
     SELECT c.id, s.station_id, c.type, c.request, c.state, c.action, c.message_id, c.outcome, c.answer, c.status,
-        c.reason, c.latency_ms, c.requested_by, c.created_at, c.sent_at, c.finished_at, c.expires_at
+        c.reason, c.reply, c.latency_ms, c.requested_by, c.created_at, c.sent_at, c.finished_at, c.expires_at
     FROM command c JOIN charging_station s ON s.key = c.station_key"""
 
 
@@ -121,7 +123,7 @@ async def finish(db: Db, ident: CommandId, outcome: CommandOutcome) -> None:
         reason = call.error_description if reason is None else reason
     await db.execute(
         "UPDATE command SET state = $2, action = coalesce($3, action), message_id = $4, outcome = $5, answer = $6,"
-        " status = $7, reason = $8, latency_ms = $9, finished_at = now() WHERE id = $1",
+        " status = $7, reason = $8, latency_ms = $9, reply = $10, finished_at = now() WHERE id = $1",
         ident,
         outcome.state.value,
         outcome.action,
@@ -131,6 +133,7 @@ async def finish(db: Db, ident: CommandId, outcome: CommandOutcome) -> None:
         None if status is None else made_storable(status, 255),
         None if reason is None else made_storable(reason, 4000),
         None if call is None else call.latency_ms,
+        None if outcome.reply is None else made_storable(outcome.reply.decode("utf-8", "replace")),
     )
 
 
@@ -191,5 +194,11 @@ async def expire(db: Db, ident: CommandId) -> bool:
 
 def _view(row: Any) -> CommandView:
     return CommandView(
-        **{**row, "id": str(row["id"]), "request": as_json(row["request"]), "answer": as_json(row["answer"])}
+        **{
+            **row,
+            "id": str(row["id"]),
+            "request": as_json(row["request"]),
+            "answer": as_json(row["answer"]),
+            "reply": as_json(row["reply"]),
+        }
     )

@@ -12,6 +12,7 @@ from chargeplane.edges.http.routes.campaigns import campaign_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
+from chargeplane.edges.http.routes.configuration import configuration_routes
 from chargeplane.edges.http.routes.diagnostics import diagnostics_routes
 from chargeplane.edges.http.routes.display_and_cost import display_and_cost_routes
 from chargeplane.edges.http.routes.events import event_routes
@@ -27,6 +28,7 @@ from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
+from chargeplane.edges.http.routes.variables import variable_routes
 from chargeplane.edges.http.services import Services
 
 
@@ -36,6 +38,8 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *openapi_routes(),
         *health_routes(services),
         *charging_station_routes(services),
+        *variable_routes(services),
+        *configuration_routes(services),
         *command_routes(services),
         *message_routes(services),
         *transaction_routes(services),

@@ -24,14 +24,12 @@ from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
 from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, revision_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries import variables
 from chargeplane.store.queries.charging_stations import (
     ChargingStationView,
     QuirkView,
     StationFilter,
     UnknownStationView,
 )
-from chargeplane.store.queries.variables import VariableFilter, VariableView
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 LocationId = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -70,6 +68,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ask_for_transactions: whether a station whose EVSE turned Available is asked about the transaction open there.
         evse_types: AC or DC by EVSE, for id tokens that may use one kind only.
         local_list: which id tokens belong on its local list; goes before the tenant's.
+        read_variables: whether it is asked for its variables after a boot, where they are not known or templates need them.
     """
 
     heartbeat_interval_s: Annotated[int, Meta(ge=1, le=604_800)] | None = None
@@ -80,6 +79,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ask_for_transactions: bool = True
     evse_types: Annotated[dict[Annotated[int, Meta(ge=1, le=2**31 - 1)], EvseType], Meta(max_length=1000)] | None = None
     local_list: ListPolicy | None = None
+    read_variables: bool = True
 
 
 class NewStation(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -228,26 +228,6 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
         """Removes a charging station: its socket is closed and it may not connect again; its history stays."""
         await stations.remove(caller_of(request), station_id)
 
-    @get(
-        "/v1/charging-stations/{station_id:str}/variables",
-        tags=["charging-stations"],
-        opt={"scope": Scope.STATIONS_READ},
-    )
-    async def list_variables(
-        request: Request[Any, Any, Any],
-        station_id: StationIdPath,
-        component: Text = None,
-        variable: Text = None,
-        limit: Limit = 50,
-        cursor: Cursor = None,
-    ) -> Page[VariableView]:
-        """The device model as far as the station reported it, in the order of names. OCPP 1.6 keys have no component."""
-        after = decode_cursor("variables", cursor, variables.POSITION)
-        found = await stations.variables(
-            caller_of(request), station_id, VariableFilter(component=component, variable=variable), limit + 1, after
-        )
-        return as_page("variables", found, limit, variables.position)
-
     @get("/v1/unknown-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
     async def list_unknown_stations(
         request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
@@ -264,5 +244,4 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
         get_charging_station,
         update_charging_station,
         delete_charging_station,
-        list_variables,
     ]
