@@ -217,7 +217,7 @@ LOCAL_PRE_AUTHORIZE: Final = _flag("LocalPreAuthorize", "AuthCtrlr", "LocalPreAu
 LOCAL_LIST_ENABLED: Final = _flag("LocalAuthListEnabled", "LocalAuthListCtrlr", "Enabled", True)
 
 LOCAL_LIST_MOST: Final = _integer(
-    "LocalAuthListMaxLength", "LocalAuthListCtrlr", "Entries", 1000, access=Access.READ_ONLY
+    "LocalAuthListMaxLength", "LocalAuthListCtrlr", "Entries", 1000, access=Access.READ_ONLY, most=1000
 )
 LOCAL_LIST_PER_MESSAGE: Final = _integer(
     "SendLocalListMaxLength", "LocalAuthListCtrlr", "ItemsPerMessage", 100, access=Access.READ_ONLY

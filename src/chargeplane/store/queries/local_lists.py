@@ -146,9 +146,9 @@ async def view(db: Db, key: StationKey, tokens: str) -> LocalListView:
 async def reported_limit(db: Db, key: StationKey) -> int | None:
     """The largest number of entries as the station's device model says, where it was reported (OCPP 2.x)."""
     text = await db.fetchval(
-        "SELECT characteristics->>'maxLimit' FROM station_variable WHERE station_key = $1"
+        "SELECT characteristics->>'max_limit' FROM station_variable WHERE station_key = $1"
         " AND lower(component) = 'localauthlistctrlr' AND lower(variable) = 'entries'"
-        " AND characteristics->>'maxLimit' IS NOT NULL LIMIT 1",
+        " AND characteristics->>'max_limit' IS NOT NULL LIMIT 1",
         key,
     )
     try:
