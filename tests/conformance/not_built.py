@@ -9,9 +9,6 @@ _2X = {
     "TC_A_09 TC_A_10": "changing a station's password on the station itself",
     "TC_A_12 TC_A_13": "signing certificates for Plug & Charge (V2G)",
     "TC_A_19": "raising a station's security profile step by step",
-    "TC_B_06 TC_B_07 TC_B_08 TC_B_09 TC_B_10": "getting and setting variables as a command",
-    "TC_B_12 TC_B_13 TC_B_14 TC_B_18": "reports of the device model as a command",
-    "TC_B_42 TC_B_44": "network connection profiles as a command",
     "TC_I_01 TC_I_02": "costs that the server works out by itself: nothing rates transactions yet",
     "TC_K_53 TC_K_55 TC_K_57 TC_K_58 TC_K_59": "schedules from an EV's charging needs (ISO 15118)",
     "TC_M_01 TC_M_02 TC_M_03 TC_M_04 TC_M_05 TC_M_12 TC_M_13": _M,
@@ -20,7 +17,6 @@ _2X = {
     "TC_N_46": "forgetting a customer on the local list together with what the station knows",
 }
 _16 = {
-    "TC_019_1 TC_019_2 TC_021 TC_040_1 TC_040_2": "getting and changing configuration keys as a command",
     "TC_073": "changing a station's password on the station itself",
     "TC_075_1 TC_075_2 TC_076 TC_078": "installing, listing and deleting certificates on stations",
     "TC_083": "raising a station's security profile step by step",

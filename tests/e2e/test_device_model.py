@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from chargeplane.kernel.errors import ChargeplaneError
+from chargeplane.main.cli.root import run_command
 from chargeplane.main.config import Config, DeviceModelConfig, OcppConfig
 from chargeplane.main.rest import RestClient
 from chargeplane.main.wiring import Server
@@ -719,3 +720,32 @@ async def test_a_template_of_passwords_shows_none(house: House) -> None:
     with pytest.raises(ChargeplaneError):
         await _template(house, selector={}, variables=[{"variable": "X", "value": "1"}])
     await house.ask("DELETE", path)
+
+
+async def test_the_command_line_shows_sets_and_applies(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    station = await house.station("2.0.1", location_id="cli")
+    door = ["--url", house.rest.url, "--api-key", KEY]
+
+    async def run(*arguments: str) -> tuple[int, str]:
+        code = await asyncio.to_thread(run_command, [*arguments, *door])
+        return code, capsys.readouterr().out
+
+    code, shown = await run(
+        "station", "set", station.station_id, "HeartbeatInterval=88", "TxCtrlr/EVConnectionTimeOut=44"
+    )
+    assert (code, shown.count("applied")) == (0, 2), shown
+    code, shown = await run("station", "set", station.station_id, "ProfileStackLevel=1")
+    assert code == 1
+    code, shown = await run("station", "variables", station.station_id, "--component", "TxCtrlr", "--read")
+    assert code == 0
+    assert "TxCtrlr/EVConnectionTimeOut" in shown
+    assert "ConnectionTimeOut" in shown
+    name = f"cli {next(_numbers)}"
+    assert (await run("template", "add", name, "HeartbeatInterval=77", "--location", "cli"))[0] == 0
+    code, shown = await run("template", "apply", name)
+    assert (code, "1 of 1 stations are in sync" in shown) == (0, True), shown
+    assert await house.value(station, "HeartbeatInterval") == "77"
+    assert (await run("template", "set", name, "HeartbeatInterval=66", "--note", "shorter"))[0] == 0
+    code, shown = await run("template", "list")
+    assert name in shown
+    assert (await run("template", "remove", name, "--yes"))[0] == 0
