@@ -9,6 +9,7 @@ from typing import Any, Final
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from chargeplane.domain.standard_keys import by_key
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.main.cli.administration import station
 from chargeplane.main.cli.terminal import json_option, out, print_json, print_table, server_options
@@ -59,6 +60,15 @@ def _setting(pair: str) -> dict[str, Any]:
     if not equals:
         raise InvalidInputError(f"'{pair}' sets nothing. {_HOW}.")
     return {**variable_named(name), "value": value}
+
+
+def _in_one_name_space(setting: dict[str, Any]) -> dict[str, Any]:
+    """A setting as templates show it: a standard 1.6 key by its variable."""
+    standard = by_key(setting["variable"]) if "component" not in setting else None
+    if standard is None:
+        return setting
+    named = {"component": standard.component, "variable": standard.variable, "value": setting["value"]}
+    return {**named, "variable_instance": standard.instance} if standard.instance else named
 
 
 @station.command("variables")
@@ -302,7 +312,7 @@ def template_set(name: str, settings: tuple[str, ...], note: str | None, rest: R
     found = _found(rest, name)
     wanted = {shown_name(one): one for one in found["variables"]}
     for pair in settings:
-        setting = _setting(pair)
+        setting = _in_one_name_space(_setting(pair))
         wanted[shown_name(setting)] = setting
     body = {"variables": list(wanted.values()), "note": note}
     made = rest.request("PATCH", f"/v1/configuration-templates/{segment(found['id'])}", body)
