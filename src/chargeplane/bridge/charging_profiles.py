@@ -259,6 +259,15 @@ def to_set_request(version: OcppVersion, profile: ChargingProfile) -> tuple[Stru
     return request, written.losses
 
 
+def sentences_of_losses(version: str, profile: ChargingProfile) -> tuple[str, ...]:
+    """What a version leaves out of a profile, in sentences.
+
+    Raises:
+        InvalidInputError: see `to_wire`.
+    """
+    return tuple(loss.sentence for loss in to_wire(OcppVersion(version), profile).losses)
+
+
 def _to16(work: _Writing, profile: ChargingProfile) -> v16.ChargingProfile | None:
     abilities = ABILITIES[OcppVersion.V16]
     if profile.purpose not in abilities.purposes:

@@ -41,6 +41,7 @@ from chargeplane.edges.http.services import Subjects
 from chargeplane.main.charging import start_charging
 from chargeplane.main.config import Config, Role
 from chargeplane.main.plug_and_charge import start_plug_and_charge
+from chargeplane.main.smart_charging import start_smart_charging
 from chargeplane.store.database import Database
 from chargeplane.store.files import Files
 from chargeplane.store.outbox import OutboxWorker
@@ -87,6 +88,7 @@ async def start_subjects(parts: Parts) -> Subjects:
     station_requests = StationRequests(database, events)
     alerts = Alerts(database, events)
     charging = await start_charging(parts)
+    smart = await start_smart_charging(parts, station_requests, alerts)
 
     display_messages = DisplayMessages(database, commands, station_requests, events)
     display_messages.register(parts.reports)
@@ -120,6 +122,10 @@ async def start_subjects(parts: Parts) -> Subjects:
     return Subjects(
         station_requests=station_requests,
         alerts=alerts,
+        charging_profiles=smart.charging_profiles,
+        profile_keeper=smart.profile_keeper,
+        static_limits=smart.static_limits,
+        der_controls=smart.der_controls,
         display_messages=display_messages,
         station_tariffs=StationTariffs(database, commands),
         data_transfer=data_transfer,

@@ -35,6 +35,7 @@ _TAGS: Final = (
     ("quarantine", "Messages that could not be understood or matched."),
     ("outbox", "What follows from changes and has not been handed over."),
     ("certificates", "Certificates of charging stations, and the authority that signs them."),
+    ("smart-charging", "Charging profiles, limits, what vehicles need, and DER control."),
     ("requests", "What stations were asked for and tell about in later messages."),
     ("plug-and-charge", "Contracts, the authorities they lead to, and cars that asked for certificates."),
     ("display", "Messages and tariffs on stations' displays."),

@@ -13,11 +13,13 @@ from chargeplane.app.availability import Availability
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.campaigns import Campaigns
 from chargeplane.app.certificates import Certificates
+from chargeplane.app.charging_profiles import ChargingProfiles
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
 from chargeplane.app.configuration import Configuration
 from chargeplane.app.customer_information import CustomerInformation
 from chargeplane.app.data_transfer import DataTransfer
+from chargeplane.app.der_controls import DerControls
 from chargeplane.app.device_model import DeviceModel
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.ev_pool import EvPool
@@ -31,8 +33,10 @@ from chargeplane.app.messages import Messages
 from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.plug_and_charge import PlugAndCharge
+from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.reservations import Reservations
+from chargeplane.app.static_limits import StaticLimits
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
@@ -64,6 +68,10 @@ class Subjects:
     monitoring: Monitoring
     customer_information: CustomerInformation
     alerts: Alerts
+    charging_profiles: ChargingProfiles
+    profile_keeper: ProfileKeeper
+    static_limits: StaticLimits
+    der_controls: DerControls
     display_messages: DisplayMessages
     station_tariffs: StationTariffs
     data_transfer: DataTransfer

@@ -14,6 +14,7 @@ from rich.text import Text
 from chargeplane.kernel.errors import ChargeplaneError
 from chargeplane.main.cli.administration import apikey, idtoken, station, tenant
 from chargeplane.main.cli.bench import bench
+from chargeplane.main.cli.charging_profile import charging_profile, static_limit
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
@@ -110,7 +111,22 @@ def announce(places: Places) -> None:
     sys.stdout.flush()
 
 
-for command in (demo, simulate, db, tenant, apikey, idtoken, station, template, firmware, campaign, log, bench):
+for command in (
+    demo,
+    simulate,
+    db,
+    tenant,
+    apikey,
+    idtoken,
+    station,
+    template,
+    charging_profile,
+    static_limit,
+    firmware,
+    campaign,
+    log,
+    bench,
+):
     cli.add_command(command)
 
 

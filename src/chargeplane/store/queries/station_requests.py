@@ -162,6 +162,19 @@ async def counts(db: Db, request: int) -> tuple[int, int | None]:
     return row["parts"], row["last"]
 
 
+async def parts_before(db: Db, key: StationKey, kind: str, request_id: int, fact_id: int) -> int:
+    """How many parts of a report came before one: the place of a part that has no number of its own."""
+    count: int = await db.fetchval(
+        "SELECT count(*) FROM station_request_part p WHERE p.fact_id < $4 AND p.request = (SELECT max(r.id)"
+        " FROM station_request r WHERE r.station_key = $1 AND r.kind = $2 AND r.request_id = $3)",
+        key,
+        kind,
+        request_id,
+        fact_id,
+    )
+    return count
+
+
 async def update(db: Db, request: int, state: str, status: str | None) -> None:
     """Writes how far a request is."""
     await db.execute(

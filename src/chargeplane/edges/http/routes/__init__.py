@@ -10,9 +10,11 @@ from chargeplane.edges.http.routes.alerts import alert_routes
 from chargeplane.edges.http.routes.availability import availability_routes
 from chargeplane.edges.http.routes.campaigns import campaign_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
+from chargeplane.edges.http.routes.charging_profiles import charging_profile_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
 from chargeplane.edges.http.routes.configuration import configuration_routes
+from chargeplane.edges.http.routes.der_controls import der_control_routes
 from chargeplane.edges.http.routes.diagnostics import diagnostics_routes
 from chargeplane.edges.http.routes.display_and_cost import display_and_cost_routes
 from chargeplane.edges.http.routes.events import event_routes
@@ -26,6 +28,7 @@ from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
+from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.routes.variables import variable_routes
@@ -58,6 +61,9 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *diagnostics_routes(services),
         *monitoring_routes(services),
         *plug_and_charge_routes(services),
+        *charging_profile_routes(services),
+        *static_limit_routes(services),
+        *der_control_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]
