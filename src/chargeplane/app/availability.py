@@ -11,7 +11,7 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.commands import Commands
 from chargeplane.app.house import utc_now
 from chargeplane.app.presence import Presence
-from chargeplane.app.pulse import Pulse
+from chargeplane.app.pulse import Pulse, paced
 from chargeplane.domain.availability import Wanted, forgotten
 from chargeplane.domain.commands import ChangeAvailability, CommandOutcome, CommandState
 from chargeplane.kernel.errors import NotFoundError
@@ -75,7 +75,7 @@ class Availability:
 
     async def _beat(self) -> None:
         now = utc_now()
-        for actor in self._stations.present():
+        async for actor in paced(self._stations.present()):
             booted = actor.booted_at
             link = actor.link
             if booted is None or now - booted < self._after_boot or self._compared.get(actor.key) == booted:

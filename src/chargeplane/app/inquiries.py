@@ -18,7 +18,7 @@ from chargeplane.app.actor import Actor
 from chargeplane.app.commands import Commands, reply_of
 from chargeplane.app.house import utc_now
 from chargeplane.app.presence import Presence
-from chargeplane.app.pulse import Pulse
+from chargeplane.app.pulse import Pulse, paced
 from chargeplane.domain.commands import CommandState, GetTransactionStatus, Stop, TransactionStatus
 from chargeplane.domain.inquiries import Outcome, Why, again_after, is_eternal, is_silent, settled
 from chargeplane.domain.transactions import Flag, TransactionState
@@ -108,11 +108,11 @@ class Inquiries:
     async def _beat(self) -> None:
         now = utc_now()
         present = self._stations.present()
-        self._find_reconnected(present, now)
-        self._find_gaps(present, now)
+        await self._find_reconnected(present, now)
+        await self._find_gaps(present, now)
         if now - self._looked >= timedelta(seconds=self._times.look_every_s):
             self._looked = now
-            for actor in present:
+            async for actor in paced(present):
                 for each in actor.open_transactions:
                     await self._look_at(actor, each, now)
         for key, asked in list(self._open.items()):
@@ -135,8 +135,8 @@ class Inquiries:
             asked.running = True
             self._pulse.spawn(self._ask(asked))
 
-    def _find_reconnected(self, present: Sequence[Actor], now: datetime) -> None:
-        for actor in present:
+    async def _find_reconnected(self, present: Sequence[Actor], now: datetime) -> None:
+        async for actor in paced(present):
             since = actor.connected_at
             if since is None or self._connected.get(actor.key) == since or not actor.is_loaded:
                 continue
@@ -145,8 +145,8 @@ class Inquiries:
                 if state.opened_at < since:
                     self._add(actor, state, Why.RECONNECT, now + timedelta(seconds=self._times.quiet_s))
 
-    def _find_gaps(self, present: Sequence[Actor], now: datetime) -> None:
-        for actor in present:
+    async def _find_gaps(self, present: Sequence[Actor], now: datetime) -> None:
+        async for actor in paced(present):
             for state in actor.open_transactions:
                 if Flag.SEQ_GAP in state.flags and self._asked_gaps.get(state.id) != state.seq_gaps:
                     if len(self._asked_gaps) > _MOST_GAPS:

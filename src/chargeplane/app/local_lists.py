@@ -24,7 +24,7 @@ from chargeplane.app.directory import Directory
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import utc_now
 from chargeplane.app.presence import Presence
-from chargeplane.app.pulse import Pulse
+from chargeplane.app.pulse import Pulse, paced
 from chargeplane.domain.commands import (
     CommandState,
     GetLocalListLimits,
@@ -169,7 +169,7 @@ class LocalLists:
         async with self._database.read() as db:
             ticks = await id_tokens.ticks(db)
         now = utc_now()
-        for actor in self._stations.present():
+        async for actor in paced(self._stations.present()):
             policy = self._directory.list_policy(actor.key)
             if policy is None:
                 self._watched.pop(actor.key, None)

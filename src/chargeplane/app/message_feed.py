@@ -2,9 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+from msgspec import MsgspecError, json
+from msgspec.structs import replace
+
 from chargeplane.app.ports import LoggedCall, MessageLog
 from chargeplane.app.watching import Watching
 from chargeplane.kernel.ids import StationKey
+
+_WITH_TOKENS: Final = frozenset(
+    {"Authorize", "TransactionEvent", "RequestStartTransaction", "ReserveNow", "SendLocalList"}
+)
+_KEY_CODE: Final = b"KeyCode"
+
+
+def without_key_codes(payload: bytes) -> bytes | None:
+    """The JSON with every id token of type KeyCode hidden; None where it is no JSON."""
+    try:
+        value = json.decode(payload)
+    except (MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    waiting: list[Any] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if one.get("type") == "KeyCode" and "idToken" in one:
+                one["idToken"] = "(hidden)"
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return json.encode(value)
 
 
 class MessageFeed:
@@ -19,7 +47,10 @@ class MessageFeed:
         self._closed = False
 
     def add(self, entry: LoggedCall) -> None:
-        """Keeps the entry and shows it to whoever watches its station."""
+        """Keeps the entry and shows it to whoever watches its station; without key codes, which no log may show (OCPP 2.0.1
+        C04.FR.04)."""
+        if entry.action in _WITH_TOKENS and entry.request is not None and _KEY_CODE in entry.request:
+            entry = replace(entry, request=without_key_codes(entry.request))
         self._log.add(entry)
         if self._watched:
             watchers = self._watched.get(entry.station)

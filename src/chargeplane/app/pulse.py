@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from chargeplane.store.database import is_unavailable
 
 log = structlog.get_logger(__name__)
+
+
+_AT_A_TIME: Final = 200
+
+T = TypeVar("T")
+
+
+async def paced(items: Iterable[T]) -> AsyncIterator[T]:
+    """The items, letting the loop serve stations every few hundred: a node may have ten thousands to look at."""
+    for number, item in enumerate(items, 1):
+        if number % _AT_A_TIME == 0:
+            await asyncio.sleep(0)
+        yield item
 
 
 class Pulse:

@@ -78,10 +78,12 @@ class StartCommand(_Asked, kw_only=True, forbid_unknown_fields=True, tag="start"
     """Start a transaction for an id token.
 
     Args:
+        group_id_token: id tokens of this group may stop it too (2.x); that of the registered id token unless given.
         charging_profile: a TxProfile without a transaction id, for the transaction that starts; its `evse_id` is not looked at.
     """
 
     id_token: TokenText | TokenRef
+    group_id_token: TokenText | TokenRef | None = None
     evse_id: EvseId | None = None
     remote_start_id: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     charging_profile: ChargingProfile | None = None
@@ -130,6 +132,10 @@ else:
     AnyCommand = Union[StartCommand, StopCommand, *_BODIES]
 
 
+def _token(given: str | TokenRef) -> IdToken:
+    return IdToken(value=given) if isinstance(given, str) else IdToken(value=given.id_token, type=given.type)
+
+
 def command_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     commands = services.commands
@@ -137,12 +143,9 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
     async def to_domain(request: Request[Any, Any, Any], data: JSONBody[AnyCommand]) -> domain.Command:
         match data:
             case StartCommand():
-                token = data.id_token
-                id_token = (
-                    IdToken(value=token) if isinstance(token, str) else IdToken(value=token.id_token, type=token.type)
-                )
                 return domain.Start(
-                    id_token=id_token,
+                    id_token=_token(data.id_token),
+                    group_id_token=None if data.group_id_token is None else _token(data.group_id_token),
                     evse_id=data.evse_id,
                     remote_start_id=data.remote_start_id,
                     charging_profile=data.charging_profile,
