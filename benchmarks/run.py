@@ -18,13 +18,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.bench import parts, report
+from benchmarks.bench import parts, report, wss
 from benchmarks.bench.prefill import prefill
 from benchmarks.bench.processes import ROOT, VERSIONS, Failed, Peer, Server
 from benchmarks.bench.provision import provision
 from benchmarks.load.watch import log
 
-PARTS = ("throughput", "half_load", "memory", "storm")
+PARTS = ("throughput", "half_load", "memory", "storm", "wss")
 
 
 def parse() -> argparse.Namespace:
@@ -42,6 +42,8 @@ def parse() -> argparse.Namespace:
     p.add_argument("--prefill-events", type=int, default=20, help="meter rows of each")
     p.add_argument("--prefill-days", type=int, default=30, help="past days they are spread over")
     p.add_argument("--memory-connections", type=int, nargs=2, default=(1000, 10_000), metavar=("FEW", "MANY"))
+    p.add_argument("--wss-connections", type=int, default=3000, help="TLS handshakes of a run")
+    p.add_argument("--wss-memory", type=int, nargs=2, default=(500, 3000), metavar=("FEW", "MANY"))
     p.add_argument("--storm-connections", type=int, default=10_000)
     p.add_argument("--settle", type=float, default=5, help="seconds before memory is read")
     p.add_argument("--wait-quiet", type=float, default=0, metavar="PCT", help="see ocpp_load.py")
@@ -76,10 +78,12 @@ def measure(args: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
         "prefilled": args.prefill,
     }
     with contextlib.ExitStack() as stack:
-        server = Server(data_dir, dict(pair.split("=", 1) for pair in args.set))
+        own = {"TLS_SERVER_NAMES": "localhost"} if "wss" in args.parts else {}
+        server = Server(data_dir, own | dict(pair.split("=", 1) for pair in args.set))
         stack.callback(server.stop)
         server.start()
-        provision(server, _stations_needed(args))
+        if set(args.parts) != {"wss"}:
+            provision(server, _stations_needed(args))
         if args.prefill:
             prefill(server, args.prefill, args.prefill_events, args.prefill_days)
             server.stop()
@@ -97,6 +101,9 @@ def measure(args: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
             result["storm"] = parts.storm(args, server)
         if "memory" in args.parts:
             result["memory"] = parts.memory(args, server)
+        if "wss" in args.parts:  # the last one: it gives the stations another security profile
+            provision(server, max(args.wss_connections, args.wss_memory[1]), profile=2)
+            result["wss"] = wss.wss(args, server, data_dir)
     return result
 
 

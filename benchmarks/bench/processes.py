@@ -63,13 +63,13 @@ class Server:
 
     def __init__(self, data_dir: Path, settings: dict[str, str] | None = None) -> None:
         self.data_dir = data_dir
-        self.ocpp_port, self.http_port, ocpps = free_ports(3)
+        self.ocpp_port, self.http_port, self.ocpps_port = free_ports(3)
         self.log_file = data_dir / "server.log"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("CHARGEPLANE_")}
         own = {
             "BIND": "127.0.0.1",
             "OCPP_PORT": str(self.ocpp_port),
-            "OCPPS_PORT": str(ocpps),
+            "OCPPS_PORT": str(self.ocpps_port),
             "HTTP_PORT": str(self.http_port),
             "DATA_DIR": str(data_dir),
             "ADMIN_KEY": ADMIN_KEY,

@@ -40,6 +40,16 @@ class Rest:
         if answer.status_code not in (201, 409):
             raise Failed(f"POST {path} {body}: {answer.status_code} {answer.text[:300]}")
 
+    async def change(self, path: str, body: dict[str, Any]) -> None:
+        """Changes one object.
+
+        Raises:
+            Failed: refused.
+        """
+        answer = await self._client.patch(path, json=body)
+        if answer.status_code != 200:
+            raise Failed(f"PATCH {path} {body}: {answer.status_code} {answer.text[:300]}")
+
     async def get(self, path: str, **parameters: str | int) -> Any:
         """A resource.
 
@@ -52,21 +62,25 @@ class Rest:
         return answer.json()
 
 
-async def _make_all(server: Server, stations: range) -> None:
+async def _make_all(server: Server, stations: range, profile: int) -> None:
     numbers = iter(stations)
     async with Rest(server) as rest:
 
         async def worker() -> None:
             for i in numbers:
-                station = {"station_id": f"LOAD{i:06d}", "security_profile": 1, "password": STATION_PASSWORD}
+                name = f"LOAD{i:06d}"
+                station = {"station_id": name, "security_profile": profile, "password": STATION_PASSWORD}
                 await rest.make("/v1/charging-stations", station)
+                if profile != 1:
+                    await rest.change(f"/v1/charging-stations/{name}", {"security_profile": profile})
+                    continue
                 token = {"id_token": f"AB{i:06X}", "type": "ISO14443", "status": "Accepted"}
                 await rest.make("/v1/id-tokens", token)
 
         await asyncio.gather(*[worker() for _ in range(_AT_ONCE)])
 
 
-def provision(server: Server, count: int, first: int = 0) -> None:
-    """Registers LOAD000000 and on, with password, and their id tokens AB000000 and on."""
-    log(f"registering {count} stations and id tokens")
-    asyncio.run(_make_all(server, range(first, first + count)))
+def provision(server: Server, count: int, first: int = 0, profile: int = 1) -> None:
+    """Registers LOAD000000 and on, with password, and, for security profile 1, their id tokens AB000000 and on."""
+    log(f"registering {count} stations of security profile {profile}")
+    asyncio.run(_make_all(server, range(first, first + count), profile))

@@ -80,7 +80,31 @@ def _storm(part: dict[str, Any]) -> str:
     )
 
 
-_RENDER = {"throughput": _throughput, "half_load": _half_load, "memory": _memory, "storm": _storm}
+def _wss(part: dict[str, Any]) -> str:
+    rows = []
+    for tls in ("1.3", "1.2"):
+        for kind in ("full", "resumed"):
+            row = part[tls][kind]
+            rows.append(
+                [
+                    f"TLS {tls}, {kind}",
+                    _number(row["per_s"]),
+                    _number(row["p50_ms"], 1),
+                    _number(row["p99_ms"], 1),
+                    f"{row['resumed']:,} of {row['connections']:,}",
+                    _number(row["failed"]),
+                ]
+            )
+    memory = part["memory"]
+    few, many = memory["rss_kib"]
+    text = (
+        f"\nIdle sockets: {_number(memory['rss_kib'][few] / 1024)} MiB with {int(few):,}, "
+        f"{_number(memory['rss_kib'][many] / 1024)} MiB with {int(many):,}: {memory['kib_per_connection']:.1f} KiB each.\n"
+    )
+    return "### TLS\n\n" + _table("handshake and boot | a second | p50 ms | p99 ms | resumed | failed", rows) + text
+
+
+_RENDER = {"throughput": _throughput, "half_load": _half_load, "memory": _memory, "storm": _storm, "wss": _wss}
 
 
 def tables(result: dict[str, Any]) -> str:

@@ -76,6 +76,8 @@ class StationsDouble:
         self.closed_transactions: list[tuple[StationKey, TransactionId, str, str]] = []
         self.refresh_delay_s = 0.0
         self.tenants_refreshed = 0
+        self.on_suspicion: Any = None
+        self.on_came_in: Any = None
 
     async def call(self, key: StationKey, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
         station = self.connected.get(key)
@@ -247,6 +249,9 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
             database=database,
             secrets=keys,
             reach=stations,
+            shared=stations,
+            door=stations,
+            certificates=certificates,
             commands=commands,
             events=events,
             stations=NobodyHere(),

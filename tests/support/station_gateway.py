@@ -35,6 +35,7 @@ from chargeplane.domain.messages import (
     TransactionAnswer,
     TransactionReport,
 )
+from chargeplane.domain.security_events import ServerEvent
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
@@ -82,6 +83,7 @@ class MemoryGateway:
         self.stations: dict[tuple[str | None, str], StationCredentials] = {}
         self.passwords: dict[StationKey, bytes] = {}
         self.actors: dict[StationKey, Actor] = {}
+        self.suspicions: list[tuple[ServerEvent, str | None]] = []
         self.unknown: list[tuple[str | None, str, str]] = []
         self.gone: list[StationLink] = []
         self.held = False
@@ -126,6 +128,14 @@ class MemoryGateway:
 
     def verify_password(self, credentials: StationCredentials, password: bytes) -> bool:
         return self.passwords.get(credentials.key) == password
+
+    def verify_next_password(self, credentials: StationCredentials, password: bytes) -> bool:
+        return False
+
+    def suspicious(
+        self, event: ServerEvent, credentials: StationCredentials | None, remote_address: str, details: dict[str, str]
+    ) -> None:
+        self.suspicions.append((event, None if credentials is None else credentials.station_id))
 
     def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         self.unknown.append((tenant_slug, station_id, remote_address))

@@ -50,6 +50,7 @@ class Scope(enum.StrEnum):
     DIAGNOSTICS_READ = "diagnostics:read"
     DIAGNOSTICS_WRITE = "diagnostics:write"
     CUSTOMER_INFORMATION = "customer-information"
+    SECURITY_READ = "security:read"
     EVENTS_READ = "events:read"
     ADMIN = "admin"
 

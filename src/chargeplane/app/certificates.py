@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Final
+from datetime import datetime
+from typing import Final, TypeVar
 
 import asyncpg
 import structlog
@@ -22,12 +23,14 @@ from chargeplane.app.commands import Commands
 from chargeplane.app.events import EventFeed
 from chargeplane.app.ports import CertificateAuthority, CloseReason
 from chargeplane.app.reach import StationReach
+from chargeplane.app.security_events import SecurityEvents
 from chargeplane.domain.commands import DeliverCertificate
 from chargeplane.domain.messages import CertificateRequest
-from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
+from chargeplane.domain.security_events import ServerEvent
+from chargeplane.kernel.errors import ConflictError, ForbiddenError, NotFoundError, RuleError
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
 from chargeplane.kernel.text import made_storable
-from chargeplane.store.database import Database
+from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import certificates as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.certificates import CertificateFilter, CertificateView
@@ -47,8 +50,30 @@ _AWAY: Final = (
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 Decided = Callable[[int | None], None]
 """Told the number of a request that is accepted, or None."""
+
+
+class GenerationView(Struct, frozen=True, kw_only=True):
+    """A generation of the house's authority.
+
+    Args:
+        state: next (its root is on its way to the stations), current, old (still trusted), retired.
+        root: PEM.
+        installed, refused, waiting: stations that use TLS, by whether they got its root; of the next one only.
+    """
+
+    number: int
+    state: str
+    root: str
+    made_at: datetime
+    activated_at: datetime | None
+    retired_at: datetime | None
+    installed: int | None = None
+    refused: int | None = None
+    waiting: int | None = None
 
 
 class AuthorityView(Struct, frozen=True, kw_only=True):
@@ -57,15 +82,21 @@ class AuthorityView(Struct, frozen=True, kw_only=True):
     Args:
         root: what stations are to trust.
         issuing: what signs.
-        revocation_list: of what was revoked and has not expired; made anew for each question, good for a week.
+        revocation_list: of what was revoked and has not expired, one list a generation; made anew for each question, good for a week.
+        generations: the oldest first.
     """
 
     root: str
     issuing: str
     revocation_list: str
+    generations: list[GenerationView]
 
 
 async def _nobody() -> None:
+    pass
+
+
+def _nothing() -> None:
     pass
 
 
@@ -97,6 +128,10 @@ class Certificates:
         self._told = False
         self.tell_nodes: Callable[[], Awaitable[None]] = self.reload
         """Has every node call `reload`; returns when they have."""
+        self.security_events: SecurityEvents | None = None
+        """Where it is written that a certificate could not be made."""
+        self.on_rotation: Callable[[], None] = _nothing
+        """Told that a generation of the authority began or ended."""
         self.on_reload: Callable[[], Awaitable[object]] = _nobody
         """Called when authorities or revocations may have changed."""
 
@@ -112,14 +147,17 @@ class Certificates:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def reload(self) -> None:
-        """Reads what was revoked."""
+        """Reads what was revoked, and who signs."""
         self._revoked = await self._read_revoked()
+        self._house.forget()
         await self.on_reload()
 
     async def follow(self) -> None:
         """The same where nothing says that anything changed: nobody is told unless something did."""
         revoked = await self._read_revoked()
-        if revoked != self._revoked:
+        trusted = await self._house.trust()
+        self._house.forget()
+        if revoked != self._revoked or trusted != await self._house.trust():
             self._revoked = revoked
             await self.on_reload()
 
@@ -196,6 +234,23 @@ class Certificates:
             raise
         except Exception as error:
             log.error("certificate_not_made", certificate=ident, error=str(error) or type(error).__name__)
+            if not is_unavailable(error):
+                await self._not_made(ident, str(error) or type(error).__name__)
+
+    async def _not_made(self, ident: int, reason: str) -> None:
+        """Tells somebody: the station will never know why it gets no certificate (A02, error handling)."""
+        if self.security_events is None:
+            return
+        with contextlib.suppress(Exception):
+            async with self._database.read() as db:
+                wanted = await queries.wanted(db, ident)
+            if wanted is not None:
+                self.security_events.note_for(
+                    wanted.tenant_id,
+                    wanted.station_key,
+                    ServerEvent.CERTIFICATE_NOT_MADE,
+                    details={"reason": reason[:200], "certificate_id": str(ident)},
+                )
 
     async def _sign_and_send(self, ident: int) -> None:
         async with self._database.read() as db:
@@ -211,6 +266,7 @@ class Certificates:
                     station_key=wanted.station_key,
                 )
             except RuleError as error:
+                await self._not_made(ident, str(error))
                 async with self._database.change() as db:
                     await queries.failed(db, ident, made_storable(str(error), 500))
                 await self._show(wanted.tenant_id, ident)
@@ -306,7 +362,80 @@ class Certificates:
         root, issuing = await self._house.authorities()
         async with self._database.read() as db:
             revoked = await queries.revoked(db)
-        return AuthorityView(root=root, issuing=issuing, revocation_list=await self._house.revocation_list(revoked))
+            shown = []
+            for one in await queries.generations(db):
+                certificate = await queries.house(db, "root", generation=one.number)
+                progress = await queries.rollout(db, one.number) if one.state == "next" else None
+                shown.append(
+                    GenerationView(
+                        number=one.number,
+                        state=one.state,
+                        root="" if certificate is None else certificate.chain,
+                        made_at=one.made_at,
+                        activated_at=one.activated_at,
+                        retired_at=one.retired_at,
+                        installed=None if progress is None else progress.installed,
+                        refused=None if progress is None else progress.refused,
+                        waiting=None if progress is None else progress.waiting,
+                    )
+                )
+        return AuthorityView(
+            root=root,
+            issuing=issuing,
+            revocation_list=await self._house.revocation_list(revoked),
+            generations=shown,
+        )
+
+    async def rotate_authority(self, caller: Caller) -> AuthorityView:
+        """Makes the next generation of the house's authority: it signs from now on, and its root goes to the stations.
+
+        Raises:
+            ForbiddenError: the caller is not of the installation's own tenant.
+            ConflictError: there is a next generation already.
+        """
+        number = await self._house_matter(caller, "rotate", self._house.begin_rotation())
+        log.info("authority_rotation_begun", generation=number)
+        return await self._generations_changed()
+
+    async def activate_authority(self, caller: Caller, *, force: bool) -> AuthorityView:
+        """Makes the next generation the current one.
+
+        Raises:
+            ForbiddenError: the caller is not of the installation's own tenant.
+            ConflictError: there is no next one, or stations have not got its root and it is not forced.
+        """
+        number = await self._house_matter(caller, "activate", self._house.activate(force=force))
+        log.info("authority_generation_activated", generation=number)
+        return await self._generations_changed()
+
+    async def retire_authority(self, caller: Caller, number: int, *, force: bool) -> AuthorityView:
+        """Ends the trust in an old generation.
+
+        Raises:
+            ForbiddenError: the caller is not of the installation's own tenant.
+            ConflictError: it is not an old one, or certificates of it are in use and it is not forced.
+        """
+        await self._house_matter(caller, f"retire {number}", self._house.retire(number, force=force))
+        return await self._generations_changed()
+
+    async def _house_matter(self, caller: Caller, action: str, work: Awaitable[T]) -> T:
+        if caller.tenant_id != 1:
+            if asyncio.iscoroutine(work):
+                work.close()
+            raise ForbiddenError(
+                "The authority of the house is the same for all tenants: only the default tenant may change it."
+            )
+        done = await work
+        async with self._database.change() as db:
+            await audit(
+                db, caller.tenant_id, actor=caller.actor, action=action, kind="certificate-authority", ident="house"
+            )
+        return done
+
+    async def _generations_changed(self) -> AuthorityView:
+        await self.tell_nodes()
+        self.on_rotation()
+        return await self.authority()
 
     async def _show(self, tenant_id: TenantId, ident: int) -> None:
         if self._events.active:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import unicodedata
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
@@ -22,6 +23,7 @@ from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFound
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations as queries
+from chargeplane.store.queries import credential_changes
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter, UnknownStationView
 from chargeplane.store.queries.paging import Position
@@ -211,6 +213,8 @@ class ChargingStations:
                 made = None
             else:
                 await queries.update(db, stored.key, columns)
+                if "password_hash" in columns or profile != stored.security_profile:
+                    await credential_changes.supersede(db, stored.key, "The credentials were set by hand.")
                 await audit(
                     db,
                     caller.tenant_id,
@@ -274,7 +278,7 @@ class ChargingStations:
             return None
         made = None
         if isinstance(password, str):
-            _check_password(password)
+            check_password(password)
         elif password is None or needs_one:
             password = made = make_station_password()
         else:
@@ -284,6 +288,7 @@ class ChargingStations:
             "password_salt": hashed.salt,
             "password_hash": hashed.hash,
             "password_key_id": hashed.key_id,
+            "password_set_at": datetime.now(UTC),
         }
         return made
 
@@ -296,7 +301,12 @@ class StaleError(ConflictError):
         self.revision = revision
 
 
-def _check_password(password: str) -> None:
+def check_password(password: str) -> None:
+    """Refuses a password that no station may be given.
+
+    Raises:
+        InvalidInputError: with the reason.
+    """
     shortest, longest = PASSWORD_GIVEN
     sentence = None
     if not shortest <= len(password) <= longest:

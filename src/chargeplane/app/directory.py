@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 _COLUMNS = (
     "SELECT s.key, s.tenant_id, s.station_id, s.security_profile, s.registration, s.password_salt, s.password_hash, "
-    "s.password_key_id, s.settings::text AS settings, s.deleted_at, s.vendor, s.model, s.firmware_version, s.location_id "
-    "FROM charging_station s"
+    "s.password_key_id, s.settings::text AS settings, s.deleted_at, s.vendor, s.model, s.firmware_version, s.location_id, "
+    "n.password_salt AS next_salt, n.password_hash AS next_hash, n.password_key_id AS next_key_id, "
+    "n.security_profile AS next_profile, n.agreed_at IS NOT NULL AS next_agreed "
+    "FROM charging_station s LEFT JOIN credential_change n ON n.station_key = s.key AND n.is_taken"
 )
 
 
@@ -34,6 +36,7 @@ class _Own(msgspec.Struct):
     heartbeat_interval_s: int | None = None
     assumed_version: str | None = None
     certificate_name: str | None = None
+    certificate_serial_number: str | None = None
     trigger_boot: bool = True
     ask_for_transactions: bool = True
     evse_types: dict[int, EvseType] = {}
@@ -220,6 +223,12 @@ class Directory:
             firmware_version=_shared(row["firmware_version"]),
             assumed_version=own.assumed_version,
             certificate_name=own.certificate_name,
+            certificate_serial_number=own.certificate_serial_number,
+            next_password_salt=row["next_salt"],
+            next_password_hash=row["next_hash"],
+            next_password_key_id=row["next_key_id"],
+            next_profile=row["next_profile"],
+            next_agreed=row["next_agreed"],
         )
         self._by_key[made.key] = made
         self._by_id[made.tenant_id, made.station_id] = made

@@ -90,19 +90,28 @@ def check_csr(pem: str, common_name: str) -> x509.CertificateSigningRequest:
     return csr
 
 
-def make_root(organization: str, now: datetime) -> Signer:
+def make_root(organization: str, now: datetime, generation: int = 1) -> Signer:
     """A root of our own."""
     key = ec.generate_private_key(ec.SECP384R1())
-    name = _name(organization, f"{organization} Root CA")
+    name = _name(organization, f"{organization} Root CA{_numbered(generation)}")
     builder = _builder(name, name, key.public_key(), now, timedelta(days=_ROOT_DAYS))
     certificate = _authority(builder, key.public_key(), None, path_length=1).sign(key, hashes.SHA384())
     return Signer(certificate, key, _pem(certificate))
 
 
-def make_issuing(organization: str, root: Signer, now: datetime) -> Signer:
+def make_crossed(root: Signer, before: Signer, now: datetime) -> str:
+    """PEM of a root's key as the root before certifies it: for stations that take a new root only from the old one
+    (AdditionalRootCertificateCheck, M05.FR.10)."""
+    until = before.certificate.not_valid_after_utc - now
+    builder = _builder(root.certificate.subject, before.certificate.subject, root.key.public_key(), now, until)
+    crossed = _authority(builder, root.key.public_key(), before, path_length=1).sign(before.key, hashes.SHA384())
+    return _pem(crossed)
+
+
+def make_issuing(organization: str, root: Signer, now: datetime, generation: int = 1) -> Signer:
     """An intermediate authority, which signs everything else."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(organization, f"{organization} Charging Station CA")
+    name = _name(organization, f"{organization} Charging Station CA{_numbered(generation)}")
     builder = _builder(name, root.certificate.subject, key.public_key(), now, timedelta(days=_ISSUING_DAYS))
     certificate = _authority(builder, key.public_key(), root, path_length=0).sign(root.key, hashes.SHA384())
     return Signer(certificate, key, _pem(certificate))
@@ -218,6 +227,11 @@ def make_list(revoked: Iterable[tuple[str, datetime]], issuing: Signer, now: dat
     return builder.sign(issuing.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
+def subject_of(chain: str) -> bytes:
+    """The name in DER of the certificate that begins a chain."""
+    return x509.load_pem_x509_certificates(chain.encode())[0].subject.public_bytes()
+
+
 def key_bytes(key: PrivateKey) -> bytes:
     """The key as it goes into encryption: DER, PKCS #8."""
     return key.private_bytes(
@@ -237,6 +251,10 @@ def signer_of(chain: str, key: bytes) -> Signer:
     loaded = serialization.load_der_private_key(key, password=None)
     assert isinstance(loaded, ec.EllipticCurvePrivateKey)
     return Signer(x509.load_pem_x509_certificates(chain.encode())[0], loaded, chain)
+
+
+def _numbered(generation: int) -> str:
+    return "" if generation == 1 else f" G{generation}"
 
 
 def _name(organization: str, common_name: str) -> x509.Name:

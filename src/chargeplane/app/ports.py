@@ -9,12 +9,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
 from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome
 from chargeplane.domain.messages import CertificateRequest, Registration, StationAnswer, StationMessage
+from chargeplane.domain.security_events import ServerEvent
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
 AnswerCallback = Callable[[StationAnswer], None]
@@ -50,6 +51,7 @@ class CloseReason(enum.Enum):
     REJECTED = "the station's registration was refused"
     FENCED = "another node owns the station"
     UNSTORABLE = "a message of the station can be neither stored nor quarantined"
+    COME_AGAIN = "the station is to connect again, by what it was given"
     SHUTDOWN = "the server is stopping"
 
 
@@ -62,6 +64,10 @@ class StationCredentials(Struct, frozen=True):
         vendor, model, firmware_version: of its last boot as of when this was read; many stations reconnect without one.
         assumed_version: OCPP version of a station that offers no subprotocol in its handshake; None closes it.
         certificate_name: common name of its certificate (profile 3) where that is not the station id.
+        certificate_serial_number: hexadecimal; only the certificate with this serial number is taken (profile 3).
+        next_password_salt, next_password_hash: of a password it was, or is about to be, given; taken beside the other one.
+        next_profile: a security profile it was, or is about to be, told to use; taken beside the other one.
+        next_agreed: the station said that it takes what is next.
     """
 
     key: StationKey
@@ -77,6 +83,29 @@ class StationCredentials(Struct, frozen=True):
     firmware_version: str | None = None
     assumed_version: str | None = None
     certificate_name: str | None = None
+    certificate_serial_number: str | None = None
+    next_password_salt: bytes | None = None
+    next_password_hash: bytes | None = None
+    next_password_key_id: str | None = None
+    next_profile: int | None = None
+    next_agreed: bool = False
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether another password or security profile is taken beside the registered one."""
+        return self.next_password_hash is not None or self.next_profile is not None
+
+
+class Proof(NamedTuple):
+    """How a station proved to be the one it says it is.
+
+    Args:
+        profile: security profile it came in by.
+        next_password: with the password that is next, not with the registered one.
+    """
+
+    profile: int
+    next_password: bool = False
 
 
 class StationLink(Protocol):
@@ -90,6 +119,11 @@ class StationLink(Protocol):
     @property
     def remote_address(self) -> str:
         """Peer address for the operator."""
+        ...
+
+    @property
+    def proof(self) -> Proof:
+        """How the station proved to be itself when the socket was opened."""
         ...
 
     @property
@@ -139,6 +173,19 @@ class StationGateway(Protocol):
         """Whether any accepted form of the password is right (the text, or a 1.6 AuthorizationKey as its hex text or
         the bytes that hex stands for); constant time."""
         ...
+
+    def verify_next_password(self, credentials: StationCredentials, password: bytes) -> bool:
+        """The same for the password that is next."""
+        ...
+
+    def suspicious(
+        self, event: ServerEvent, credentials: StationCredentials | None, remote_address: str, details: dict[str, str]
+    ) -> None:
+        """Notes what somebody tried at the door.
+
+        Args:
+            credentials: of the station that was named; None where none was.
+        """
 
     def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         """Notes an attempt by a station that is not registered (pending for approval where the policy says so)."""

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import structlog
 
@@ -15,8 +15,9 @@ from chargeplane.app.directory import Directory
 from chargeplane.app.evidence import Doubts
 from chargeplane.app.gaps import Gaps
 from chargeplane.app.house import House, LiveFeed, Silence, StationSettings, utc_now
-from chargeplane.app.ports import CloseReason, StationCredentials, StationLink
+from chargeplane.app.ports import CloseReason, Proof, StationCredentials, StationLink
 from chargeplane.domain.messages import Registration
+from chargeplane.domain.security_events import ServerEvent
 from chargeplane.domain.transactions import Flag, TransactionState
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
@@ -42,7 +43,36 @@ PasswordCheck = Callable[[StationCredentials, bytes], bool]
 UnknownStation = Callable[[str | None, str, str], None]
 
 
+Suspicion = Callable[[ServerEvent, StationCredentials | None, str, dict[str, str]], None]
+"""Told what somebody tried: at which station, from which address, and more about it."""
+
+
+CameIn = Callable[[StationCredentials, Proof], None]
+"""Told how a station came in whose password or security profile is being changed."""
+
+
+class Door(Protocol):
+    """What of a node's door concerns whoever looks after security; both are set once, at the start."""
+
+    on_suspicion: Suspicion
+    on_came_in: CameIn
+
+
 def _nothing(_: StationKey) -> None:
+    pass
+
+
+def _never(credentials: StationCredentials, password: bytes) -> bool:
+    return False
+
+
+def _unheard(
+    event: ServerEvent, credentials: StationCredentials | None, remote_address: str, details: dict[str, str]
+) -> None:
+    pass
+
+
+def _unproven(credentials: StationCredentials, proof: Proof) -> None:
     pass
 
 
@@ -55,6 +85,7 @@ class Stations:
         connect: opens a connection for this object alone (loading state, taking stations over).
         tokens: id token reader.
         check_password: whether a password is the station's.
+        check_next_password: whether it is the one that the station is given next.
         unknown: told of stations that are not registered.
     """
 
@@ -69,6 +100,7 @@ class Stations:
         settings: StationSettings,
         check_password: PasswordCheck,
         unknown: UnknownStation,
+        check_next_password: PasswordCheck = _never,
         feed: LiveFeed | None = None,
     ) -> None:
         self.directory = directory
@@ -79,6 +111,7 @@ class Stations:
         for _ in range(_READERS):
             self._readers.put_nowait(None)
         self._check_password = check_password
+        self._check_next_password = check_next_password
         self._unknown = unknown
         self._actors: dict[StationKey, Actor] = {}
         self._wanted: list[Actor] = []
@@ -91,6 +124,8 @@ class Stations:
         self.doubts = Doubts(settings, self._may_ask, self.spawn)
         self.gaps = Gaps(settings, self._may_ask, self.spawn)
         self._flushed: datetime | None = None
+        self.on_suspicion: Suspicion = _unheard
+        self.on_came_in: CameIn = _unproven
         self.on_connected: Callable[[StationKey], None] = _nothing
         self.on_disconnected: Callable[[StationKey], None] = _nothing
         self.house = House(
@@ -148,9 +183,20 @@ class Stations:
         """Whether any accepted form of the password is right."""
         return self._check_password(credentials, password)
 
+    def verify_next_password(self, credentials: StationCredentials, password: bytes) -> bool:
+        """Whether it is the password that the station is given next."""
+        return self._check_next_password(credentials, password)
+
+    def suspicious(
+        self, event: ServerEvent, credentials: StationCredentials | None, remote_address: str, details: dict[str, str]
+    ) -> None:
+        """Notes what somebody tried at the door."""
+        self.on_suspicion(event, credentials, remote_address, details)
+
     def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         """Notes an attempt by a station that is not registered."""
         self._unknown(tenant_slug, station_id, remote_address)
+        self.on_suspicion(ServerEvent.UNKNOWN_STATION, None, remote_address, {"station_id": station_id})
 
     def connected(self, credentials: StationCredentials, link: StationLink) -> Actor:
         """A new authenticated socket owns the station; an older one is closed."""
@@ -162,6 +208,14 @@ class Stations:
                 actor, "station.displaced", {"old_address": old.remote_address, "new_address": link.remote_address}
             )
             old.close(CloseReason.DISPLACED)
+            self.on_suspicion(
+                ServerEvent.SECOND_CONNECTION,
+                credentials,
+                link.remote_address,
+                {"old_address": old.remote_address, "new_address": link.remote_address},
+            )
+        if credentials.is_changing:
+            self.on_came_in(credentials, link.proof)
         now = utc_now()
         actor.connected_at = now
         actor.last_seen = now

@@ -20,6 +20,7 @@ from chargeplane.bridge import exchanges, firmware
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings16
+from chargeplane.bridge.security_events import security_event
 from chargeplane.domain.authorization import canonical
 from chargeplane.domain.messages import (
     Acknowledged,
@@ -213,6 +214,10 @@ def _notice(action: str, tells: Callable[[Any], object]) -> Callable[[Any], Stat
     return notice
 
 
+def _security_event(request: v16.SecurityEventNotificationRequest) -> StationMessage:
+    return Notice(action="SecurityEventNotification", tells=text(request.type), report=security_event(request))
+
+
 def _sign_certificate(request: v16.SignCertificateRequest) -> StationMessage:
     return CertificateRequest(csr=made_storable(request.csr))
 
@@ -226,7 +231,7 @@ INCOMING: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "Heartbeat": _heartbeat,
     "LogStatusNotification": firmware.log_status,
     "MeterValues": _meter_values,
-    "SecurityEventNotification": _notice("SecurityEventNotification", lambda r: r.type),
+    "SecurityEventNotification": _security_event,
     "SignCertificate": _sign_certificate,
     "SignedFirmwareStatusNotification": firmware.signed_firmware_status,
     "StartTransaction": _start,

@@ -19,6 +19,7 @@ from chargeplane.bridge import contracts, exchanges, firmware, monitoring, smart
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
+from chargeplane.bridge.security_events import security_event
 from chargeplane.bridge.variables import in_report, report_part, shows_secrets
 from chargeplane.domain.authorization import canonical
 from chargeplane.domain.messages import (
@@ -186,6 +187,10 @@ def _reservation(
     )
 
 
+def _security_event(request: Any) -> StationMessage:
+    return Notice(action="SecurityEventNotification", tells=text(request.type), report=security_event(request))
+
+
 def _part(request: Any) -> str:
     return f"request {request.request_id}"
 
@@ -216,19 +221,15 @@ _BOTH: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     "NotifyReport": _report,
     "StatusNotification": _status,
     "TransactionEvent": _transaction_event,
-    **dict(
-        (
-            ("FirmwareStatusNotification", firmware.firmware_status),
-            ("LogStatusNotification", firmware.log_status),
-            ("NotifyCustomerInformation", firmware.customer_information),
-            ("NotifyEvent", monitoring.events),
-            ("NotifyMonitoringReport", monitoring.monitoring_report),
-            ("PublishFirmwareStatusNotification", firmware.publish_status),
-            ("ReservationStatusUpdate", _reservation),
-            _notice("SecurityEventNotification", lambda r: r.type),
-            ("SignCertificate", _sign_certificate),
-        )
-    ),
+    "FirmwareStatusNotification": firmware.firmware_status,
+    "LogStatusNotification": firmware.log_status,
+    "NotifyCustomerInformation": firmware.customer_information,
+    "NotifyEvent": monitoring.events,
+    "NotifyMonitoringReport": monitoring.monitoring_report,
+    "PublishFirmwareStatusNotification": firmware.publish_status,
+    "ReservationStatusUpdate": _reservation,
+    "SecurityEventNotification": _security_event,
+    "SignCertificate": _sign_certificate,
     **smart_charging.INCOMING_BOTH,
 }
 

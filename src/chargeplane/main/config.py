@@ -175,6 +175,13 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
     ] = 10.0
 
 
+class AuthorityKind(enum.StrEnum):
+    """Who signs stations' certificates."""
+
+    HOUSE = "house"
+    EST = "est"
+
+
 class TlsConfig(Struct, frozen=True, kw_only=True):
     """TLS for charging stations (security profiles 2 and 3). Files are PEM and are read again when they change."""
 
@@ -256,6 +263,10 @@ class TlsConfig(Struct, frozen=True, kw_only=True):
         str,
         Meta(min_length=1, max_length=64, description="Organisation (O) in what the authority of the house signs."),
     ] = "Chargeplane"
+    authority: Annotated[
+        AuthorityKind,
+        Meta(description="Who signs stations' certificates: the authority of the house, or one that speaks EST."),
+    ] = AuthorityKind.HOUSE
     station_certificate_days: Annotated[
         int, Meta(ge=1, le=3650, description="How long a station's certificate from the authority of the house holds.")
     ] = 365
@@ -302,6 +313,89 @@ class DeviceModelConfig(Struct, frozen=True, kw_only=True):
             description="Wait after the first failed change of a station by a template, doubled with each further one."
         ),
     ] = 300.0
+
+
+class SecurityConfig(Struct, frozen=True, kw_only=True):
+    """Changes of stations' credentials, and the care for their certificates."""
+
+    rotate_passwords_days: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=3650,
+            description="Stations' passwords older than that are changed, spread over the tenth of the time before. 0 changes none.",
+        ),
+    ] = 0
+    reconnect_wait_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long a station that took a new password or security profile may take to come in by it, until it is "
+            "asked to."
+        ),
+    ] = 30.0
+    certificate_care_s: Annotated[
+        Seconds,
+        Meta(
+            description="How often certificates and passwords are looked at that are to be renewed, or about to expire."
+        ),
+    ] = 300.0
+    station_url: Annotated[
+        str,
+        Meta(
+            pattern="^(wss://.+)?$",
+            description="Where stations reach this server by TLS, without their identities, as `wss://csms.example.com:9443/ocpp`: "
+            "what they are told when their security profile is raised (OCPP 2.x). From `tls.server_names` where it is empty.",
+            extra={"allowed": "an address that begins with `wss://`"},
+        ),
+    ] = ""
+
+
+class EstConfig(Struct, frozen=True, kw_only=True):
+    """A certificate authority that speaks EST (RFC 7030), for `tls.authority = "est"`."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern="^(https://.+)?$",
+            description="`https://HOST[:PORT]`, followed by the authority's label where it has one.",
+            extra={"allowed": "an address that begins with `https://`"},
+        ),
+    ] = ""
+    ca_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="Authorities that lead to the EST server's own certificate; the system's unless set.",
+                extra={"allowed": "a file's name"},
+            ),
+        ]
+        | None
+    ) = None
+    user: Annotated[str, Meta(min_length=1, description="For HTTP Basic.")] | None = None
+    password: Annotated[str, Meta(min_length=1, description="For HTTP Basic.", extra={"secret": True})] | None = None
+    certificate_file: (
+        Annotated[
+            str,
+            Meta(min_length=1, description="A certificate of ours for TLS.", extra={"allowed": "a file's name"}),
+        ]
+        | None
+    ) = None
+    key_file: (
+        Annotated[str, Meta(min_length=1, description="Its private key.", extra={"allowed": "a file's name"})] | None
+    ) = None
+    trust_file: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                description="Authorities that stations' certificates lead to, in place of what the EST server tells.",
+                extra={"allowed": "a file's name"},
+            ),
+        ]
+        | None
+    ) = None
+    timeout_s: Annotated[Seconds, Meta(description="For a whole request.")] = 30.0
 
 
 class CommitConfig(Struct, frozen=True, kw_only=True):
@@ -392,6 +486,9 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     ] = 400
     audit_log_days: Annotated[Days, Meta(description="The audit log: who changed what, when and why.")] = 730
     event_streams_days: Annotated[Days, Meta(description="Values of streams of periodic values (OCPP 2.1).")] = 30
+    security_events_days: Annotated[
+        Days, Meta(description="The security log: what stations reported and what the doors saw.")
+    ] = 400
 
 
 class AlertsConfig(Struct, frozen=True, kw_only=True):
@@ -628,6 +725,8 @@ class Config(Struct, frozen=True, kw_only=True):
     tls: TlsConfig = TlsConfig()
     plug_and_charge: PlugAndChargeConfig = PlugAndChargeConfig()
     device_model: DeviceModelConfig = DeviceModelConfig()
+    security: SecurityConfig = SecurityConfig()
+    est: EstConfig = EstConfig()
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
     transactions: TransactionsConfig = TransactionsConfig()

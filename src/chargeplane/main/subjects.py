@@ -13,6 +13,7 @@ from chargeplane.app.alerts import Alerts
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.campaigns import Campaigns
+from chargeplane.app.certificates import Certificates
 from chargeplane.app.commands import Commands
 from chargeplane.app.configuration import Configuration, ConfigurationSettings
 from chargeplane.app.customer_information import CustomerInformation
@@ -27,11 +28,13 @@ from chargeplane.app.house import Desk
 from chargeplane.app.logs import Logs
 from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.presence import Presence
+from chargeplane.app.reach import Directory as SharedDirectory
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reports import Reports
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
+from chargeplane.app.stations import Door
 from chargeplane.app.uploads import Uploads
 from chargeplane.app.variable_changes import VariableChanges
 from chargeplane.app.watch import StationWatch
@@ -41,6 +44,7 @@ from chargeplane.edges.http.services import Subjects
 from chargeplane.main.charging import start_charging
 from chargeplane.main.config import Config, Role
 from chargeplane.main.plug_and_charge import start_plug_and_charge
+from chargeplane.main.security import start_security
 from chargeplane.main.smart_charging import start_smart_charging
 from chargeplane.store.database import Database
 from chargeplane.store.files import Files
@@ -58,6 +62,10 @@ class Parts:
         stations: those that are connected to this node.
         directory: their settings, and those of their tenants.
         outbox: for facts that are no reports of stations.
+        shared: brings credentials to every node's memory.
+        door: of this node, which tells what is tried and how stations come in.
+        authority: of the house.
+        certificates: of stations.
         desks: who answers which question of a station; subjects add theirs.
         reports: who takes which report; subjects add theirs.
         on_stop: called in the reverse order when the server stops; subjects add theirs.
@@ -69,6 +77,9 @@ class Parts:
     database: Database
     secrets: InstallationKeys
     reach: StationReach
+    shared: SharedDirectory
+    door: Door
+    certificates: Certificates
     commands: Commands
     events: EventFeed
     stations: Presence
@@ -119,6 +130,22 @@ async def start_subjects(parts: Parts) -> Subjects:
     await _start_watch(parts, alerts)
     device_model, after_boot, variable_changes, configuration = await _device_model(parts, station_requests, alerts)
 
+    security = await start_security(
+        config=parts.config,
+        database=parts.database,
+        secrets=parts.secrets,
+        reach=parts.reach,
+        directory=parts.shared,
+        door=parts.door,
+        authority=parts.authority,
+        certificates=parts.certificates,
+        commands=parts.commands,
+        events=parts.events,
+        reports=parts.reports,
+        alerts=alerts,
+        on_stop=parts.on_stop,
+    )
+
     return Subjects(
         station_requests=station_requests,
         alerts=alerts,
@@ -147,6 +174,9 @@ async def start_subjects(parts: Parts) -> Subjects:
         after_boot=after_boot,
         variable_changes=variable_changes,
         configuration=configuration,
+        security_events=security.events,
+        installed_certificates=security.installed,
+        credential_changes=security.changes,
     )
 
 

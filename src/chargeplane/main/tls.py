@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.ports import CertificateAuthority
 from chargeplane.edges.ocpp_server import ServerCertificate, TlsDoor, TlsMaterial
-from chargeplane.edges.ocpp_server.tls import Revoked
+from chargeplane.edges.ocpp_server.tls import Revoked, Suspicious
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.main.config import TlsConfig
 
@@ -26,9 +26,10 @@ class StationTls:
     Args:
         config: names of the files.
         house: makes the server's certificate where no file holds one and its names are configured.
-        authority: signs the stations' certificates, which are trusted beside those of the configured authorities.
+        authorities: sign the stations' certificates, which are trusted beside those of the configured authorities.
         revoked: what was revoked by hand.
         on_failure: told of every TLS handshake that failed.
+        suspicious: told of every certificate that was refused.
     """
 
     def __init__(
@@ -36,13 +37,15 @@ class StationTls:
         config: TlsConfig,
         *,
         house: HouseAuthority | None = None,
-        authority: CertificateAuthority | None = None,
+        authorities: Sequence[CertificateAuthority] = (),
         revoked: Revoked = lambda issuer, serial_number: False,
         on_failure: Callable[[], None] = lambda: None,
+        suspicious: Suspicious = lambda credentials, address, details: None,
     ) -> None:
         self._config = config
+        self._suspicious = suspicious
         self._house = house
-        self._authority = authority
+        self._authorities = authorities
         self._revoked = revoked
         self._loading = asyncio.Lock()
         self._on_failure = on_failure
@@ -64,7 +67,13 @@ class StationTls:
         if organizations:
             organizations |= {self._config.organization}
         self.door = await asyncio.to_thread(
-            lambda: TlsDoor(material, organizations=organizations, revoked=self._revoked, on_failure=self._on_failure)
+            lambda: TlsDoor(
+                material,
+                organizations=organizations,
+                revoked=self._revoked,
+                on_failure=self._on_failure,
+                suspicious=self._suspicious,
+            )
         )
         self._watching = asyncio.create_task(self._watch(self.door), name="tls-files")
         return self.door
@@ -114,11 +123,12 @@ class StationTls:
             chain, key = await self._house.server_certificate(names)
             made = ServerCertificate(chain=chain.encode(), key=key)
             material = replace(material, certificates=(made,))
-        if material.certificates and self._authority is not None:
-            trust = await self._authority.trust()
-            material = replace(
-                material, client_authorities=(material.client_authorities + b"\n" + trust.encode()).strip()
-            )
+        if material.certificates:
+            for authority in self._authorities:
+                trust = await authority.trust()
+                material = replace(
+                    material, client_authorities=(material.client_authorities + b"\n" + trust.encode()).strip()
+                )
         return material
 
 

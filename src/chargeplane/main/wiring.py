@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -46,6 +47,7 @@ from chargeplane.app.unknown import UnknownStations
 from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.bridge.variables import reported_variables
+from chargeplane.domain.security_events import ServerEvent
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.ftp import FtpConfig, FtpServer
 from chargeplane.edges.http.files import files_app
@@ -58,6 +60,7 @@ from chargeplane.kernel.measures import Measures
 from chargeplane.main.config import Config, Role
 from chargeplane.main.limits import raise_descriptor_limit
 from chargeplane.main.logging import configure_logging
+from chargeplane.main.security import signer_of
 from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.main.tls import StationTls
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
@@ -174,6 +177,7 @@ class Server:
                 audit_log_days=config.retention.audit_log_days,
                 event_streams_days=config.retention.event_streams_days,
                 customer_information_days=config.retention.customer_information_days,
+                security_events_days=config.retention.security_events_days,
             ),
         )
         await partitions.start()
@@ -215,6 +219,12 @@ class Server:
                 return False
             return secrets.verify_password(password, salt, hashed, credentials.password_key_id)
 
+        def check_next_password(credentials: StationCredentials, password: bytes) -> bool:
+            salt, hashed = credentials.next_password_salt, credentials.next_password_hash
+            if salt is None or hashed is None:
+                return False
+            return secrets.verify_password(password, salt, hashed, credentials.next_password_key_id)
+
         self.stations = Stations(
             directory=self.directory,
             node=node,
@@ -230,6 +240,7 @@ class Server:
                 seen_flush_s=config.ocpp.seen_flush_s,
             ),
             check_password=check_password,
+            check_next_password=check_next_password,
             unknown=unknown.note,
             feed=self.events,
         )
@@ -300,7 +311,9 @@ class Server:
             organization=config.tls.organization,
             station_days=config.tls.station_certificate_days,
         )
-        self.certificates = Certificates(self.database, self.authority, self.authority, commands, reach, self.events)
+        await self.authority.reseal()
+        self.signer = signer_of(config, self.authority)
+        self.certificates = Certificates(self.database, self.signer, self.authority, commands, reach, self.events)
         self.certificates.tell_nodes = shared.refresh_certificates
         shared.on_certificates = self.certificates.reload
         shared.on_follow = self.certificates.follow
@@ -316,6 +329,9 @@ class Server:
                 database=self.database,
                 secrets=secrets,
                 reach=reach,
+                shared=shared,
+                door=self.stations,
+                certificates=self.certificates,
                 commands=commands,
                 events=self.events,
                 stations=self.stations,
@@ -431,9 +447,10 @@ class Server:
         self.tls = StationTls(
             config.tls,
             house=self.authority,
-            authority=self.authority,
+            authorities=(self.authority,) if self.signer is self.authority else (self.signer, self.authority),
             revoked=self.certificates.is_revoked,
             on_failure=tls_failed,
+            suspicious=partial(self.stations.on_suspicion, ServerEvent.INVALID_CERTIFICATE),
         )
         self.certificates.on_reload = self.tls.reload
         self._stops.append(self.tls.close)

@@ -310,7 +310,7 @@ def _certificate_signed(station: VirtualStation, request: v16.CertificateSignedR
     return Reply(v16.CertificateSignedResponse(status=v16.CertificateSignedStatus.REJECTED))
 
 
-_HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
+_HANDLERS: dict[str, Callable[[VirtualStation, Any], Reply]] = {
     "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
     "DataTransfer": _data_transfer,
@@ -325,6 +325,7 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "UnlockConnector": _unlock,
     **subjects.handlers("HANDLERS16"),
 }
+_HANDLERS = subjects.wrapped("WRAPS16", _HANDLERS)
 
 DIALECT_16: Final = Dialect16()
 """The one object for all stations of the process."""

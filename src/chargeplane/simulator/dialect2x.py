@@ -466,7 +466,7 @@ def _certificate_signed(
     return Reply(v201.CertificateSignedResponse(status=v201.CertificateSignedStatusEnumType.REJECTED))
 
 
-_HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
+_HANDLERS: dict[str, Callable[[VirtualStation, Any], Reply]] = {
     "CertificateSigned": _certificate_signed,
     "ChangeAvailability": _change_availability,
     "CostUpdated": _cost_updated,
@@ -481,6 +481,7 @@ _HANDLERS: Final[dict[str, Callable[[VirtualStation, Any], Reply]]] = {
     "UnlockConnector": _unlock,
     **subjects.handlers("HANDLERS2X"),
 }
+_HANDLERS = subjects.wrapped("WRAPS2X", _HANDLERS)
 
 DIALECT_201: Final = Dialect2x(OcppVersion.V201)
 """OCPP 2.0.1: the one object for all stations of the process."""

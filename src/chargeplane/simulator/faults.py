@@ -133,6 +133,20 @@ class Fault(enum.StrEnum):
     """There is no log to be had."""
     NO_SECURITY_EXTENSION = "no_security_extension"
     """1.6: the log of the security extension is not known; only GetDiagnostics is."""
+    CLOSES_ON_CERTIFICATE = "closes_on_certificate"
+    """CertificateSigned is not answered: the socket closes, and the station returns later, with the certificate."""
+    REFUSES_CERTIFICATES = "refuses_certificates"
+    """CertificateSigned and InstallCertificate are refused."""
+    REFUSES_PASSWORDS = "refuses_passwords"
+    """A new password is refused."""
+    KEEPS_OLD_PASSWORD = "keeps_old_password"  # noqa: S105
+    """A new password is accepted, and the old one used all the same."""
+    STAYS_CONNECTED = "stays_connected"
+    """A new password is taken without connecting anew."""
+    LOSES_PASSWORD_ANSWER = "loses_password_answer"  # noqa: S105
+    """A new password is taken; the socket is lost before that is answered."""
+    FALLS_BACK = "falls_back"
+    """A new security profile is accepted, and the old one used all the same."""
 
 
 _REFUSING: Final = ("Rejected", "Failed", "UnlockFailed", "Unknown")

@@ -244,6 +244,7 @@ NETWORK_PRIORITY: Final = _text(
 )
 ACTIVE_NETWORK: Final = _integer(None, "OCPPCommCtrlr", "ActiveNetworkProfile", 1, access=_R)
 NETWORK_ATTEMPTS: Final = _integer(None, "OCPPCommCtrlr", "NetworkProfileConnectionAttempts", 3, least=1, most=100)
+ORGANIZATION: Final = _text("CpoName", "SecurityCtrlr", "OrganizationName", "Chargeplane", most=255)
 SECURITY_PROFILE: Final = _integer("SecurityProfile", "SecurityCtrlr", "SecurityProfile", 1, access=_R, most=3)
 IDENTITY: Final = _text(None, "SecurityCtrlr", "Identity", access=_R)
 DATE_TIME: Final = _text(None, "ClockCtrlr", "DateTime", access=_R, kind=Kind.DATE_TIME)
@@ -321,7 +322,7 @@ SETTINGS: Final = (
     # --- security
     PASSWORD,
     IDENTITY,
-    _text("CpoName", "SecurityCtrlr", "OrganizationName", "Chargeplane", most=255),
+    ORGANIZATION,
     _integer("CertificateStoreMaxLength", "SecurityCtrlr", "CertificateEntries", 10, access=_R),
     SECURITY_PROFILE,
     _flag("AdditionalRootCertificateCheck", "SecurityCtrlr", "AdditionalRootCertificateCheck", False, access=_R),

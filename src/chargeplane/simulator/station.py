@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from msgspec import Struct, json
@@ -84,6 +85,20 @@ class HandshakeError(PeerError):
     def __init__(self, station_id: str, url: str, status: int | None, reason: str) -> None:
         super().__init__(f"The CSMS at {url} did not take station '{station_id}': {reason}.")
         self.status = status
+
+
+class Route(NamedTuple):
+    """By which way a station connects.
+
+    Args:
+        url: of the CSMS, without the station's id.
+        ssl: for wss.
+        with_password: whether it sends its password.
+    """
+
+    url: str
+    ssl: ssl.SSLContext | None
+    with_password: bool = True
 
 
 class _Socket(WSListener):
@@ -191,6 +206,7 @@ class VirtualStation:
         "local_list_version",
         "loop",
         "noise",
+        "on_opening",
         "on_session",
         "operative",
         "options",
@@ -198,6 +214,7 @@ class VirtualStation:
         "pending_reboot",
         "powered",
         "profiles",
+        "route",
         "settings",
         "station_id",
         "timers",
@@ -249,6 +266,10 @@ class VirtualStation:
         self.after_boot: Draft | None = None
         self.last_refusal: HandshakeError | None = None
         self.on_session: Callable[[Session], None] | None = None
+        self.route: Callable[[], Route] | None = None
+        """Picks the way it connects; where there is none, the address and TLS it was made with."""
+        self.on_opening: Callable[[HandshakeError | None], None] | None = None
+        """Told how each attempt to connect ended."""
         self.url = url.rstrip("/")
         self._charging = Charging(self)
         self._outbox = Outbox()
@@ -294,6 +315,11 @@ class VirtualStation:
     def accepted(self) -> bool:
         """The CSMS accepted its last boot."""
         return self._accepted
+
+    @property
+    def booted(self) -> bool:
+        """It has booted since it was last without power or restarted."""
+        return self._booted
 
     @property
     def unsent(self) -> int:
@@ -515,19 +541,31 @@ class VirtualStation:
             self._come_back()
 
     async def _open(self) -> None:
+        told = self.on_opening
+        try:
+            await self._dial()
+        except HandshakeError as error:
+            if told is not None:
+                told(error)
+            raise
+        if told is not None:
+            told(None)
+
+    async def _dial(self) -> None:
+        way = self.route() if self.route is not None else Route(self.url, self.options.ssl)
         headers = {"Sec-WebSocket-Protocol": self.dialect.version.subprotocol}
         password = self.password
-        if password is not None:
+        if password is not None and way.with_password:
             secret = bytes.fromhex(password) if self.options.password_is_hex else password.encode()
             headers["Authorization"] = "Basic " + b64encode(self.station_id.encode() + b":" + secret).decode()
         if self.options.deflate:
             headers["Sec-WebSocket-Extensions"] = _DEFLATE_OFFER
-        address = f"{self.url}/{quote(self.station_id, safe='')}"
+        address = f"{way.url}/{quote(self.station_id, safe='')}"
         try:
             await ws_connect(
                 lambda: _Socket(self),
                 address,
-                ssl_context=self.options.ssl,
+                ssl_context=way.ssl,
                 extra_headers=headers,
                 websocket_handshake_timeout=self.options.handshake_timeout_s,
                 read_buffer_init_size=2048,
@@ -537,10 +575,10 @@ class VirtualStation:
             response = getattr(error, "response", None)
             status = int(response.status) if response is not None else None
             reason = f"it answered {status}" if status is not None else str(error) or "the handshake failed"
-            raise HandshakeError(self.station_id, self.url, status, reason) from error
+            raise HandshakeError(self.station_id, way.url, status, reason) from error
         except (TimeoutError, OSError) as error:
             reason = (getattr(error, "strerror", None) or str(error) or "no answer").lower()
-            raise HandshakeError(self.station_id, self.url, None, reason) from error
+            raise HandshakeError(self.station_id, way.url, None, reason) from error
 
     def _connected(self, socket: _Socket) -> None:
         if not self._wants_online or not self.powered:
@@ -1097,9 +1135,11 @@ class VirtualStation:
 
     def reconnect_with_password(self, password: str) -> None:
         """Takes a new password and connects anew with it."""
-        self.password = password
-        self.settings.put(PASSWORD, password)
-        self.timers.after(self.options.step_s, self.drop)
+        if not self.has(Fault.KEEPS_OLD_PASSWORD):
+            self.password = password
+            self.settings.put(PASSWORD, password)
+        if not self.has(Fault.STAYS_CONNECTED):
+            self.timers.after(self.options.step_s, self.drop)
 
     def reboot_when_idle(self, reason: str) -> None:
         """Reboots as soon as no transaction goes on."""

@@ -112,6 +112,7 @@ def aging_tables(
     audit_log_days: int = 730,
     event_streams_days: int = 30,
     customer_information_days: int = 7,
+    security_events_days: int = 400,
 ) -> tuple[AgingTable, ...]:
     """The foundation's tables of that kind.
 
@@ -122,6 +123,7 @@ def aging_tables(
         audit_log_days: days since what the audit log tells of.
         event_streams_days: days since a value of a stream came.
         customer_information_days: days since a station told of a customer.
+        security_events_days: days since a security event.
     """
     tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
     if unknown_stations_days:
@@ -147,6 +149,12 @@ def aging_tables(
     if customer_information_days:
         keep = timedelta(days=customer_information_days)
         tables.append(AgingTable(name="customer_information", column="updated_at", keep=keep))
+    if security_events_days:
+        tables.append(
+            AgingTable(
+                name="security_event", column="received_at", keep=timedelta(days=security_events_days), by_id=True
+            )
+        )
     return tuple(tables)
 
 

@@ -123,7 +123,7 @@ async def test_tls_listener_takes_the_tls_profiles_and_shows_the_certificate(
     context.load_verify_locations(station_files[0])
     context.verify_mode = ssl.CERT_OPTIONAL
 
-    def check(credentials: StationCredentials, peer: ssl.SSLObject) -> bool:
+    def check(credentials: StationCredentials, peer: ssl.SSLObject, address: str) -> bool:
         subject = dict(part[0] for part in (peer.getpeercert() or {}).get("subject", ()))  # type: ignore[misc]
         return subject.get("commonName") == credentials.station_id
 

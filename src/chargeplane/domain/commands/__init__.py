@@ -47,6 +47,12 @@ from chargeplane.domain.commands.monitoring import (
 )
 from chargeplane.domain.commands.outcomes import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
 from chargeplane.domain.commands.reservations import CancelReservation, ReserveNow
+from chargeplane.domain.commands.security import (
+    DeleteCertificate,
+    GetInstalledCertificateIds,
+    InstallCertificate,
+    SetPassword,
+)
 from chargeplane.domain.commands.smart_charging import (
     AfrrSignal,
     ClearChargingProfile,
@@ -136,6 +142,10 @@ Command = (
     | GetBaseReport
     | GetReport
     | SetNetworkProfile
+    | DeleteCertificate
+    | GetInstalledCertificateIds
+    | InstallCertificate
+    | SetPassword
 )
 """Every version-free command; msgspec picks by `type`."""
 
@@ -163,6 +173,7 @@ __all__ = [
     "CommandOutcome",
     "CommandState",
     "CustomerInformation",
+    "DeleteCertificate",
     "DeliverCertificate",
     "GetBaseReport",
     "GetChargingProfiles",
@@ -170,6 +181,7 @@ __all__ = [
     "GetDerControl",
     "GetDiagnostics",
     "GetDisplayMessages",
+    "GetInstalledCertificateIds",
     "GetLocalListLimits",
     "GetLocalListVersion",
     "GetLog",
@@ -179,6 +191,7 @@ __all__ = [
     "GetTariffs",
     "GetTransactionStatus",
     "GetVariables",
+    "InstallCertificate",
     "LocalListVersion",
     "NotifyAllowedEnergyTransfer",
     "PublishFirmware",
@@ -197,6 +210,7 @@ __all__ = [
     "SetMonitoringBase",
     "SetMonitoringLevel",
     "SetNetworkProfile",
+    "SetPassword",
     "SetVariableMonitoring",
     "SetVariables",
     "SmartChargingCommand",

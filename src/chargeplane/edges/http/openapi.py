@@ -45,6 +45,7 @@ _TAGS: Final = (
     ("alerts", "What a person should look at."),
     ("firmware", "Firmware files, and updates of charging stations."),
     ("diagnostics", "Logs that charging stations upload, their monitors and events."),
+    ("security", "The security log, certificates on stations, changes of their passwords and security profiles."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

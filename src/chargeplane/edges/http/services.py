@@ -17,6 +17,7 @@ from chargeplane.app.charging_profiles import ChargingProfiles
 from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands
 from chargeplane.app.configuration import Configuration
+from chargeplane.app.credential_changes import CredentialChanges
 from chargeplane.app.customer_information import CustomerInformation
 from chargeplane.app.data_transfer import DataTransfer
 from chargeplane.app.der_controls import DerControls
@@ -27,6 +28,7 @@ from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.installed_certificates import InstalledCertificatesOf
 from chargeplane.app.local_lists import LocalLists
 from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
@@ -36,6 +38,7 @@ from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.reservations import Reservations
+from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.static_limits import StaticLimits
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
@@ -87,6 +90,9 @@ class Subjects:
     variable_changes: VariableChanges
     configuration: Configuration
     after_boot: AfterBoot
+    security_events: SecurityEvents
+    installed_certificates: InstalledCertificatesOf
+    credential_changes: CredentialChanges
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,9 @@ from msgspec import Struct
 from chargeplane.app.ports import StationCredentials
 from chargeplane.kernel.proxies import TrustedProxies
 
-CertificateCheck = Callable[[StationCredentials, ssl.SSLObject], bool]
-"""Whether the peer's certificate is the station's (OCPP 2.0.1 A00.FR.403 and on); synchronous, called in the handshake."""
+CertificateCheck = Callable[[StationCredentials, ssl.SSLObject, str], bool]
+"""Whether the peer's certificate is the station's (OCPP 2.0.1 A00.FR.403 and on); synchronous, called in the handshake with the
+peer's address."""
 
 
 class Listener(Struct, frozen=True, kw_only=True):

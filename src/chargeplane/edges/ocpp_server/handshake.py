@@ -18,7 +18,8 @@ from urllib.parse import unquote_to_bytes
 from msgspec import Struct
 from multidict import CIMultiDict
 
-from chargeplane.app.ports import StationCredentials, StationGateway
+from chargeplane.app.ports import Proof, StationCredentials, StationGateway
+from chargeplane.domain.security_events import ServerEvent
 from chargeplane.edges.ocpp_server.admission import Throttle
 from chargeplane.edges.ocpp_server.deflate import negotiate
 
@@ -61,6 +62,7 @@ class Judgement(Struct, frozen=True):
 
     Args:
         status: HTTP status; 101 lets the station in (or lets it in to be closed, without a subprotocol).
+        proof: how the station proved to be itself.
         version: OCPP version agreed on.
         deflated: permessage-deflate was agreed on.
         headers: extra response headers.
@@ -74,6 +76,7 @@ class Judgement(Struct, frozen=True):
     deflated: bool = False
     headers: tuple[tuple[str, str], ...] = ()
     text: str = ""
+    proof: Proof = Proof(0)
 
 
 def refusal(verdict: Verdict, status: int, text: str, *headers: tuple[str, str]) -> Judgement:
@@ -209,6 +212,7 @@ class Opening(Struct, frozen=True):
         now: seconds of a monotonic clock.
         tls: whether it came in by a TLS listener.
         certified: whether the peer's certificate is the station's; None where nothing checks that.
+        shows_certificate: whether the peer has shown one.
     """
 
     target: bytes
@@ -217,6 +221,7 @@ class Opening(Struct, frozen=True):
     now: float
     tls: bool = False
     certified: Callable[[StationCredentials], bool] | None = None
+    shows_certificate: bool = False
 
 
 class Door:
@@ -284,8 +289,8 @@ class Door:
                 self._gateway.unknown_station(tenant_slug, "/".join(segments[1:] or segments), opening.address)
             return judgement
 
-        refused = self._authenticate(opening, credentials, segments[-1])
-        return refused if refused is not None else self._admit(headers, credentials)
+        proof = self._authenticate(opening, credentials, segments[-1])
+        return self._admit(headers, credentials, proof) if isinstance(proof, Proof) else proof
 
     def _find(self, segments: list[str]) -> StationCredentials | None:
         # The first of several segments is a tenant only if one has that slug; else the slashes belong to the id.
@@ -295,22 +300,43 @@ class Door:
                 return credentials
         return self._gateway.find(None, "/".join(segments))
 
-    def _authenticate(self, opening: Opening, credentials: StationCredentials, written: str) -> Judgement | None:
-        """The refusal of a station that did not prove to be the one it says it is, or None."""
-        profile = credentials.security_profile
+    def _authenticate(self, opening: Opening, credentials: StationCredentials, written: str) -> Judgement | Proof:
+        """How a station proved to be the one it says it is, or its refusal.
+
+        While its password or profile is being changed both the old and the new one are good (`credentials.is_changing`).
+        """
+        profile, other = credentials.security_profile, credentials.next_profile
+        possible = {one for one in (profile, other) if one is not None and opening.tls == (one >= 2)}
         # OCPP 2.0.1 A00.FR.002: another profile than ours ends the connection. A 401 would invite a station to send
         # its TLS password in the clear, so it is a 403.
-        if opening.tls != (profile >= 2):
+        if not possible:
+            self._gateway.suspicious(
+                ServerEvent.WRONG_SECURITY_PROFILE,
+                credentials,
+                opening.address,
+                {"tls": "yes" if opening.tls else "no"},
+            )
             text = "This charging station's security profile needs {} TLS.\n".format("no" if opening.tls else "")
             return self._failed(opening, refusal(Verdict.WRONG_PROFILE, 403, text.replace("  ", " ")))
-        if profile == 3:
-            if opening.certified is None or not opening.certified(credentials):
-                text = "The client certificate is not this charging station's.\n"
-                return self._failed(opening, refusal(Verdict.WRONG_CERTIFICATE, 403, text))
-            return None
-        if profile == 0:
-            return None
+        authorization = opening.headers.get("Authorization")
+        if 3 in possible:
+            alone = len(possible) == 1
+            # Between 2 and 3 a certificate may be shown by a station that still lives by its password.
+            if alone or (opening.shows_certificate and (authorization is None or credentials.next_agreed)):
+                if opening.certified is not None and opening.certified(credentials):
+                    return Proof(3)
+                if alone or authorization is None:
+                    text = "The client certificate is not this charging station's.\n"
+                    return self._failed(opening, refusal(Verdict.WRONG_CERTIFICATE, 403, text))
+            possible.discard(3)
+        with_password = max(possible)
+        if with_password == 0 or (0 in possible and authorization is None):
+            return Proof(0)
+        return self._by_password(opening, credentials, written, with_password)
 
+    def _by_password(
+        self, opening: Opening, credentials: StationCredentials, written: str, profile: int
+    ) -> Judgement | Proof:
         authorization = opening.headers.get("Authorization")
         if authorization is None:
             return self._failed(opening, _unauthorized(Verdict.NO_CREDENTIALS))
@@ -322,12 +348,16 @@ class Door:
         except ValueError:
             text = "The Authorization header is no valid Basic authentication.\n"
             return self._failed(opening, refusal(Verdict.MALFORMED, 400, text))
-        if password is None or not self._gateway.verify_password(credentials, password):
-            self._passwords.take(guessed, opening.now)
-            return self._failed(opening, _unauthorized(Verdict.WRONG_PASSWORD))
-        return None
+        if password is not None:
+            if self._gateway.verify_password(credentials, password):
+                return Proof(profile)
+            if credentials.next_password_hash is not None and self._gateway.verify_next_password(credentials, password):
+                return Proof(profile, next_password=True)
+        self._passwords.take(guessed, opening.now)
+        self._gateway.suspicious(ServerEvent.FAILED_PASSWORD, credentials, opening.address, {})
+        return self._failed(opening, _unauthorized(Verdict.WRONG_PASSWORD))
 
-    def _admit(self, headers: CIMultiDict[str], credentials: StationCredentials) -> Judgement:
+    def _admit(self, headers: CIMultiDict[str], credentials: StationCredentials, proof: Proof) -> Judgement:
         offered = tokens(",".join(headers.getall("Sec-WebSocket-Protocol", [])))
         chosen = choose_subprotocol(offered, self._versions)
         answer: list[tuple[str, str]] = []
@@ -343,7 +373,7 @@ class Door:
         deflated = negotiate(extensions) if extensions else None
         if deflated is not None:
             answer.append(("Sec-WebSocket-Extensions", deflated))
-        return Judgement(Verdict.ACCEPTED, 101, credentials, version, deflated is not None, tuple(answer))
+        return Judgement(Verdict.ACCEPTED, 101, credentials, version, deflated is not None, tuple(answer), proof=proof)
 
     def _failed(self, opening: Opening, judgement: Judgement) -> Judgement:
         return judgement if self._attempts.take(network(opening.address), opening.now) else _throttled()

@@ -232,6 +232,7 @@ class OcppServer:
             return refusal(Verdict.STOPPING, 503, "The server is stopping.\n", ("Retry-After", "5"))
         listener = protocol.door
         certified: Callable[[StationCredentials], bool] | None = None
+        shown = False
         if listener.certificate_check is not None:
             check, tls_object = (
                 listener.certificate_check,
@@ -239,12 +240,19 @@ class OcppServer:
             )
 
             def is_theirs(credentials: StationCredentials) -> bool:
-                return check(credentials, tls_object)
+                return check(credentials, tls_object, protocol.address)
 
             certified = is_theirs
+            shown = tls_object is not None and tls_object.getpeercert(binary_form=True) is not None
 
         opening = Opening(
-            request.path, request.headers, protocol.address, time.monotonic(), tls=listener.tls, certified=certified
+            request.path,
+            request.headers,
+            protocol.address,
+            time.monotonic(),
+            tls=listener.tls,
+            certified=certified,
+            shows_certificate=shown,
         )
         return self._door.judge(opening)
 
@@ -260,7 +268,9 @@ class OcppServer:
             protocol.until = time.monotonic() + self.config.close_timeout_s
             self.wheel.add(protocol, protocol.until)
             return WSUpgradeResponseWithListener(response, _Refused())
-        session = Session(self, credentials, self.voices[version], protocol.address, judgement.deflated)
+        session = Session(
+            self, credentials, self.voices[version], protocol.address, judgement.deflated, judgement.proof
+        )
         return WSUpgradeResponseWithListener(response, session)
 
     def opened(self, session: Session) -> None:

@@ -26,6 +26,7 @@ from chargeplane.app.ports import (
     CloseReason,
     LoggedCall,
     MessageLog,
+    Proof,
     Received,
     StationActor,
     StationCredentials,
@@ -105,6 +106,7 @@ _CLOSE: Final = {
     CloseReason.REJECTED: 1008,
     # 1012 asks to connect again, which then reaches the node that owns the station.
     CloseReason.FENCED: 1012,
+    CloseReason.COME_AGAIN: 1012,
     CloseReason.SHUTDOWN: 1001,
 }
 
@@ -253,6 +255,7 @@ class Session(StationSocket):
         voice: its OCPP version.
         address: of the peer.
         deflated: permessage-deflate was agreed on.
+        proof: how the station proved to be itself.
     """
 
     __slots__ = (
@@ -270,12 +273,20 @@ class Session(StationSocket):
         "_voice",
         "accepted",
         "connection",
+        "proof",
     )
 
     def __init__(
-        self, server: Server, credentials: StationCredentials, voice: Voice, address: str, deflated: bool
+        self,
+        server: Server,
+        credentials: StationCredentials,
+        voice: Voice,
+        address: str,
+        deflated: bool,
+        proof: Proof = Proof(0),  # noqa: B008 - an immutable constant
     ) -> None:
         super().__init__(server, address, deflated)
+        self.proof = proof
         self._server = server
         self._credentials = credentials
         self._voice = voice

@@ -35,6 +35,9 @@ from chargeplane.app.ports import StationCredentials
 from chargeplane.edges.ocpp_server.admission import Throttle
 from chargeplane.kernel.errors import InvalidInputError
 
+Suspicious = Callable[[StationCredentials | None, str, dict[str, str]], None]
+"""Told of a certificate that was refused: the station that was named, the peer's address, and why."""
+
 Revoked = Callable[[bytes, int], bool]
 """Whether the certificate of this issuer (its name in DER) with this serial number was revoked; from memory."""
 
@@ -100,6 +103,7 @@ class TlsDoor:
             takes every organisation that a trusted authority certifies.
         revoked: revocations beside those of the lists.
         on_failure: told of every TLS handshake that failed.
+        suspicious: told of every certificate that was refused.
     Raises:
         InvalidInputError: the material does not fit together.
     """
@@ -111,8 +115,10 @@ class TlsDoor:
         organizations: frozenset[str] = frozenset(),
         revoked: Revoked = lambda issuer, serial: False,
         on_failure: Callable[[], None] = lambda: None,
+        suspicious: Suspicious = lambda credentials, address, details: None,
     ) -> None:
         self._organizations = organizations
+        self._suspicious = suspicious
         self._revoked = revoked
         self._on_failure = on_failure
         self._listed: frozenset[tuple[bytes, int]] = frozenset()
@@ -135,21 +141,25 @@ class TlsDoor:
         self.context.newest = context
         self.material = material
 
-    def check(self, credentials: StationCredentials, peer: ssl.SSLObject) -> bool:
+    def check(self, credentials: StationCredentials, peer: ssl.SSLObject, address: str = "") -> bool:
         """Whether the peer's certificate is this station's and holds; a line in the log says why not."""
         shown = peer.getpeercert(binary_form=True)
         certificate = None if shown is None else x509.load_der_x509_certificate(shown)
         reason = "none was shown" if certificate is None else self._fault(credentials, certificate)
         if reason is None:
             return True
-        # A00.FR.408, FR.323 of 1.6: the log has a security event of every refused certificate.
+        # A00.FR.408, FR.323 of 1.6: there is a security event of every refused certificate.
+        subject = None if certificate is None else certificate.subject.rfc4514_string()[:200]
+        serial_number = None if certificate is None else f"{certificate.serial_number:x}"
         _log.warning(
             "invalid_charging_station_certificate",
             station=credentials.station_id,
             reason=reason,
-            subject=None if certificate is None else certificate.subject.rfc4514_string()[:200],
-            serial_number=None if certificate is None else f"{certificate.serial_number:x}",
+            subject=subject,
+            serial_number=serial_number,
         )
+        told = {"reason": reason, "subject": subject, "serial_number": serial_number}
+        self._suspicious(credentials, address, {name: value for name, value in told.items() if value is not None})
         return False
 
     def _fault(self, credentials: StationCredentials, certificate: x509.Certificate) -> str | None:
@@ -164,6 +174,10 @@ class TlsDoor:
         made_for = _made_for(certificate)
         if made_for is not None and made_for != f"{STATION_URI}{credentials.key}":
             return "it was made for another station"
+        # Where one certificate was named by its serial number, no other one will do.
+        only = credentials.certificate_serial_number
+        if only is not None and int(only, 16) != certificate.serial_number:
+            return "it is not the one with the serial number that the station is registered with"
         # A00.FR.404: the organisation is the operator's, or one it trusts.
         if self._organizations and self._organizations.isdisjoint(_values(certificate, NameOID.ORGANIZATION_NAME)):
             return "its organisation is not one of those that are trusted"
@@ -177,6 +191,8 @@ class TlsDoor:
         if self._lines.take("tls", time.monotonic()):
             reason = getattr(error, "verify_message", None) or error.reason or str(error)
             _log.warning("tls_handshake_failed", reason=reason)
+            if getattr(error, "verify_message", None):
+                self._suspicious(None, "", {"reason": str(reason)[:200]})
 
     def _watched(self) -> type[ssl.SSLObject]:
         """asyncio tells nobody that a TLS handshake failed; this tells us."""

@@ -18,6 +18,7 @@ from chargeplane.main.cli.charging_profile import charging_profile, static_limit
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
+from chargeplane.main.cli.security import certificates, security_events
 from chargeplane.main.cli.simulate import simulate
 from chargeplane.main.cli.terminal import (
     EXIT_INTERRUPTED,
@@ -122,6 +123,8 @@ for command in (
     template,
     charging_profile,
     static_limit,
+    certificates,
+    security_events,
     firmware,
     campaign,
     log,

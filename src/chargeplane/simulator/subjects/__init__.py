@@ -1,6 +1,7 @@
 """What virtual stations do when they are asked, subject by subject.
 
-A subject's module has `HANDLERS16` and `HANDLERS2X`: by action, from the station and the request to the reply. What it keeps of a
+A subject's module has `HANDLERS16` and `HANDLERS2X`: by action, from the station and the request to the reply. One that changes what
+another one does has `WRAPS16` and `WRAPS2X` too: by action, from the handler that is there to the one that stands in its place. What it keeps of a
 station is a class of its own, made by `station.state_of` when it is first needed.
 """
 
@@ -19,6 +20,7 @@ from chargeplane.simulator.subjects import (
     firmware,
     logs,
     monitors,
+    security,
     smart_charging,
 )
 
@@ -38,6 +40,7 @@ SUBJECTS: Final[tuple[ModuleType, ...]] = (
     display_and_cost,
     smart_charging,
     der_control,
+    security,
 )
 """The modules; a later one's handler stands in place of an earlier one's."""
 
@@ -52,3 +55,16 @@ def handlers(name: str) -> dict[str, Handler]:
     for subject in SUBJECTS:
         merged |= getattr(subject, name)
     return merged
+
+
+def wrapped(name: str, table: dict[str, Handler]) -> dict[str, Handler]:
+    """The handlers, those that subjects wrap among them.
+
+    Args:
+        name: `WRAPS16` or `WRAPS2X`.
+        table: all handlers by action.
+    """
+    for subject in SUBJECTS:
+        for action, wrap in getattr(subject, name, {}).items():
+            table = {**table, action: wrap(table[action])}
+    return table

@@ -111,7 +111,7 @@ def _text_of(station: VirtualStation, setting: Setting) -> str:
         return station.station_id
     if setting is DATE_TIME:
         return rfc3339(station.clock.now())
-    if setting is SECURITY_PROFILE:
+    if setting is SECURITY_PROFILE and station.route is None:
         secure = station.options.ssl is not None
         return (
             "0" if station.password is None and not secure else "1" if not secure else "2" if station.password else "3"

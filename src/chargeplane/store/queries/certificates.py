@@ -79,26 +79,205 @@ async def lock_house(db: Db) -> None:
     await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
 
 
-async def house(db: Db, role: str, names: str = "") -> HouseCertificate | None:
-    """The newest certificate of this role."""
+class Generation(Struct, frozen=True, kw_only=True):
+    """A generation of the house's authority.
+
+    Args:
+        state: next (its root goes to the stations), current, old (still trusted), retired.
+        crossed: PEM of its root's key, signed by the root before.
+    """
+
+    number: int
+    state: str
+    crossed: str | None = None
+    made_at: datetime
+    activated_at: datetime | None = None
+    retired_at: datetime | None = None
+
+
+async def generations(db: Db) -> list[Generation]:
+    """All generations, the oldest first."""
+    rows = await db.fetch(
+        "SELECT number, state, crossed, made_at, activated_at, retired_at FROM authority_generation ORDER BY number"
+    )
+    return [Generation(**row) for row in rows]
+
+
+async def add_generation(db: Db, number: int, state: str, crossed: str | None) -> None:
+    """A new generation."""
+    await db.execute(
+        "INSERT INTO authority_generation (number, state, crossed, activated_at)"
+        " VALUES ($1, $2, $3, CASE WHEN $2 = 'current' THEN now() END)",
+        number,
+        state,
+        crossed,
+    )
+
+
+async def activate_generation(db: Db, number: int) -> None:
+    """The generation that was next is current, the current one old."""
+    await db.execute("UPDATE authority_generation SET state = 'old' WHERE state = 'current'")
+    await db.execute(
+        "UPDATE authority_generation SET state = 'current', activated_at = now() WHERE number = $1", number
+    )
+
+
+async def retire_generation(db: Db, number: int) -> None:
+    """What an old generation signed is trusted no more."""
+    await db.execute("UPDATE authority_generation SET state = 'retired', retired_at = now() WHERE number = $1", number)
+
+
+async def living_of(db: Db, issuer: bytes) -> int:
+    """How many stations' certificates of an issuer hold and are not revoked."""
+    found: int = await db.fetchval(
+        "SELECT count(*) FROM certificate WHERE issuer = $1 AND state = 'issued' AND revoked_at IS NULL AND not_after > now()"
+        " AND NOT EXISTS (SELECT FROM certificate n JOIN command d ON d.id = n.command_id AND d.state = 'accepted'"
+        " WHERE n.station_key = certificate.station_key AND n.id > certificate.id AND n.state = 'issued'"
+        " AND n.issuer <> $1)",
+        issuer,
+    )
+    return found
+
+
+async def house(db: Db, role: str, names: str = "", generation: int = 1) -> HouseCertificate | None:
+    """The newest certificate of this role and generation."""
     row = await db.fetchrow(
-        "SELECT chain, key, not_after FROM house_certificate WHERE role = $1 AND names = $2 ORDER BY id DESC LIMIT 1",
+        "SELECT chain, key, not_after FROM house_certificate WHERE role = $1 AND names = $2 AND generation = $3"
+        " ORDER BY id DESC LIMIT 1",
         role,
         names,
+        generation,
     )
     return None if row is None else HouseCertificate(row["chain"], row["key"], row["not_after"])
 
 
-async def add_house(db: Db, role: str, certificate: HouseCertificate, names: str = "") -> None:
+async def add_house(db: Db, role: str, certificate: HouseCertificate, names: str = "", generation: int = 1) -> None:
     """A new certificate of this role."""
     await db.execute(
-        "INSERT INTO house_certificate (role, names, chain, key, not_after) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO house_certificate (role, names, chain, key, not_after, generation) VALUES ($1, $2, $3, $4, $5, $6)",
         role,
         names,
         certificate.chain,
         certificate.key,
         certificate.not_after,
+        generation,
     )
+
+
+async def house_keys(db: Db) -> list[tuple[int, str, bytes]]:
+    """(id, role, encrypted key) of every certificate of the house."""
+    rows = await db.fetch("SELECT id, role, key FROM house_certificate ORDER BY id FOR UPDATE")
+    return [(row["id"], row["role"], row["key"]) for row in rows]
+
+
+async def reseal_house(db: Db, ident: int, key: bytes) -> None:
+    """Its key, encrypted anew."""
+    await db.execute("UPDATE house_certificate SET key = $2 WHERE id = $1", ident, key)
+
+
+class Rollout(Struct, frozen=True, kw_only=True):
+    """How far a generation's root is on its way to the stations that use TLS."""
+
+    installed: int
+    refused: int
+    waiting: int
+
+
+_ON_TLS = "s.deleted_at IS NULL AND s.security_profile >= 2 AND s.registration = 'Accepted'"
+
+
+async def rollout(db: Db, generation: int) -> Rollout:
+    """How far it is."""
+    row = await db.fetchrow(
+        "SELECT count(*) FILTER (WHERE r.state = 'installed') AS installed, count(*) FILTER (WHERE r.state = 'refused') AS"
+        " refused, count(*) FILTER (WHERE r.state IS NULL OR r.state = 'asked') AS waiting FROM charging_station s"
+        f" LEFT JOIN authority_rollout r ON r.station_key = s.key AND r.generation = $1 WHERE {_ON_TLS}",
+        generation,
+    )
+    assert row is not None
+    return Rollout(**row)
+
+
+async def to_roll_out(db: Db, generation: int, most: int) -> list[tuple[TenantId, StationKey]]:
+    """Connected stations that are to be brought a generation's root now; for this node alone for some minutes."""
+    rows = await db.fetch(
+        f"WITH due AS (SELECT s.key, s.tenant_id FROM charging_station s"
+        " JOIN station_connection k ON k.station_key = s.key AND k.connected"
+        " LEFT JOIN authority_rollout r ON r.station_key = s.key AND r.generation = $1"
+        f" WHERE {_ON_TLS} AND (r.state IS NULL OR r.state = 'asked' AND r.at < now() - interval '5 minutes')"
+        " ORDER BY hashint8(s.key) LIMIT $2),"
+        " asked AS (INSERT INTO authority_rollout (generation, station_key, state, attempts) SELECT $1, key, 'asked', 1 FROM due"
+        " ON CONFLICT (generation, station_key) DO UPDATE SET at = now(), attempts = authority_rollout.attempts + 1"
+        " WHERE authority_rollout.state = 'asked' AND authority_rollout.at < now() - interval '5 minutes'"
+        " RETURNING station_key) SELECT tenant_id, key FROM due WHERE key IN (SELECT station_key FROM asked)",
+        generation,
+        most,
+    )
+    return [(row["tenant_id"], row["key"]) for row in rows]
+
+
+async def rolled_out(db: Db, generation: int, key: StationKey, state: str, reason: str | None) -> None:
+    """What became of it at a station; `asked` has it asked again later."""
+    await db.execute(
+        "UPDATE authority_rollout SET state = $3, reason = $4, at = now() WHERE generation = $1 AND station_key = $2",
+        generation,
+        key,
+        state,
+        reason,
+    )
+
+
+class Due(Struct, frozen=True, kw_only=True):
+    """A station's certificate that is to be renewed, or of whose end somebody is to be told."""
+
+    id: int
+    tenant_id: TenantId
+    station_key: StationKey
+    station_id: str
+    subject: str | None
+    not_after: datetime
+
+
+_NEWEST_HELD = """
+    FROM certificate c JOIN charging_station s ON s.key = c.station_key AND s.deleted_at IS NULL
+    WHERE c.state = 'issued' AND c.revoked_at IS NULL AND c.not_after > now()
+    AND (c.use IS NULL OR c.use = 'ChargingStationCertificate')
+    AND NOT EXISTS (SELECT FROM certificate n WHERE n.station_key = c.station_key AND n.id > c.id AND n.revoked_at IS NULL
+        AND (n.state = 'requested' OR n.state = 'issued' AND n.not_after > c.not_after))"""
+
+
+async def to_renew(db: Db, most: int) -> list[Due]:
+    """Certificates past two thirds of their time, of connected stations; spread over the next twentieth of it. Each is asked for
+    once a day."""
+    rows = await db.fetch(
+        "UPDATE certificate SET renewal_asked_at = now() FROM (SELECT c.id, s.station_id"
+        f" {_NEWEST_HELD} AND now() > c.not_before + (c.not_after - c.not_before) * (2.0 / 3"
+        " + (abs(hashint8(c.station_key)) % 1000) / 20000.0)"
+        " AND (c.renewal_asked_at IS NULL OR c.renewal_asked_at < now() - interval '1 day')"
+        " AND EXISTS (SELECT FROM station_connection k WHERE k.station_key = c.station_key AND k.connected)"
+        " ORDER BY c.not_after LIMIT $1) due WHERE certificate.id = due.id AND (renewal_asked_at IS NULL"
+        " OR renewal_asked_at < now() - interval '1 day')"
+        " RETURNING certificate.id, tenant_id, station_key, station_id, subject, not_after",
+        most,
+    )
+    return [Due(**row) for row in rows]
+
+
+async def about_to_expire(db: Db, days: int, most: int) -> list[Due]:
+    """Certificates that end soon and nobody was told of; locked until the transaction ends."""
+    rows = await db.fetch(
+        f"SELECT c.id, c.tenant_id, c.station_key, s.station_id, c.subject, c.not_after {_NEWEST_HELD}"
+        " AND c.not_after < now() + make_interval(days => $1) AND c.warned_at IS NULL ORDER BY c.not_after LIMIT $2"
+        " FOR UPDATE OF c SKIP LOCKED",
+        days,
+        most,
+    )
+    return [Due(**row) for row in rows]
+
+
+async def warned(db: Db, ident: int) -> None:
+    """Somebody was told of its end."""
+    await db.execute("UPDATE certificate SET warned_at = now() WHERE id = $1", ident)
 
 
 async def request(
@@ -232,6 +411,29 @@ async def revoked(db: Db) -> list[tuple[bytes, str, datetime]]:
         "SELECT issuer, serial_number, revoked_at FROM certificate WHERE revoked_at IS NOT NULL AND not_after > now()"
     )
     return [(row["issuer"], row["serial_number"], row["revoked_at"]) for row in rows]
+
+
+class Newest(Struct, frozen=True, kw_only=True):
+    """Where the newest certificate stands that a station asked for."""
+
+    state: str
+    reason: str | None
+    not_after: datetime | None
+    delivery: str | None
+    delivery_reason: str | None
+    requested_at: datetime
+
+
+async def newest_of(db: Db, key: StationKey) -> Newest | None:
+    """The newest certificate for its door that a station asked for; revoked ones are not counted."""
+    row = await db.fetchrow(
+        "SELECT c.state, c.reason, c.not_after, d.state AS delivery, d.reason AS delivery_reason, c.requested_at"
+        " FROM certificate c LEFT JOIN command d ON d.id = c.command_id"
+        " WHERE c.station_key = $1 AND c.revoked_at IS NULL AND (c.use IS NULL OR c.use = 'ChargingStationCertificate')"
+        " ORDER BY c.id DESC LIMIT 1",
+        key,
+    )
+    return None if row is None else Newest(**row)
 
 
 _STATE = "CASE WHEN c.revoked_at IS NOT NULL THEN 'revoked' ELSE c.state END"

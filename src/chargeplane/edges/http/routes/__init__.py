@@ -14,6 +14,7 @@ from chargeplane.edges.http.routes.charging_profiles import charging_profile_rou
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
 from chargeplane.edges.http.routes.commands import command_routes
 from chargeplane.edges.http.routes.configuration import configuration_routes
+from chargeplane.edges.http.routes.credentials import credential_routes
 from chargeplane.edges.http.routes.der_controls import der_control_routes
 from chargeplane.edges.http.routes.diagnostics import diagnostics_routes
 from chargeplane.edges.http.routes.display_and_cost import display_and_cost_routes
@@ -28,6 +29,7 @@ from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
+from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
@@ -64,6 +66,8 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *charging_profile_routes(services),
         *static_limit_routes(services),
         *der_control_routes(services),
+        *credential_routes(services),
+        *security_event_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]

@@ -28,6 +28,12 @@ class Revocation(Struct, kw_only=True, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(min_length=1, max_length=4000)]
 
 
+class Forced(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Whether something is done though it may cut stations off."""
+
+    force: bool = False
+
+
 def certificate_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     certificates = services.certificates
@@ -68,4 +74,47 @@ def certificate_routes(services: Services) -> list[HTTPRouteHandler]:
         """The certificate authority of the house: what stations are to trust, and what was revoked."""
         return await certificates.authority()
 
-    return [list_certificates, get_certificate, revoke_certificate, get_certificate_authority]
+    @post(
+        "/v1/certificate-authority/rotations",
+        tags=["certificates"],
+        opt={"scope": Scope.CERTIFICATES_WRITE},
+        status_code=201,
+    )
+    async def rotate_certificate_authority(request: Request[Any, Any, Any]) -> AuthorityView:
+        """Makes the next generation of the authority of the house. It signs stations' certificates from now on, and its root is
+        brought to the stations that use TLS; the server shows a certificate of it when it is activated."""
+        return await certificates.rotate_authority(caller_of(request))
+
+    @post(
+        "/v1/certificate-authority/activate",
+        tags=["certificates"],
+        opt={"scope": Scope.CERTIFICATES_WRITE},
+        status_code=200,
+    )
+    async def activate_certificate_authority(request: Request[Any, Any, Any], data: JSONBody[Forced]) -> AuthorityView:
+        """Makes the next generation the current one: new TLS handshakes see a certificate that leads to its root. 409 where stations
+        have not got that root, unless forced."""
+        return await certificates.activate_authority(caller_of(request), force=data.force)
+
+    @post(
+        "/v1/certificate-authority/{number:str}/retire",
+        tags=["certificates"],
+        opt={"scope": Scope.CERTIFICATES_WRITE},
+        status_code=200,
+    )
+    async def retire_certificate_authority(
+        request: Request[Any, Any, Any], number: FromPath[str], data: JSONBody[Forced]
+    ) -> AuthorityView:
+        """Ends the trust in an old generation. 409 where certificates of it are in use, unless forced."""
+        ident = ident_of("generation of the authority", number)
+        return await certificates.retire_authority(caller_of(request), ident, force=data.force)
+
+    return [
+        list_certificates,
+        get_certificate,
+        revoke_certificate,
+        get_certificate_authority,
+        rotate_certificate_authority,
+        activate_certificate_authority,
+        retire_certificate_authority,
+    ]

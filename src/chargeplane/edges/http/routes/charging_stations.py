@@ -64,6 +64,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         permanently_connected: it should be connected at all times: an alert is raised when it is not heard.
         assumed_version: OCPP version of a station that offers no subprotocol in its handshake.
         certificate_name: common name of its certificate where that is not the station id (profile 3).
+        certificate_serial_number: hexadecimal; takes only the certificate with this serial number (profile 3).
         trigger_boot: whether a station that connects and sends no BootNotification is asked for one.
         ask_for_transactions: whether a station whose EVSE turned Available is asked about the transaction open there.
         evse_types: AC or DC by EVSE, for id tokens that may use one kind only.
@@ -75,6 +76,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     permanently_connected: bool | None = None
     assumed_version: Literal["1.6", "2.0.1", "2.1"] | None = None
     certificate_name: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
+    certificate_serial_number: Annotated[str, Meta(min_length=1, max_length=40, pattern="^[0-9A-Fa-f]+$")] | None = None
     trigger_boot: bool = True
     ask_for_transactions: bool = True
     evse_types: Annotated[dict[Annotated[int, Meta(ge=1, le=2**31 - 1)], EvseType], Meta(max_length=1000)] | None = None

@@ -121,7 +121,7 @@ def _as_body(command: type[Struct]) -> type[Struct]:
     return made
 
 
-_OWN: Final = frozenset({domain.Start, domain.Stop, domain.DeliverCertificate})
+_OWN: Final = frozenset({domain.Start, domain.Stop, domain.DeliverCertificate, domain.SetPassword})
 """Commands with a body of their own, or that only the house gives."""
 
 _BODIES: Final = {_as_body(command): command for command in get_args(domain.Command) if command not in _OWN}
