@@ -230,6 +230,11 @@ async def test_tc_n_27_customer_information_is_shown_once(house: House, version:
     assert again.status_code == 409
     request = await house.request(station, "customer_information", "complete")
     assert "Jane" not in str(request)
+    async with house.server.database.read() as db:
+        kept = await db.fetch("SELECT payload FROM station_notice WHERE action = 'NotifyCustomerInformation'")
+        sealed = await db.fetch("SELECT sealed FROM customer_information_part")
+    assert {row["payload"] for row in kept} == {"{}"}
+    assert sealed == []  # it was shown
     both = {"id_token": {"value": "TAG1"}, "identifier": "x"}
     assert (await house.ask("POST", path, both))["state"] == "rejected"  # N09.FR.04
 

@@ -94,4 +94,5 @@ def customer_information(request: Any) -> StationMessage:
             more=more,
             data=made_storable(request.data or "", 100_000),
         ),
+        hides=True,
     )

@@ -263,7 +263,7 @@ class Notice(Struct, frozen=True, kw_only=True):
             StatusNotification: OCPP 2.0.1 G01.FR.03 to FR.07).
         report: what follows from it: a tagged struct, committed with the notice as a fact and handed to the subject that takes its
             type (app/reports.py).
-        hides: the payload holds a secret, so it is not kept.
+        hides: the payload holds a secret, or tells of a person, so it is not kept.
     """
 
     action: str

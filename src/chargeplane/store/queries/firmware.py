@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from msgspec import Struct
 
@@ -68,9 +69,9 @@ _COLUMNS = """id::text, name, vendor, model, version, size_bytes, md5, sha256, s
     created_at, created_by, token"""
 
 
-def _view(row: object) -> tuple[FirmwareView, str]:
-    fields = dict(row)  # type: ignore[call-overload]
-    token = fields.pop("token")
+def _view(row: Any) -> tuple[FirmwareView, str]:
+    fields: dict[str, Any] = dict(row)
+    token: str = fields.pop("token")
     return FirmwareView(**fields), token
 
 
