@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -260,23 +260,18 @@ async def end_with_transactions(db: Db) -> int:
     return len(rows)
 
 
-async def due(db: Db, limit: int) -> list[DueStation]:
-    """Reachable stations with something to settle: profiles to send or clear, or a boot since they were last checked."""
-    rows = await db.fetch(
-        "SELECT h.tenant_id, s.key, s.station_id, s.booted_at, s.vendor, s.model, s.firmware_version,"
-        " coalesce(s.booted_at > coalesce(h.checked_at, 'epoch') AND EXISTS (SELECT FROM charging_profile i"
-        " WHERE i.station_key = s.key AND i.state = 'installed'), false) AS booted"
-        " FROM smart_charging_station h JOIN charging_station s ON s.key = h.station_key"
-        " JOIN station_connection c ON c.station_key = s.key JOIN node n ON n.id = c.node_id"
-        " WHERE c.connected AND n.seen_at > now() - $2::interval AND s.registration = 'Accepted'"
-        " AND s.deleted_at IS NULL AND (h.claimed_until IS NULL OR h.claimed_until < now())"
-        " AND (EXISTS (SELECT FROM charging_profile p WHERE p.station_key = s.key AND p.state IN ('wanted', 'removing')"
-        " AND p.retry_at <= now()) OR (s.booted_at > coalesce(h.checked_at, 'epoch') AND EXISTS"
-        " (SELECT FROM charging_profile i WHERE i.station_key = s.key AND i.state = 'installed')))"
-        " ORDER BY h.claimed_until NULLS FIRST LIMIT $1",
-        limit,
-        NODE_LIVES,
-    )
+_REACHABLE: Final = (
+    "SELECT s.tenant_id, s.key, s.station_id, s.booted_at, s.vendor, s.model, s.firmware_version,"
+    " coalesce(s.booted_at > coalesce(h.checked_at, 'epoch') AND EXISTS (SELECT FROM charging_profile i"
+    " WHERE i.station_key = s.key AND i.state = 'installed'), false) AS booted"
+    " FROM smart_charging_station h JOIN charging_station s ON s.key = h.station_key"
+    " JOIN station_connection c ON c.station_key = s.key JOIN node n ON n.id = c.node_id"
+    " WHERE c.connected AND n.seen_at > now() - $2::interval AND s.registration = 'Accepted'"
+    " AND s.deleted_at IS NULL AND (h.claimed_until IS NULL OR h.claimed_until < now())"
+)
+
+
+def _due(rows: Iterable[Any]) -> list[DueStation]:
     return [
         DueStation(
             tenant_id=row["tenant_id"],
@@ -290,6 +285,28 @@ async def due(db: Db, limit: int) -> list[DueStation]:
         )
         for row in rows
     ]
+
+
+async def due(db: Db, limit: int) -> list[DueStation]:
+    """Reachable stations with profiles to send or clear now."""
+    rows = await db.fetch(
+        f"{_REACHABLE} AND s.key IN (SELECT station_key FROM charging_profile WHERE state IN ('wanted', 'removing')"
+        " AND retry_at <= now()) ORDER BY h.claimed_until NULLS FIRST LIMIT $1",
+        limit,
+        NODE_LIVES,
+    )
+    return _due(rows)
+
+
+async def booted(db: Db, limit: int) -> list[DueStation]:
+    """Reachable stations with installed profiles that booted since they were last checked. Looks at all stations with profiles."""
+    rows = await db.fetch(
+        f"{_REACHABLE} AND s.booted_at > coalesce(h.checked_at, 'epoch') AND EXISTS (SELECT FROM charging_profile i"
+        " WHERE i.station_key = s.key AND i.state = 'installed') LIMIT $1",
+        limit,
+        NODE_LIVES,
+    )
+    return _due(rows)
 
 
 async def claim(db: Db, key: StationKey) -> bool:
