@@ -749,3 +749,37 @@ async def test_the_command_line_shows_sets_and_applies(house: House, capsys: pyt
     code, shown = await run("template", "list")
     assert name in shown
     assert (await run("template", "remove", name, "--yes"))[0] == 0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_b13_a_transaction_goes_on_after_a_reset_that_resumes_it(house: House, whole: bool) -> None:
+    station = await house.station("2.1", known=False)
+    await house.ask("POST", "/v1/id-tokens", {"id_token": f"B13-{whole}"})
+    station.plug_in()
+    session = await station.start_transaction(f"B13-{whole}")
+    boots = station.counters.boots
+    view = await house.command(station, type="reset", kind="immediate_and_resume", **({} if whole else {"evse_id": 1}))
+    assert (view["state"], view["status"]) == ("accepted", "Accepted")
+    path = f"/v1/transactions?station_id={station.station_id}"
+
+    async def triggers() -> list[str]:
+        (row,) = (await house.ask("GET", path))["items"]
+        assert row["state"] == "open"
+        events = (await house.ask("GET", f"/v1/transactions/{row['id']}/events"))["items"]
+        return [one["payload"].get("triggerReason") for one in events]
+
+    told = await house.until(triggers, lambda found: "TxResumed" in found)
+    assert told.index("ResetCommand") < told.index("TxResumed")
+    assert station.counters.boots == boots + whole
+    await station.stop_transaction(session)
+    await station.drain()
+    (row,) = (await house.ask("GET", path))["items"]
+    assert row["state"] == "closed"
+
+
+async def test_b13_fr_01_a_station_that_cannot_resume_refuses(house: House) -> None:
+    station = await house.station("2.1", known=False)
+    done = await house.change(station, {"component": "TxCtrlr", "variable": "ResumptionTimeout", "value": "0"})
+    assert done["state"] == "succeeded", done
+    view = await house.command(station, type="reset", kind="immediate_and_resume")
+    assert (view["state"], view["status"]) == ("rejected", "Rejected")

@@ -45,6 +45,8 @@ class Moment(enum.Enum):
     TRIGGERED = enum.auto()
     POWER_BACK = enum.auto()
     RATE_CHANGED = enum.auto()
+    RESETTING = enum.auto()
+    RESUMED = enum.auto()
 
 
 class Reply(NamedTuple):

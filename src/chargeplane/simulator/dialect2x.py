@@ -22,6 +22,7 @@ from chargeplane.simulator.evse import ChargingState, Evse, EvseStatus, Session,
 from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.memory import plain_token
 from chargeplane.simulator.meter import Measured, Quantity
+from chargeplane.simulator.settings import RESUMPTION_TIMEOUT
 from chargeplane.simulator.subjects import firmware, logs, smart_charging
 
 if TYPE_CHECKING:
@@ -72,6 +73,9 @@ _MOMENTS: Final = {
     Moment.TRIGGERED: (_Trigger.TRIGGER, v201.ReadingContextEnumType.TRIGGER),
     Moment.POWER_BACK: (_Trigger.ABNORMAL_CONDITION, v201.ReadingContextEnumType.INTERRUPTION_END),
     Moment.RATE_CHANGED: (_Trigger.CHARGING_RATE_CHANGED, v201.ReadingContextEnumType.OTHER),
+    Moment.RESETTING: (_Trigger.RESET_COMMAND, v201.ReadingContextEnumType.OTHER),
+    # a word of 2.1: only its stations resume
+    Moment.RESUMED: (cast("_Trigger", v21.TriggerReasonEnumType.TX_RESUMED), v201.ReadingContextEnumType.OTHER),
 }
 _NO_TOKEN: Final = v201.IdTokenType(id_token="", type=v201.IdTokenEnumType.NO_AUTHORIZATION)
 
@@ -324,6 +328,13 @@ def _reset(station: VirtualStation, request: v201.ResetRequest | v21.ResetReques
     evses = acts.evses_of(station, request.evse_id or 0)
     if not evses:
         return Reply(v201.ResetResponse(status=v201.ResetStatusEnumType.REJECTED))
+    if request.type == "ImmediateAndResume":
+        if station.settings.number(RESUMPTION_TIMEOUT) == 0:  # OCPP 2.1 B13.FR.01
+            return Reply(v201.ResetResponse(status=v201.ResetStatusEnumType.REJECTED))
+        return Reply(
+            v201.ResetResponse(status=v201.ResetStatusEnumType.ACCEPTED),
+            lambda: station.reset_and_resume(evses, whole=not request.evse_id),
+        )
     if request.evse_id:
         evse = evses[0]
         if evse.busy and not immediate:

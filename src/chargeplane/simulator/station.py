@@ -187,6 +187,7 @@ class VirtualStation:
         "_record",
         "_refusals",
         "_rest",
+        "_resumes",
         "_retry",
         "_silent",
         "_socket",
@@ -289,6 +290,7 @@ class VirtualStation:
         self._hold_queue = False
         self._unanswered = 0
         self._refusals = 0
+        self._resumes = False
         self._message_number = 0
         self._backoff = options.reconnect_min_s
         self._deadline: Timer | None = None
@@ -685,6 +687,9 @@ class VirtualStation:
         self.counters.boots += 1
         waiters, self._boot_waiters = self._boot_waiters, None
         self._after_acceptance(only_changes=False)
+        if self._resumes:
+            self._resumes = False
+            self._tell_resumed(self.evses)
         draft, self.after_boot = self.after_boot, None
         if draft is not None:
             self._send(draft, None)
@@ -1140,6 +1145,26 @@ class VirtualStation:
             self.settings.put(PASSWORD, password)
         if not self.has(Fault.STAYS_CONNECTED):
             self.timers.after(self.options.step_s, self.drop)
+
+    def reset_and_resume(self, evses: list[Evse], *, whole: bool) -> None:
+        """Restarts, or has EVSEs restart, and goes on with what is charging (OCPP 2.1 B13).
+
+        Args:
+            whole: the whole station.
+        """
+        for evse in evses:
+            if evse.session is not None and evse.busy:
+                self.launch(self._charging.report(evse, Moment.RESETTING))
+        if whole:
+            self._resumes = True
+            self.reboot("RemoteReset", stop=None)
+        else:
+            self.timers.after(self.options.step_s, lambda: self._tell_resumed(evses))
+
+    def _tell_resumed(self, evses: list[Evse]) -> None:
+        for evse in evses:
+            if evse.session is not None and evse.busy:
+                self.launch(self._charging.report(evse, Moment.RESUMED))
 
     def reboot_when_idle(self, reason: str) -> None:
         """Reboots as soon as no transaction goes on."""
