@@ -194,3 +194,24 @@ async def test_a_contract_that_nobody_can_check_is_never_called_accepted(place: 
     answer = await talk.say(message, "Authorize", b'{"again":1}')
     assert isinstance(answer, AuthorizeAnswer)
     assert (answer.certificate_status, answer.id_token_info.status) == ("CertChainError", "Invalid")
+
+
+async def test_a_report_that_cannot_be_read_is_parked_at_once_and_the_next_one_goes_on(
+    place: Place, outbox: OutboxWorker, database_url: str
+) -> None:
+    taken = Taken()
+    reports = Reports(outbox)
+    reports.take(Smoke, taken)
+    db: Any = await asyncpg.connect(database_url)
+    for thickness in ('"much"', "8"):
+        await db.execute(
+            "INSERT INTO outbox (tenant_id, topic, key, payload) VALUES (1, 'station.smoke', 'station 1', $1)",
+            '{"key": 1, "station_id": "CS1", "received_at": "2026-01-31T00:00:00Z",'
+            f' "report": {{"type": "smoke", "thickness": {thickness}}}}}',
+        )
+    await outbox.start()
+    await asyncio.wait_for(taken.enough.wait(), 5)
+    assert [thickness for _, thickness, _ in taken.got] == [8]
+    parked = await db.fetchval("SELECT error FROM outbox WHERE parked_at IS NOT NULL")
+    await db.close()
+    assert parked.startswith("The report cannot be read")

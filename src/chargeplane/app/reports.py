@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import Struct
 
+from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 from chargeplane.store.outbox import Fact, OutboxWorker, Topic
 
@@ -77,7 +78,13 @@ class Reports:
         decode: Callable[[Any], R] = msgspec.json.Decoder(kind).decode
 
         async def hand_over(fact: Fact) -> None:
-            envelope = _envelope(fact.payload)
+            try:
+                envelope = _envelope(fact.payload)
+                report = decode(envelope.report)
+            except (
+                msgspec.MsgspecError
+            ) as error:  # it would never be another: what the station tells later must not wait
+                raise RuleError(f"The report cannot be read: {error}") from error
             place = Place(
                 tenant_id=TenantId(fact.tenant_id),
                 key=envelope.key,
@@ -85,7 +92,7 @@ class Reports:
                 received_at=envelope.received_at,
                 fact_id=fact.id,
             )
-            await handler(place, decode(envelope.report))
+            await handler(place, report)
 
         name = f"{_PREFIX}{kind.__struct_config__.tag}"
         self._outbox.register(

@@ -84,7 +84,7 @@ class RevocationChecks:
         self._fetcher = fetcher
         self._now = now
         self._known: OrderedDict[object, Found] = OrderedDict()
-        self._asking: dict[object, asyncio.Future[Found]] = {}
+        self._asking: dict[object, asyncio.Task[Found]] = {}
 
     async def by_ocsp(self, ask: OcspAsk, issuers: Iterable[x509.Certificate]) -> Found:
         """What the responder says.
@@ -112,23 +112,22 @@ class RevocationChecks:
         running = self._asking.get(key)
         if running is not None:
             return await asyncio.shield(running)
-        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._asking[key] = future
+        # A task of its own: whoever began it may give up, and the others still wait for what comes of it.
+        task = self._asking[key] = asyncio.create_task(self._ask(key, ask), name="revocation check")
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # perhaps nobody waits any more
+        return await asyncio.shield(task)
+
+    async def _ask(self, key: object, ask: Callable[[], Awaitable[Found]]) -> Found:
         try:
             found = await ask()
         except PeerError as error:
             found = self._failed(str(error))
-        except BaseException as error:
+        finally:
             self._asking.pop(key, None)
-            future.set_exception(error)
-            future.exception()  # nobody else may be waiting
-            raise
-        self._asking.pop(key, None)
         self._known[key] = found
         self._known.move_to_end(key)
         if len(self._known) > _KEPT:
             self._known.popitem(last=False)
-        future.set_result(found)
         return found
 
     def _failed(self, reason: str, der: bytes = b"") -> Found:

@@ -29,6 +29,13 @@ async def think(desk: Desk, place: Place, asks: Struct) -> Struct | None:
         except TimeoutError:
             log.warning("question_not_answered_in_time", station=place.station_id, asks=type(asks).__name__)
             return None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not we were cancelled but what the desk waited for: the station must not wait for ever.
+            log.warning("question_given_up", station=place.station_id, asks=type(asks).__name__)
+            return None
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("question_not_answered", station=place.station_id, asks=type(asks).__name__)
