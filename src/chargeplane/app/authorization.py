@@ -124,7 +124,7 @@ class Authorization:
         tenants = self._directory.tenants_that_stop()
         if tenants:
             async with self._database.read() as db:
-                running = await queries.running_expired(db, tenants, since, now)
+                running = await queries.running_expired(db, tenants, since, now, self._stations.node_id)
             await self._stop_refused(running)
 
     async def _stop_refused(self, running: list[RunningTransaction]) -> None:

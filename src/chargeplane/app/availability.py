@@ -86,8 +86,12 @@ class Availability:
             self._pulse.spawn(self._compare(actor))
 
     async def _compare(self, actor: Actor) -> None:
-        async with self._database.read() as db:
-            stored = await queries.of_station(db, actor.key)
+        try:
+            async with self._database.read() as db:
+                stored = await queries.of_station(db, actor.key)
+        except BaseException:
+            self._compared.pop(actor.key, None)  # the next look does it
+            raise
         if not stored:
             return
         wanted = [Wanted(evse_id=one.evse_id, connector_id=one.connector_id, operative=one.operative) for one in stored]

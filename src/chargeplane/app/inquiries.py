@@ -30,6 +30,8 @@ from chargeplane.store.queries import inquiries as queries
 _BY: Final = "transactions"
 _MOST_TIMES: Final = 50
 _MOST_GAPS: Final = 20_000
+_AT_ONCE: Final = 200
+"""Questions under way: after an outage all transactions of a node are asked about, one behind the other."""
 
 REASONS: Final = {
     Why.GAP: "The station no longer has it, and no end came",
@@ -115,7 +117,10 @@ class Inquiries:
             async for actor in paced(present):
                 for each in actor.open_transactions:
                     await self._look_at(actor, each, now)
+        running = sum(asked.running for asked in self._open.values())
         for key, asked in list(self._open.items()):
+            if running >= _AT_ONCE:
+                break
             if asked.running or now < asked.due:
                 continue
             link = asked.actor.link
@@ -133,6 +138,7 @@ class Inquiries:
                     del self._open[key]
                 continue
             asked.running = True
+            running += 1
             self._pulse.spawn(self._ask(asked))
 
     async def _find_reconnected(self, present: Sequence[Actor], now: datetime) -> None:

@@ -113,6 +113,7 @@ class LocalLists:
         self._watched: dict[StationKey, _Watched] = {}
         self._chosen: dict[tuple[object, ...], tuple[list[ListEntry], int]] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._making = asyncio.Lock()
         self._pulse = Pulse("local lists", max(0.05, min(2.0, times.settle_s / 4)), self._beat)
 
     async def start(self) -> None:
@@ -205,12 +206,14 @@ class LocalLists:
 
     async def _sync(self, actor: Actor, watched: _Watched, policy: ListPolicy, ticks: int, version: str) -> None:
         async with self._slots:
+            done = False
             try:
-                if not await self._bring(actor.tenant_id, actor.key, watched, policy, ticks, version):
-                    watched.failures += 1
-                    wait = min(self._times.retry_s * 2 ** (watched.failures - 1), self._times.check_every_s)
-                    watched.due = utc_now() + timedelta(seconds=wait)
+                done = await self._bring(actor.tenant_id, actor.key, watched, policy, ticks, version)
             finally:
+                if not done:  # an error as well: the database may have been away
+                    watched.failures += 1
+                    wait = min(self._times.retry_s * 2 ** min(watched.failures - 1, 20), self._times.check_every_s)
+                    watched.due = utc_now() + timedelta(seconds=wait)
                 watched.running = False
 
     async def _bring(
@@ -275,8 +278,10 @@ class LocalLists:
         fits = None if version == "1.6" else _TYPES_201 if version == "2.0.1" else _TYPES_21
         # Thousands of stations want the same list: it is made once a change, and anew with the hour, for tokens expire.
         wanted = (tenant, policy, limits.max_entries, ticks, version, now.replace(minute=0, second=0, microsecond=0))
-        made = self._chosen.get(wanted)
-        if made is None:
+        async with self._making:
+            made = self._chosen.get(wanted)
+            if made is not None:
+                return made
             async with self._database.read() as db:
                 records = await id_tokens.candidates(
                     db,
@@ -285,7 +290,7 @@ class LocalLists:
                     policy.include_refused,
                     MOST_ENTRIES + 1,
                 )
-            made = chosen(records, policy, limits, fits=fits, now=now)
+            made = await asyncio.to_thread(chosen, records, policy, limits, fits=fits, now=now)
             if len(self._chosen) >= _KEPT:
                 self._chosen.clear()
             self._chosen[wanted] = made
@@ -302,7 +307,8 @@ class LocalLists:
         above: int,
     ) -> tuple[str | None, str | None] | None:
         """Sends what is to be sent, writing down each message that was taken; status and reason of the one that was not."""
-        parts = messages(held, wanted, limits, above=above if held is None else 0)
+        # Of thousands of tokens this takes tens of milliseconds.
+        parts = await asyncio.to_thread(messages, held, wanted, limits, above=above if held is None else 0)
         if not parts:
             await self._write(tenant, key, held or NOTHING, limits, "in_sync", None, len(wanted), left_out, None)
             return None

@@ -12,6 +12,7 @@ from msgspec import Struct
 from chargeplane.domain.authorization import token_key
 from chargeplane.domain.messages import TransactionLimits
 from chargeplane.kernel.ids import NodeId, StationKey, TenantId, TransactionId
+from chargeplane.store.queries.charging_stations import NODE_LIVES
 from chargeplane.store.queries.id_tokens import IdTokenView
 from chargeplane.store.queries.paging import Db
 
@@ -66,15 +67,20 @@ async def running_with(db: Db, tenant_id: TenantId, value: str) -> list[RunningT
 
 
 async def running_expired(
-    db: Db, tenant_ids: list[TenantId], since: datetime, now: datetime
+    db: Db, tenant_ids: list[TenantId], since: datetime, now: datetime, node_id: NodeId
 ) -> list[RunningTransaction]:
-    """Open transactions of tokens whose time ended in (since, now]."""
+    """Open transactions of tokens whose time ended in (since, now], at stations that are this node's: last connected to it, or to none
+    that lives."""
     rows = await db.fetch(
         f"{_RUNNING} JOIN id_token i ON i.tenant_id = o.tenant_id AND i.token_key = o.token_key"
-        " WHERE o.tenant_id = ANY($1) AND i.valid_until > $2 AND i.valid_until <= $3 AND t.id_token IS NOT NULL",
+        " WHERE o.tenant_id = ANY($1) AND i.valid_until > $2 AND i.valid_until <= $3 AND t.id_token IS NOT NULL"
+        " AND NOT EXISTS (SELECT FROM station_connection c JOIN node n ON n.id = c.node_id"
+        " WHERE c.station_key = t.station_key AND c.node_id <> $4 AND n.seen_at > now() - $5::interval)",
         tenant_ids,
         since,
         now,
+        node_id,
+        NODE_LIVES,
     )
     return [RunningTransaction(**row) for row in rows]
 

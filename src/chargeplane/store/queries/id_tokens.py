@@ -184,7 +184,7 @@ async def ticks(db: Db) -> dict[TenantId, int]:
 async def candidates(
     db: Db, tenant_id: TenantId, group_ids: Sequence[str] | None, refused: bool, most: int
 ) -> list[IdTokenRecord]:
-    """What may stand on local lists, the ones that changed last first.
+    """What may stand on local lists, the ones that changed last first; no prepaid ones, whose every use is a change.
 
     Args:
         group_ids: of these groups only, without case; None for all.
@@ -192,7 +192,8 @@ async def candidates(
     """
     rows = await db.fetch(
         f"SELECT {_COLUMNS} FROM id_token WHERE tenant_id = $1 AND ($2::text[] IS NULL OR lower(group_id) = ANY($2))"
-        " AND ($3 OR status = 'Accepted') ORDER BY status = 'Accepted' DESC, updated_at DESC, id_token.id LIMIT $4",
+        " AND ($3 OR status = 'Accepted') AND (status <> 'Accepted' OR credit_wh IS NULL AND credit IS NULL)"
+        " ORDER BY status = 'Accepted' DESC, updated_at DESC, id_token.id LIMIT $4",
         tenant_id,
         None if group_ids is None else [group.lower() for group in group_ids],
         refused,

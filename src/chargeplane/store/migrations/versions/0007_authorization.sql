@@ -18,8 +18,17 @@ BEGIN
 END $$;
 CREATE TRIGGER id_token_added AFTER INSERT ON id_token REFERENCING NEW TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION id_token_tick();
-CREATE TRIGGER id_token_altered AFTER UPDATE ON id_token REFERENCING NEW TABLE AS changed
-    FOR EACH STATEMENT EXECUTE FUNCTION id_token_tick();
+-- What a transaction took of an account is no change: nothing is made of how much is left, and every prepaid transaction would be one.
+CREATE FUNCTION id_token_tick_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO id_token_clock (tenant_id) SELECT DISTINCT n.tenant_id FROM changed n JOIN before o ON o.id = n.id
+    WHERE to_jsonb(n) - '{credit_wh,credit,updated_at}'::text[] <> to_jsonb(o) - '{credit_wh,credit,updated_at}'::text[]
+        OR (n.credit_wh IS NULL) <> (o.credit_wh IS NULL) OR (n.credit IS NULL) <> (o.credit IS NULL) ORDER BY 1
+    ON CONFLICT (tenant_id) DO UPDATE SET ticks = id_token_clock.ticks + 1;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER id_token_altered AFTER UPDATE ON id_token REFERENCING OLD TABLE AS before NEW TABLE AS changed
+    FOR EACH STATEMENT EXECUTE FUNCTION id_token_tick_changed();
 CREATE TRIGGER id_token_removed AFTER DELETE ON id_token REFERENCING OLD TABLE AS changed
     FOR EACH STATEMENT EXECUTE FUNCTION id_token_tick();
 
@@ -62,6 +71,7 @@ CREATE TABLE reservation (
     CHECK (valid_until > valid_from)
 );
 CREATE INDEX reservation_newest ON reservation (tenant_id, id);
+CREATE INDEX reservation_token ON reservation (tenant_id, lower(id_token), id);
 CREATE INDEX reservation_number ON reservation (station_key, ocpp_reservation_id, id);
 CREATE INDEX reservation_standing ON reservation (valid_until) WHERE state IN ('requested', 'accepted');
 
