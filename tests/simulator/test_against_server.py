@@ -353,7 +353,8 @@ _SET_DISPLAY_MESSAGE = {
 async def test_unknown_action_ends_the_call_and_the_station_goes_on(
     house: House, faults: tuple[Fault, ...], outcomes: tuple[str, ...]
 ) -> None:
-    station = await house.station("2.0.1", replace(FAST, faults=frozenset(faults)))
+    without = replace(FAST, faults=frozenset(faults), unsupported=frozenset({"SetDisplayMessage"}))
+    station = await house.station("2.0.1", without)
     path = f"/v1/charging-stations/{station.station_id}/calls"
     body = {"action": "SetDisplayMessage", "payload": _SET_DISPLAY_MESSAGE, "timeout_s": 0.5}
     assert (await house.ask("POST", path, body))["outcome"] in outcomes

@@ -42,6 +42,7 @@ class Options(Struct, frozen=True, kw_only=True):
         quantities: measurands of meter values as OCPP names, comma separated; None takes the station's setting.
         ssl: for wss.
         record_calls: keeps every CALL of the CSMS in `station.calls`.
+        unsupported: actions of the CSMS that this station does not know.
     """
 
     speed: float = 1.0
@@ -64,6 +65,7 @@ class Options(Struct, frozen=True, kw_only=True):
     model: StationModel = StationModel()
     ssl: ssl.SSLContext | None = None
     record_calls: bool = False
+    unsupported: frozenset[str] = frozenset()
 
 
 FAST: Final = Options(

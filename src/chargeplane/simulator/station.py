@@ -876,7 +876,9 @@ class VirtualStation:
         if self.options.record_calls:
             self.calls.append((action, json.decode(payload)))
         refused = refusal(version, action) if self.has(Fault.REJECTS_ALL) else None
-        reply = self.dialect.handle(self, action, request) if refused is None else Reply(refused)
+        reply: Reply | None = None
+        if action not in self.options.unsupported:
+            reply = self.dialect.handle(self, action, request) if refused is None else Reply(refused)
         if reply is None:
             self._refuse_action(message_id, ErrorCode.NOT_SUPPORTED, f"This station does not support {action}")
             return
