@@ -33,31 +33,15 @@ def _command(server: Server, ca: Path, out: Path, *more: str) -> list[str]:
 
 
 def _rss_kib(server: Server) -> int:
-    return int(Watch([server.watch()[1]]).mem()["server"]["rss_kib"])
+    return int(Watch(server.watch()[1::2]).mem()["server"]["rss_kib"])
 
 
 def wss(args: argparse.Namespace, server: Server, folder: Path) -> dict[str, Any]:
-    """Full and resumed handshakes with TLS 1.3 and 1.2, then the memory of idle sockets."""
+    """The memory of idle sockets, then full and resumed handshakes with TLS 1.3 and 1.2."""
     ca, out = folder / "root.pem", folder / "wss.json"
     ca.write_text(asyncio.run(_root(server)))
     result: dict[str, Any] = {}
-    for tls, protocol in _RUNS:
-        watch = Watch(server.watch()[1::2])
-        before = watch.cpu()
-        done = subprocess.run(
-            _command(server, ca, out, "--tls", tls, "--protocol", protocol, "-n", str(args.wss_connections)),
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise Failed(f"The TLS generator failed:\n{done.stderr[-2000:]}")
-        told = json.loads(out.read_text())
-        told["cpu"] = watch.cpu_delta(before, watch.cpu())
-        result[tls] = told
-        for kind in ("full", "resumed"):
-            row = told[kind]
-            log(f"wss, TLS {tls}, {kind}: {row['per_s']:,.0f} a second, p99 {row['p99_ms']} ms, failed {row['failed']}")
+    # First: what handshakes leave behind would be taken for the sockets' memory, or hide it.
     readings = {}
     for count in args.wss_memory:
         process = subprocess.Popen(
@@ -79,4 +63,21 @@ def wss(args: argparse.Namespace, server: Server, folder: Path) -> dict[str, Any
     each = (readings[str(many)] - readings[str(few)]) / (many - few)
     result["memory"] = {"rss_kib": readings, "kib_per_connection": round(each, 1)}
     log(f"wss memory: {each:.1f} KiB a connection")
+    for tls, protocol in _RUNS:
+        watch = Watch(server.watch()[1::2])
+        before = watch.cpu()
+        done = subprocess.run(
+            _command(server, ca, out, "--tls", tls, "--protocol", protocol, "-n", str(args.wss_connections)),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Failed(f"The TLS generator failed:\n{done.stderr[-2000:]}")
+        told = json.loads(out.read_text())
+        told["cpu"] = watch.cpu_delta(before, watch.cpu())
+        result[tls] = told
+        for kind in ("full", "resumed"):
+            row = told[kind]
+            log(f"wss, TLS {tls}, {kind}: {row['per_s']:,.0f} a second, p99 {row['p99_ms']} ms, failed {row['failed']}")
     return result

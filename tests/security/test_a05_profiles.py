@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
@@ -68,6 +69,22 @@ async def test_from_2_to_3_with_a_certificate_of_its_own(house: House, version: 
     assert security_of(station).current.profile == 3  # type: ignore[union-attr]
     station.drop()
     await station.wait_online()
+
+
+@pytest.mark.parametrize("tls", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("is_rsa", [False, True])
+async def test_certificate_of_either_key_with_either_tls(house: House, tls: ssl.TLSVersion, is_rsa: bool) -> None:
+    station = await house.station("2.0.1", 2)
+    security_of(station).is_rsa, security_of(station).tls = is_rsa, tls
+    found = await done(house, await house.raise_profile(station, 3))
+    assert found["state"] == "done", found
+    for _ in range(2):  # the second one might resume the first one's session
+        await station.wait_online()
+        assert station._socket is not None
+        assert station._socket.transport is not None
+        spoken = station._socket.transport.underlying_transport.get_extra_info("ssl_object")
+        assert spoken.version() == tls.name.replace("_", ".")
+        station.drop()
 
 
 async def test_from_0_to_1_with_a_password_that_is_told_to_the_station_alone(house: House) -> None:
