@@ -14,7 +14,6 @@ _2X = {
     "TC_M_01 TC_M_02 TC_M_03 TC_M_04 TC_M_05 TC_M_12 TC_M_13": _M,
     "TC_M_14 TC_M_15 TC_M_16 TC_M_17 TC_M_18 TC_M_19 TC_M_20 TC_M_21": _M,
     "TC_N_18": "clearing more monitors than a station takes at once",
-    "TC_N_46": "forgetting a customer on the local list together with what the station knows",
 }
 _16 = {
     "TC_073": "changing a station's password on the station itself",

@@ -7,6 +7,7 @@ from typing import Any
 from tests.conformance.official import case
 from tests.conformance.rest import Operator
 from tests.conformance.station import Asked, Station, moment
+from tests.conformance.test_d_local_list import Listed
 
 UPLOAD = "https://files.example.org/uploads/"
 EVSE_STATE = {"component": "EVSE", "evse_id": 1, "variable": "AvailabilityState"}
@@ -365,3 +366,21 @@ async def test_TC_N_63_CSMS(csms: Operator, version: str) -> None:
     }
     who: tuple[dict[str, Any], dict[str, Any]] = {"certificate": ours}, {"customerCertificate": HASHES}
     await customer_asked(csms, version, report=True, clear=True, data="Known.", who=who)
+
+
+@case()
+async def test_TC_N_46_CSMS(csms: Operator, version: str) -> None:
+    listed = await Listed.of(csms, version)
+    token = await listed.filled()
+    station = listed.station
+    who = {"id_token": {"value": token.value, "type": token.type}}
+    body = {"report": True, "clear": True, **who}
+    doing = csms.begin("POST", f"/charging-stations/{station.id}/customer-information", body, wait_s=10)
+    called = await station.expect("CustomerInformation", report=True, clear=True, idToken=token.wire)
+    await called.answer(status="Accepted")
+    await doing.ends("accepted", "Accepted")
+    told = {"requestId": called["requestId"], "generatedAt": moment(), "seqNo": 0, "data": "Known since Monday."}
+    assert await station.send("NotifyCustomerInformation", told) == {}
+    # who forgets the customer forgets the id token; the list follows by itself
+    await csms.delete(f"/id-tokens/{token.id}")
+    await listed.update("Differential")
