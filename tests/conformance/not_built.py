@@ -13,7 +13,6 @@ _2X = {
     "TC_K_53 TC_K_55 TC_K_57 TC_K_58 TC_K_59": "schedules from an EV's charging needs (ISO 15118)",
     "TC_M_01 TC_M_02 TC_M_03 TC_M_04 TC_M_05 TC_M_12 TC_M_13": _M,
     "TC_M_14 TC_M_15 TC_M_16 TC_M_17 TC_M_18 TC_M_19 TC_M_20 TC_M_21": _M,
-    "TC_N_18": "clearing more monitors than a station takes at once",
 }
 _16 = {
     "TC_073": "changing a station's password on the station itself",

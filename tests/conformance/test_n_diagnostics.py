@@ -384,3 +384,24 @@ async def test_TC_N_46_CSMS(csms: Operator, version: str) -> None:
     # who forgets the customer forgets the id token; the list follows by itself
     await csms.delete(f"/id-tokens/{token.id}")
     await listed.update("Differential")
+
+
+@case()
+async def test_TC_N_18_CSMS(csms: Operator, version: str) -> None:
+    station = await csms.booted(version)
+    limit = {
+        "component": "MonitoringCtrlr",
+        "variable": "ItemsPerMessage",
+        "variable_instance": "ClearVariableMonitoring",
+    }
+    doing = csms.command(station, "get_variables", variables=[limit])
+    called = await station.expect("GetVariables")
+    (row,) = called["getVariableData"]
+    result = {"attributeStatus": "Accepted", "attributeValue": "2", "component": row["component"]}
+    await called.answer(getVariableResult=[{**result, "variable": row["variable"]}])
+    await doing.ends("accepted")
+    doing = csms.begin("POST", f"/charging-stations/{station.id}/monitors/clear", {"ids": [1, 2, 3]})
+    for ids in ([1, 2], [3]):
+        called = await station.expect("ClearVariableMonitoring", id=ids)
+        await called.answer(clearMonitoringResult=[{"id": one, "status": "NotFound"} for one in ids])
+    assert (await doing.done())["messages"] == 2
