@@ -10,7 +10,6 @@ _2X = {
     "TC_A_12 TC_A_13": "signing certificates for Plug & Charge (V2G)",
     "TC_A_19": "raising a station's security profile step by step",
     "TC_I_01 TC_I_02": "costs that the server works out by itself: nothing rates transactions yet",
-    "TC_K_53 TC_K_55 TC_K_57 TC_K_58 TC_K_59": "schedules from an EV's charging needs (ISO 15118)",
     "TC_M_01 TC_M_02 TC_M_03 TC_M_04 TC_M_05 TC_M_12 TC_M_13": _M,
     "TC_M_14 TC_M_15 TC_M_16 TC_M_17 TC_M_18 TC_M_19 TC_M_20 TC_M_21": _M,
 }
