@@ -363,18 +363,21 @@ class ChargingProfiles:
         duration_s: int,
         unit: RateUnit,
         without: frozenset[ProfilePurpose] = frozenset(),
+        coming: bool = False,
     ) -> CompositeSchedule:
         """What all that is known to be on a station adds up to; computed in a thread.
 
         Args:
             without: purposes that are left out.
+            coming: what is on its way counts too: a station may tell what follows from a profile before its answer to it is
+                written down.
         """
         facts = await smart.facts(db, key)
         assert facts is not None
         profiles = [
-            one.held
+            one.held if one.state == "installed" else one.profile
             for one in await queries.alive(db, key)
-            if one.state == "installed" and one.profile.purpose not in without
+            if (coming or one.state == "installed") and one.profile.purpose not in without
         ]
         limits = await smart.limits(db, key, holding=True)
         external = _as_profiles(limits, profiles)

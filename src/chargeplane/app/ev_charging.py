@@ -245,6 +245,7 @@ class EvCharging:
                 start=start,
                 duration_s=min(max(duration_s, 1), 366 * 86_400),
                 unit=told.schedule.unit,
+                coming=True,
             )
         reason = exceeding(told, limits)
         again = False
