@@ -75,17 +75,23 @@ def _census(rows: list[dict[str, Any]]) -> str:
         "",
         "Every action of every version. From a station: sent with the fewest and with all fields of its schema; *taken* means "
         "that both were answered with a valid result, stored, and visible by REST. To a station: *sent* means that it went out as "
-        "a raw call with a payload of its schema and that the answer came back; the command is the version-free one whose "
-        "giving in one of the cases above made this call.",
+        "a raw call with a payload of its schema and that the answer came back; the command is the version-free one that "
+        "stands for it, in bold where giving it in one of the cases above made this call.",
         "",
         "| OCPP | action | from a station | to a station | command |",
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {row['version']} | {row['action']} | {row['from_station'] or ''} | {row['to_station'] or ''} | {', '.join(row['commands'])} |"
+        f"| {row['version']} | {row['action']} | {row['from_station'] or ''} | {row['to_station'] or ''} | {_commands(row)} |"
         for row in rows
     ]
     return "\n".join(lines)
+
+
+def _commands(row: dict[str, Any]) -> str:
+    seen = list(row["commands"])
+    own = [row["command"]] if row.get("command") and row["command"] not in seen else []
+    return ", ".join([f"**{one}**" for one in seen] + own)
 
 
 def run(workers: str) -> dict[str, Any]:

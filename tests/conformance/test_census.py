@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from chargeplane.bridge.commands import SUBJECTS
 from chargeplane.ocpp import CATALOGUE
 from tests.conformance.conftest import House, operator_of
 from tests.conformance.instances import fewest, fullest
@@ -17,6 +19,27 @@ from tests.conformance.schemas import folder, name_of
 from tests.conformance.station import Station
 
 ACTIONS = [(version.value, spec) for version, table in CATALOGUE.items() for spec in table.values()]
+COMMANDS = {
+    "AFRRSignal": "afrr_signal",
+    "AdjustPeriodicEventStream": "adjust_stream",
+    "CertificateSigned": "deliver_certificate",
+    "ChangeConfiguration": "set_variables",
+    "CostUpdated": "update_cost",
+    "DataTransfer": "transfer_data",
+    "ExtendedTriggerMessage": "trigger",
+    "GetConfiguration": "get_variables",
+    "GetPeriodicEventStream": "get_streams",
+    "NotifyWebPaymentStarted": "tell_web_payment",
+    "RemoteStartTransaction": "start",
+    "RemoteStopTransaction": "stop",
+    "RequestStartTransaction": "start",
+    "RequestStopTransaction": "stop",
+    "SignedUpdateFirmware": "update_firmware",
+    "TriggerMessage": "trigger",
+    "UnlockConnector": "unlock",
+}
+"""The version-free command that stands for an action; any other is the action's name in small letters."""
+
 UNLOGGED = {"Heartbeat"}
 """Counted, not logged singly: seen as the station's last sign of life."""
 
@@ -37,6 +60,25 @@ def test_the_catalogue_has_the_actions_of_the_official_schemas() -> None:
         assert requests | responses <= files
         if version.value != "1.6":
             assert requests | responses == files
+
+
+def command_of(action: str) -> str:
+    """The command that stands for an action to stations."""
+    words = action.replace("DERControl", "DerControl")
+    return COMMANDS.get(action) or re.sub(r"(?<!^)([A-Z])", r"_\1", words).lower()
+
+
+@pytest.mark.parametrize("version", list(CATALOGUE))
+def test_every_action_to_stations_has_a_version_free_command(version: Any) -> None:
+    written = {
+        str(kind.__struct_config__.tag)  # type: ignore[attr-defined]
+        for subject in SUBJECTS
+        for kind in subject.calls.get(version, {})
+    }
+    lacking = [
+        action for action, spec in CATALOGUE[version].items() if spec.from_csms and command_of(action) not in written
+    ]
+    assert lacking == []
 
 
 async def taken(operator: Operator, station: Station, action: str, *, answered: bool) -> str:
@@ -107,9 +149,10 @@ async def test_action(
 ) -> None:
     operator, by_version = stations
     station = by_version[version]
-    row = {"version": version, "action": spec.action, "from_station": None, "to_station": None}
+    row = {"version": version, "action": spec.action, "from_station": None, "to_station": None, "command": None}
     if spec.from_station:
         row["from_station"] = await taken(operator, station, spec.action, answered=spec.response is not None)
     if spec.from_csms:
+        row["command"] = command_of(spec.action)
         row["to_station"] = await asyncio.wait_for(sent(operator, station, spec.action), 30)
     record_property("census", [row])
