@@ -43,13 +43,13 @@ class Certified:
             access = x509.AccessDescription(AuthorityInformationAccessOID.OCSP, place)
             builder = builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False)
         signer = self.key if issuer is None else issuer.key
-        self.certificate = builder.sign(signer, hashes.SHA256())
+        self.certificate: x509.Certificate = builder.sign(signer, hashes.SHA256())
         self.pem = self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def named(self, responder: str) -> dict[str, str]:
         """OCPP's OCSPRequestDataType of it."""
         above = self.issuer.certificate
-        bits = above.public_key().public_bytes(  # type: ignore[union-attr]
+        bits = above.public_key().public_bytes(
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
         )
         return {

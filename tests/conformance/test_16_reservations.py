@@ -76,7 +76,8 @@ async def cancelled(csms: Operator, kept: Reserved, answer: str) -> int:
     """The operator cancels, and the charge point answers; the HTTP status the operator gets."""
     doing = csms.ask_later("DELETE", f"/reservations/{kept.id}")
     await (await kept.station.expect("CancelReservation", reservationId=kept.number)).answer(status=answer)
-    return (await doing.done()).status_code
+    status: int = (await doing.done()).status_code
+    return status
 
 
 @case("1.6")

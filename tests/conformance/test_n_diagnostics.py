@@ -10,9 +10,9 @@ from tests.conformance.station import Asked, Station, moment
 from tests.conformance.test_d_local_list import Listed
 
 UPLOAD = "https://files.example.org/uploads/"
-EVSE_STATE = {"component": "EVSE", "evse_id": 1, "variable": "AvailabilityState"}
-STATION_STATE = {"component": "ChargingStation", "variable": "AvailabilityState"}
-POWER = {"component": "ChargingStation", "variable": "Power"}
+EVSE_STATE: dict[str, Any] = {"component": "EVSE", "evse_id": 1, "variable": "AvailabilityState"}
+STATION_STATE: dict[str, Any] = {"component": "ChargingStation", "variable": "AvailabilityState"}
+POWER: dict[str, Any] = {"component": "ChargingStation", "variable": "Power"}
 
 
 def on_wire(criterion: dict[str, Any]) -> dict[str, Any]:
