@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, TypeVar
 
-import asyncpg
 import structlog
 from msgspec import Struct
 
@@ -40,13 +39,6 @@ _STATION_USE: Final = (None, "ChargingStationCertificate")
 _DELIVERY_FOR_S: Final = 86_400.0
 _LOOK_AGAIN_S: Final = 60.0
 _RETRY_S: Final = 1.0
-_AWAY: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-)
 
 log = structlog.get_logger(__name__)
 
@@ -187,11 +179,11 @@ class Certificates:
         while True:
             try:
                 accepted = await self._judge(tenant_id, key, request)
-            except _AWAY:
-                # No answer before it is written: the station would wait for a certificate that nobody makes.
-                await asyncio.sleep(_RETRY_S)
-                continue
-            except Exception:
+            except Exception as error:
+                if is_unavailable(error):
+                    # No answer before it is written: the station would wait for a certificate that nobody makes.
+                    await asyncio.sleep(_RETRY_S)
+                    continue
                 log.exception("certificate_request_failed", station_key=key)
             break
         decided(accepted)
@@ -299,12 +291,15 @@ class Certificates:
 
     async def _look_again(self) -> None:
         while True:
-            with contextlib.suppress(*_AWAY):
+            try:
                 async with self._database.read() as db:
                     left = await queries.unfinished(db, _LOOK_AGAIN_S)
                 for ident in left:
                     await self._carry_out(ident)
                 await self.reload()  # should this node have missed a word
+            except Exception as error:  # it goes on looking, whatever it was
+                if not is_unavailable(error):
+                    log.exception("certificates_not_looked_at")
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     # -- for people ----------------------------------------------------------------------------------------------------

@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-import asyncpg
 import msgspec
 import structlog
 
@@ -44,7 +43,7 @@ from chargeplane.domain.variables import (
 )
 from chargeplane.kernel.errors import ConflictError, NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.database import Database
+from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import charging_stations
 from chargeplane.store.queries import variable_changes as queries
 from chargeplane.store.queries.audit import audit
@@ -61,13 +60,6 @@ OPEN_MOST: Final = 20
 _AT_ONCE: Final = 100
 _POLL_S: Final = 2.0
 _TRIES: Final = 3
-_AWAY: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-)
 _UNANSWERED: Final = (CommandState.FAILED, CommandState.TIMED_OUT)
 _KIND: Final = "variable change"
 
@@ -290,9 +282,11 @@ class VariableChanges:
             room = _AT_ONCE - len(self._running)
             claimed: list[Claimed] = []
             if room > 0:
-                with contextlib.suppress(*_AWAY):
+                try:
                     async with self._database.change() as db:
                         claimed = await queries.claim(db, self._me, room)
+                except Exception as error:  # whatever it was, the next look may succeed
+                    _tell("variable_changes_not_looked_at", error)
             for one in claimed:
                 task = asyncio.create_task(self._carry_out(one), name=f"variable change {one.id}")
                 self._running[one.id] = task
@@ -313,12 +307,17 @@ class VariableChanges:
             await asyncio.sleep(LEASE_S / 4)
             if not self._running:
                 continue
-            with contextlib.suppress(*_AWAY):
+            asked = list(self._running)
+            try:
                 async with self._database.change() as db:
-                    ours = set(await queries.renew(db, self._me, list(self._running)))
-                for ident, task in list(self._running.items()):
-                    if ident not in ours:
-                        task.cancel()
+                    ours = set(await queries.renew(db, self._me, asked))
+            except Exception as error:
+                _tell("variable_changes_not_renewed", error)
+                continue
+            for ident in asked:
+                task = self._running.get(ident)
+                if ident not in ours and task is not None:
+                    task.cancel()
 
     async def _carry_out(self, change: Claimed) -> None:
         try:
@@ -327,9 +326,10 @@ class VariableChanges:
             raise
         except _LostError:
             log.info("variable_change_lost", change=change.id, station=change.station_id)
-        except _AWAY as error:
-            log.warning("variable_change_delayed", change=change.id, error=str(error))
         except Exception as error:
+            if is_unavailable(error):  # somebody takes it up again when the claim is over
+                log.warning("variable_change_delayed", change=change.id, error=str(error))
+                return
             log.exception("variable_change_failed", change=change.id, station=change.station_id)
             await self._finish(change, list(change.variables), ChangeState.FAILED, f"The server failed: {error}")
 
@@ -495,6 +495,13 @@ class VariableChanges:
                 view = await queries.one(db, change.tenant_id, change.id)
             if view is not None:
                 self._events.publish("variable-change.updated", change.tenant_id, view.station_id, view)
+
+
+def _tell(what: str, error: Exception) -> None:
+    if is_unavailable(error):
+        log.warning(what, error=str(error))
+    else:
+        log.error(what, exc_info=error)
 
 
 def _purpose(key: StationKey) -> str:
