@@ -111,7 +111,8 @@ class AfterBoot:
             left = self._due[0][0] - loop.time() if self._due else None
             if left is None or left > 0:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), left)
+                    async with asyncio.timeout(left):
+                        await self._changed.wait()
                 continue
             if len(self._running) >= _AT_ONCE:
                 await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)

@@ -82,7 +82,8 @@ class CertificateCare:
                 if not is_unavailable(error):
                     log.exception("certificate_care_failed")
             try:
-                await asyncio.wait_for(self._wake.wait(), self._period_s)
+                async with asyncio.timeout(self._period_s):
+                    await self._wake.wait()
             except TimeoutError:
                 pass
 

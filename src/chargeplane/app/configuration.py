@@ -543,7 +543,8 @@ class Configuration:
                 await asyncio.sleep(1.0)
             if not self._dirty:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._settings.tick_s * random.uniform(0.75, 1.25))
+                    async with asyncio.timeout(self._settings.tick_s * random.uniform(0.75, 1.25)):
+                        await self._wake.wait()
 
     async def _begin(self, ident: int) -> None:
         """Begins to change the next stations of a template, as many as its wave has room for."""

@@ -490,7 +490,8 @@ class CredentialChanges:
                 if not is_unavailable(error):
                     log.exception("credential_changes_failed")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
 
     async def _step(self, change: Change) -> None:
         try:

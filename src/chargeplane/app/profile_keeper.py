@@ -94,7 +94,8 @@ class ProfileKeeper:
             except Exception as error:
                 _log.warning("charging_profiles_not_looked_at", error=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._look_every_s)
+                async with asyncio.timeout(self._look_every_s):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def _look_once(self) -> None:

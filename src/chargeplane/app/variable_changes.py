@@ -171,7 +171,8 @@ class VariableChanges:
         self._wake.set()
         if wait_s > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(done.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await done.wait()
         self._ended.pop(ident, None)
         return await self.one(caller, ident)
 
@@ -293,7 +294,8 @@ class VariableChanges:
                 task.add_done_callback(functools.partial(self._over, one.id))
             if not claimed:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _POLL_S)
+                    async with asyncio.timeout(_POLL_S):
+                        await self._wake.wait()
 
     def _over(self, ident: int, _: asyncio.Task[None]) -> None:
         self._running.pop(ident, None)

@@ -44,7 +44,8 @@ class Watching(Generic[T]):
         if not self._waiting and not self.lost and not self.closed:
             self._wake.clear()
             try:
-                await asyncio.wait_for(self._wake.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
             except TimeoutError:
                 return None
         return self._waiting.popleft() if self._waiting else None

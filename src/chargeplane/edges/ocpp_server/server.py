@@ -154,7 +154,8 @@ class OcppServer:
             session.drain()
         if self._sessions:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._all_gone.wait(), grace_s)
+                async with asyncio.timeout(grace_s):
+                    await self._all_gone.wait()
         for session in tuple(self._sessions):
             session.cut()
         if self._sessions:

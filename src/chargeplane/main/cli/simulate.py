@@ -186,7 +186,8 @@ async def show(view: View, duration: float | None) -> None:
 
 async def _wait(ended: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(ended.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await ended.wait()
 
 
 class View:

@@ -142,7 +142,8 @@ class EmbeddedPostgres:
                 prune_at = time.monotonic() + _PRUNE_S
                 while await asyncio.to_thread(self.cluster.alive, pid):
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(gone.wait(), _WATCH_S if descriptor is None else _PRUNE_S)
+                        async with asyncio.timeout(_WATCH_S if descriptor is None else _PRUNE_S):
+                            await gone.wait()
                     if time.monotonic() > prune_at:
                         prune_at += _PRUNE_S
                         await asyncio.to_thread(self.cluster.prune_logs)
