@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chargeplane.bridge import SENTENCES
-from chargeplane.bridge.quirks import QUIRKS
+from chargeplane.domain.quirks import built_in
 
 PAGE = (Path(__file__).parents[2] / "docs" / "repairs.md").read_text(encoding="utf-8")
 
@@ -16,5 +16,5 @@ def test_the_page_says_what_every_repair_does() -> None:
 
 
 def test_the_page_lists_every_quirk() -> None:
-    for quirk in QUIRKS:
+    for quirk in built_in():
         assert f"| `{quirk.name}` | {quirk.does} | {quirk.source} |" in PAGE

@@ -27,6 +27,7 @@ from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.ports import CloseReason, LoggedCall
 from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.quirks import Quirks
 from chargeplane.app.reports import Reports
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
@@ -276,6 +277,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
         transactions=Transactions(database, stations),
         id_tokens=IdTokens(database, events),
         quarantine=Quarantine(database, events),
+        quirks=Quirks(database, stations, directory),
         outbox=Outbox(database, lambda: None),
         certificates=certificates,
         events=events,

@@ -35,6 +35,7 @@ from chargeplane.domain.messages import (
     TransactionAnswer,
     TransactionReport,
 )
+from chargeplane.domain.quirks import Known, Origin, QuirkTable, built_in
 from chargeplane.domain.security_events import ServerEvent
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
@@ -86,6 +87,8 @@ class MemoryGateway:
         self.suspicions: list[tuple[ServerEvent, str | None]] = []
         self.unknown: list[tuple[str | None, str, str]] = []
         self.gone: list[StationLink] = []
+        self.table = QuirkTable((Origin.BUILT_IN, built_in()))
+        self.told: dict[StationKey, tuple[str | None, str | None, str | None]] = {}
         self.held = False
         self.registrations: dict[StationKey, Registration] = {}
         self.on_find: Callable[[], None] = lambda: None
@@ -136,6 +139,16 @@ class MemoryGateway:
         self, event: ServerEvent, credentials: StationCredentials | None, remote_address: str, details: dict[str, str]
     ) -> None:
         self.suspicions.append((event, None if credentials is None else credentials.station_id))
+
+    def known(self, credentials: StationCredentials) -> Known:
+        told = self.told.get(credentials.key)
+        return self.table.of(
+            *(told or (credentials.vendor, credentials.model, credentials.firmware_version)), credentials.station_id
+        )
+
+    def recognised(self, credentials: StationCredentials, boot: Boot) -> Known:
+        self.told[credentials.key] = (boot.vendor, boot.model, boot.firmware_version)
+        return self.known(credentials)
 
     def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         self.unknown.append((tenant_slug, station_id, remote_address))

@@ -7,14 +7,16 @@ word; a node that was cut off reads everything again when it is back.
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from chargeplane.app.ports import StationCredentials
+from chargeplane.domain import quirks
 from chargeplane.domain.local_lists import ListPolicy
-from chargeplane.domain.messages import Registration
+from chargeplane.domain.messages import Boot, Registration
+from chargeplane.domain.quirks import Known, Origin, Quirk, QuirkTable
 from chargeplane.domain.token_rules import ANYWHERE, TRUSTED, AuthorizationPolicy, EvseType, Here
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
@@ -70,7 +72,12 @@ def _policy(said: _Policy) -> AuthorizationPolicy:
     )
 
 
+def _nobody(_: frozenset[TenantId]) -> None:
+    pass
+
+
 _NONE_OWN = _Own()
+_decode_quirks = msgspec.json.Decoder(tuple[Quirk, ...]).decode
 _decode_own = msgspec.json.Decoder(_Own, strict=False).decode
 
 Fetch = Callable[..., Awaitable[list[Any]]]
@@ -81,10 +88,18 @@ class Directory:
 
     Args:
         fetch: runs a query on the reader pool.
+        file_quirks: the operator's own rules about stations.
     """
 
-    def __init__(self, fetch: Fetch) -> None:
+    def __init__(self, fetch: Fetch, file_quirks: Sequence[Quirk] = ()) -> None:
         self._fetch = fetch
+        self._house_quirks = ((Origin.BUILT_IN, quirks.built_in()), (Origin.FILE, file_quirks))
+        self._common_quirks = QuirkTable(*self._house_quirks)
+        self._quirks: dict[TenantId, QuirkTable] = {}
+        self._quirk_texts: dict[TenantId, str] = {}
+        self._told: dict[StationKey, tuple[str | None, str | None, str | None]] = {}
+        self.on_quirks: Callable[[frozenset[TenantId]], None] = _nobody
+        """Told of tenants whose rules about stations changed."""
         self._by_key: dict[StationKey, StationCredentials] = {}
         self._by_id: dict[tuple[TenantId, str], StationCredentials] = {}
         self._by_folded: dict[tuple[TenantId, str], StationCredentials] = {}
@@ -110,7 +125,7 @@ class Directory:
         """Reads the tenants again."""
         rows = await self._fetch(
             "SELECT id, slug, settings->>'unknown_stations' AS unknown_stations,"
-            " (settings->>'heartbeat_interval_s')::int AS heartbeat_interval_s, settings::text AS settings FROM tenant"
+            " (settings->>'heartbeat_interval_s')::int AS heartbeat_interval_s, settings::text AS settings, quirks FROM tenant"
         )
         self._tenants = {row["slug"]: TenantId(row["id"]) for row in rows}
         self._taking = frozenset(TenantId(row["id"]) for row in rows if row["unknown_stations"] == "pending")
@@ -121,6 +136,45 @@ class Directory:
         self._policies = {tenant: Here(policy=_policy(one)) for tenant, one in said.items()}
         self._tenant_lists = {tenant: one.local_list for tenant, one in said.items() if one.local_list is not None}
         self._here.clear()
+        self._take_quirks({TenantId(row["id"]): row["quirks"] for row in rows if row["quirks"] != "[]"})
+
+    def _take_quirks(self, texts: dict[TenantId, str]) -> None:
+        changed = {
+            tenant
+            for tenant in self._quirk_texts.keys() | texts.keys()
+            if self._quirk_texts.get(tenant) != texts.get(tenant)
+        }
+        if not changed:
+            return
+        self._quirk_texts = texts
+        for tenant in changed:
+            self._quirks.pop(tenant, None)
+            if tenant in texts:
+                self._quirks[tenant] = QuirkTable(*self._house_quirks, (Origin.TENANT, _decode_quirks(texts[tenant])))
+        self.on_quirks(frozenset(changed))
+
+    def quirks(self, tenant: TenantId) -> QuirkTable:
+        """The rules about a tenant's stations."""
+        return self._quirks.get(tenant, self._common_quirks)
+
+    def known(self, credentials: StationCredentials) -> Known:
+        """What is known of a station, from its last boot."""
+        told = self._told.get(credentials.key) if self._told else None
+        vendor, model, firmware = told or (credentials.vendor, credentials.model, credentials.firmware_version)
+        return self.quirks(credentials.tenant_id).of(vendor, model, firmware, credentials.station_id)
+
+    def recognised(self, credentials: StationCredentials, boot: Boot) -> Known:
+        """The same from a boot, which counts over what is stored until the station is read again."""
+        told = (boot.vendor, boot.model, boot.firmware_version)
+        if told == (credentials.vendor, credentials.model, credentials.firmware_version):
+            self._told.pop(credentials.key, None)
+        else:
+            self._told[credentials.key] = (_shared(told[0]), _shared(told[1]), _shared(told[2]))
+        return self.known(credentials)
+
+    def forget_told(self, key: StationKey) -> None:
+        """The station may have booted elsewhere since: what is stored counts."""
+        self._told.pop(key, None)
 
     async def refresh(self, keys: Iterable[StationKey]) -> None:
         """Reads these stations again: new, changed or deleted."""

@@ -14,7 +14,8 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome
-from chargeplane.domain.messages import CertificateRequest, Registration, StationAnswer, StationMessage
+from chargeplane.domain.messages import Boot, CertificateRequest, Registration, StationAnswer, StationMessage
+from chargeplane.domain.quirks import Known
 from chargeplane.domain.security_events import ServerEvent
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 
@@ -146,6 +147,9 @@ class StationLink(Protocol):
     def close(self, reason: CloseReason) -> None:
         """Closes the socket; nothing that is not yet committed is answered."""
 
+    def know_again(self) -> None:
+        """The rules about stations changed: picks what is known of this one anew."""
+
 
 class StationActor(Protocol):
     """One station's owner on this node. Implemented by app/stations.py."""
@@ -186,6 +190,14 @@ class StationGateway(Protocol):
         Args:
             credentials: of the station that was named; None where none was.
         """
+
+    def known(self, credentials: StationCredentials) -> Known:
+        """What is known of a station, from what it said at its last boot; synchronous, from memory."""
+        ...
+
+    def recognised(self, credentials: StationCredentials, boot: Boot) -> Known:
+        """The same from a boot that has just come, which `known` goes by from then on."""
+        ...
 
     def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         """Notes an attempt by a station that is not registered (pending for approval where the policy says so)."""

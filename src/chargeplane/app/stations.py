@@ -16,11 +16,12 @@ from chargeplane.app.evidence import Doubts
 from chargeplane.app.gaps import Gaps
 from chargeplane.app.house import House, LiveFeed, Silence, StationSettings, utc_now
 from chargeplane.app.ports import CloseReason, Proof, StationCredentials, StationLink
-from chargeplane.domain.messages import Registration
+from chargeplane.domain.messages import Boot, Registration
+from chargeplane.domain.quirks import Known, Limit
 from chargeplane.domain.security_events import ServerEvent
 from chargeplane.domain.transactions import Flag, TransactionState
 from chargeplane.kernel.errors import NotFoundError
-from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
+from chargeplane.kernel.ids import NodeId, StationKey, TenantId, TransactionId
 from chargeplane.store import stations as store
 from chargeplane.store.commit import GroupCommitter, Node
 from chargeplane.store.ids import IdBlocks
@@ -126,6 +127,7 @@ class Stations:
         self._flushed: datetime | None = None
         self.on_suspicion: Suspicion = _unheard
         self.on_came_in: CameIn = _unproven
+        directory.on_quirks = self._quirks_changed
         self.on_connected: Callable[[StationKey], None] = _nothing
         self.on_disconnected: Callable[[StationKey], None] = _nothing
         self.house = House(
@@ -193,6 +195,19 @@ class Stations:
         """Notes what somebody tried at the door."""
         self.on_suspicion(event, credentials, remote_address, details)
 
+    def known(self, credentials: StationCredentials) -> Known:
+        """What is known of a station."""
+        return self.directory.known(credentials)
+
+    def recognised(self, credentials: StationCredentials, boot: Boot) -> Known:
+        """What is known of a station that says at its boot what it is."""
+        return self.directory.recognised(credentials, boot)
+
+    def _quirks_changed(self, tenants: frozenset[TenantId]) -> None:
+        for actor in self._actors.values():
+            if actor.link is not None and actor.tenant_id in tenants:
+                actor.link.know_again()
+
     def unknown_station(self, tenant_slug: str | None, station_id: str, remote_address: str) -> None:
         """Notes an attempt by a station that is not registered."""
         self._unknown(tenant_slug, station_id, remote_address)
@@ -202,6 +217,8 @@ class Stations:
         """A new authenticated socket owns the station; an older one is closed."""
         actor = self._actor(credentials)
         old, actor.link = actor.link, link
+        if not actor.is_loaded:
+            self.directory.forget_told(actor.key)
         if old is not None:
             log.warning("station_displaced", station=actor.station_id, old=old.remote_address, new=link.remote_address)
             self._emit(
@@ -387,6 +404,9 @@ class Stations:
                 continue
             now = utc_now()
             for key, state in found.items():
+                link = by_key[key].link
+                if state.node != self._node.id and link is not None:
+                    link.know_again()
                 by_key[key].loaded(state, now)
 
     async def _load_owned(
@@ -398,6 +418,8 @@ class Stations:
         if foreign:
             await self._node.take_over(db, foreign)
             found.update(await store.load(db, foreign, utc_now(), repeats=repeats))
+            # their boots were told to other nodes
+            await self.directory.refresh(foreign)
         return found
 
     async def _reading(self, read: Callable[[Connection], Awaitable[T]]) -> T:
@@ -475,7 +497,13 @@ class Stations:
                 continue
             actor.booted = True
             # A pending station may be triggered (OCPP 2.0.1 B02.FR.04), a rejected one is left alone (B03.FR.03).
-            if self.directory.triggers_boot(actor.key) and self._registration(actor.key) is not Registration.REJECTED:
+            if not self.directory.triggers_boot(actor.key) or self._registration(actor.key) is Registration.REJECTED:
+                continue
+            credentials = self.directory.by_key(actor.key)
+            untold = None if credentials is None else self.known(credentials).limits.get(Limit.BOOT_NOT_TRIGGERED)
+            if untold is not None:
+                actor.repaired((untold,))
+            else:
                 self.spawn(self._trigger_boot(actor, link))
 
     async def _trigger_boot(self, actor: Actor, link: StationLink) -> None:

@@ -8,7 +8,7 @@ What an edge uses, by version (`1.6`, `2.0.1`, `2.1`):
     repair(version, action, payload)            -> the request after repairs, with their names, or None
     undecodable(version, action, error)         -> Unusable for what must be answered by a CALLRESULT, or None
     commands.to_call / commands.outcome         -> version-free commands and how they ended
-    quirks.quirks_of / quirks.correction        -> what a vendor's stations are known for, and its undoing
+    repairs.known.meant                         -> an answer of a station with quirks, as it was meant
     describe(rule)                              -> a sentence for the operator about any repair that was counted
 
 All tables hold exactly the actions that a station may send in that version.

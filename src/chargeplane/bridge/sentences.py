@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from chargeplane.bridge.quirks import QUIRKS
 from chargeplane.bridge.repairs.rules import SENTENCES
 from chargeplane.domain import metering
 from chargeplane.domain.transaction_state import Flag
@@ -24,14 +23,13 @@ _METERING: Final[Mapping[str, str]] = {
 _ALL: Final[Mapping[str, str]] = {
     **{rule.value: sentence for rule, sentence in SENTENCES.items()},
     **_METERING,
-    **{quirk.name: quirk.does for quirk in QUIRKS},
 }
 
 
 def describe(rule: str) -> str | None:
-    """What a repair did, one sentence; None for a name that no longer exists.
+    """What a repair did, one sentence; None for any other name.
 
     Args:
-        rule: name of a wire repair, a metering repair (`Sample.repaired`) or a quirk.
+        rule: name of a wire repair or a metering repair (`Sample.repaired`).
     """
     return _ALL.get(rule)

@@ -101,6 +101,10 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
     seen_flush_s: Annotated[
         Seconds, Meta(description="How often it is written when stations were last heard, their clocks, their repairs.")
     ] = 30.0
+    quirks_file: Annotated[
+        str | None,
+        Meta(description="Rules about vendors, models and firmwares (TOML, see repairs.md), beside those of the package."),
+    ] = None
     ping_interval_s: Annotated[
         float,
         Meta(ge=0, le=86_400, description="A station that has sent nothing for so long is pinged; 0 never pings."),

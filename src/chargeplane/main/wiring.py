@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -38,6 +39,7 @@ from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.ports import StationCredentials
 from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.quirks import Quirks
 from chargeplane.app.reaching import NodeReach
 from chargeplane.app.reports import Reports
 from chargeplane.app.stations import Stations
@@ -47,6 +49,7 @@ from chargeplane.app.unknown import UnknownStations
 from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.bridge.variables import reported_variables
+from chargeplane.domain.quirks import Quirk, parse
 from chargeplane.domain.security_events import ServerEvent
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.ftp import FtpConfig, FtpServer
@@ -56,6 +59,7 @@ from chargeplane.edges.http.server import HttpConfig, HttpServer
 from chargeplane.edges.http.services import Services, Subjects
 from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposition
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
+from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.measures import Measures
 from chargeplane.main.config import Config, Role
 from chargeplane.main.limits import raise_descriptor_limit
@@ -206,7 +210,7 @@ class Server:
         self.messages = MessageFeed(self.message_log)
         self.events = EventFeed()
 
-        self.directory = Directory(self._fetch)
+        self.directory = Directory(self._fetch, _quirks_of(config.ocpp.quirks_file))
         await self.directory.load()
         self._unknown = unknown = UnknownStations(self.directory, self._execute)
         self._stops.append(unknown.stop)
@@ -350,6 +354,7 @@ class Server:
             keys=secrets,
             api_keys=ApiKeys(self.database),
             tenants=Tenants(self.database, shared),
+            quirks=Quirks(self.database, shared, self.directory),
             charging_stations=charging_stations,
             commands=commands,
             messages=Messages(self.database, self.messages),
@@ -578,6 +583,21 @@ class Server:
     async def _execute(self, statement: str, *arguments: object) -> None:
         async with self.database.change() as db:
             await db.execute(statement, *arguments)
+
+
+def _quirks_of(path: str | None) -> tuple[Quirk, ...]:
+    """The operator's own rules about stations.
+
+    Raises:
+        InvalidInputError: the file cannot be read, or holds what is no rule; the sentence names the line.
+    """
+    if path is None:
+        return ()
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"ocpp.quirks_file: '{path}' cannot be read: {error}.") from error
+    return parse(text, path)
 
 
 def _calm_garbage_collector() -> None:

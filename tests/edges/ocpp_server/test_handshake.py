@@ -4,11 +4,12 @@ import pytest
 from multidict import CIMultiDict
 
 from chargeplane.edges.ocpp_server.handshake import (
+    Upgrade,
     basic_password,
     choose_subprotocol,
     network,
     path_segments,
-    repair_upgrade,
+    read_upgrade,
     tokens,
     valid_key,
 )
@@ -102,18 +103,18 @@ def test_broken_basic_header_is_malformed(header: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("headers", "wish"),
     [
-        {"Upgrade": "websocket", "Connection": "Upgrade"},
-        {"Upgrade": "WebSocket", "Connection": "keep-alive, Upgrade"},
-        {"Upgrade": "websocket"},
-        {"Upgrade": "WEBSOCKET", "Connection": "keep-alive"},
-        {"Upgrade": "h2c, websocket", "Connection": "UPGRADE"},
+        ({"Upgrade": "websocket", "Connection": "Upgrade"}, Upgrade.VALID),
+        ({"Upgrade": "WebSocket", "Connection": "keep-alive, Upgrade"}, Upgrade.VALID),
+        ({"Upgrade": "websocket"}, Upgrade.LOOSE),
+        ({"Upgrade": "WEBSOCKET", "Connection": "keep-alive"}, Upgrade.LOOSE),
+        ({"Upgrade": "h2c, websocket", "Connection": "UPGRADE"}, Upgrade.VALID),
     ],
 )
-def test_every_wish_for_a_websocket_is_brought_to_one_form(headers: dict[str, str]) -> None:
+def test_every_wish_for_a_websocket_is_brought_to_one_form(headers: dict[str, str], wish: Upgrade) -> None:
     given = CIMultiDict(headers)
-    assert repair_upgrade(given)
+    assert read_upgrade(given) is wish
     assert given.getall("Upgrade") == ["websocket"]
     assert given.getall("Connection") == ["upgrade"]
 
@@ -122,7 +123,7 @@ def test_every_wish_for_a_websocket_is_brought_to_one_form(headers: dict[str, st
     "headers", [{}, {"Connection": "Upgrade"}, {"Upgrade": "h2c"}, {"Upgrade": "websocket", "Connection": "close"}]
 )
 def test_request_without_the_wish_is_plain_http(headers: dict[str, str]) -> None:
-    assert not repair_upgrade(CIMultiDict(headers))
+    assert read_upgrade(CIMultiDict(headers)) is Upgrade.NONE
 
 
 def test_key_is_sixteen_bytes() -> None:

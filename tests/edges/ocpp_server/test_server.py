@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from chargeplane.app.ports import CloseReason
+from chargeplane.domain.quirks import Limit, Origin, Quirk, QuirkTable
 from chargeplane.edges.ocpp_server import Listener, OcppServer
 from chargeplane.kernel.errors import UnavailableError
 from chargeplane.kernel.proxies import ProxyHeader, TrustedProxies
@@ -162,21 +163,43 @@ async def test_station_registered_without_subprotocols_is_let_in_and_its_neighbo
     assert await station.close_code() == 1002
 
 
-@pytest.mark.parametrize(
-    ("headers", "drop"),
-    [
-        ({"Connection": "keep-alive, Upgrade"}, ()),
-        ({}, ("Connection",)),
-        ({"Upgrade": "WebSocket"}, ()),
-        ({"Connection": "keep-alive"}, ()),
-    ],
-)
+@pytest.mark.parametrize("headers", [{"Connection": "keep-alive, Upgrade"}, {"Upgrade": "WebSocket"}])
 async def test_odd_upgrade_headers_are_understood(
-    door: Door, dial: Dial, gateway: MemoryGateway, headers: dict[str, str], drop: tuple[str, ...]
+    door: Door, dial: Dial, gateway: MemoryGateway, headers: dict[str, str]
 ) -> None:
     gateway.add("CS1")
-    answer = await (await dial(await door())).upgrade("/ocpp/CS1", headers=headers, drop=drop)
+    answer = await (await dial(await door())).upgrade("/ocpp/CS1", headers=headers)
     assert answer.status == 101
+
+
+@pytest.mark.parametrize(("headers", "drop"), [({}, ("Connection",)), ({"Connection": "keep-alive"}, ())])
+async def test_handshake_without_connection_upgrade_is_forgiven_to_those_known_for_it(
+    door: Door, dial: Dial, gateway: MemoryGateway, headers: dict[str, str], drop: tuple[str, ...]
+) -> None:
+    known = gateway.add("OLD-7")
+    gateway.add("CS1")
+    rule = Quirk(name="old_boxes", does="x.", station="old-*", limits=frozenset({Limit.LOOSE_UPGRADE}))
+    gateway.table = QuirkTable((Origin.TENANT, (rule,)))
+    server = await door()
+    assert (await (await dial(server)).upgrade("/ocpp/OLD-7", headers=headers, drop=drop)).status == 101
+    await gateway.until(lambda: known in gateway.actors and gateway.actors[known].repairs == ["old_boxes"])
+    assert (await (await dial(server)).upgrade("/ocpp/CS1", headers=headers, drop=drop)).status == 426
+
+
+async def test_model_without_subprotocols_is_let_in_by_its_last_boot(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    key = gateway.add("CS1")
+    rule = Quirk(name="no_protocol", does="x.", vendor="Acme", model="Old*", assumed_version="1.6")
+    gateway.table = QuirkTable((Origin.FILE, (rule,)))
+    server = await door()
+    station = await dial(server)
+    await station.upgrade("/ocpp/CS1", protocols=None)
+    assert await station.close_code() == 1002
+    gateway.told[key] = ("ACME", "Old Faithful", None)
+    assert (await (await dial(server)).upgrade("/ocpp/CS1", protocols=None)).status == 101
+    await gateway.until(lambda: key in gateway.actors and gateway.actors[key].repairs == ["no_protocol"])
+    assert gateway.link(key).ocpp_version == "1.6"
 
 
 async def test_plain_http_request_is_told_what_the_door_is_for(door: Door, dial: Dial, gateway: MemoryGateway) -> None:

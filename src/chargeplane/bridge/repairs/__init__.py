@@ -1,7 +1,7 @@
 """Repairs of known faults, tried only where strict decoding failed: a good message never pays for them.
 
 Three steps, each bounded: the text is made JSON (`syntax`), the JSON is fitted to the message's type (`shape`), and
-what the station's vendor is known for is undone (`quirks`, next door). The caller counts the names per station.
+what the station's vendor is known for is undone first (`known`). The caller counts the names per station.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from chargeplane.bridge.repairs.empty import tells_nothing
+from chargeplane.bridge.repairs.known import NamedRule, undo
 from chargeplane.bridge.repairs.rules import Rule
 from chargeplane.bridge.repairs.shape import fit, parsed
 from chargeplane.bridge.repairs.syntax import Mended, mend
@@ -26,7 +27,7 @@ class Repaired(Struct, frozen=True):
     """
 
     request: Struct
-    names: tuple[Rule, ...]
+    names: tuple[str, ...]
 
 
 def mend_frame(raw: bytes) -> Mended | None:
@@ -38,11 +39,12 @@ def mend_frame(raw: bytes) -> Mended | None:
     return mend(raw)
 
 
-def repair(version: OcppVersion, action: str, payload: bytes) -> Repaired | None:
+def repair(version: OcppVersion, action: str, payload: bytes, known: tuple[NamedRule, ...] = ()) -> Repaired | None:
     """The request behind a payload that strict decoding refused.
 
     Args:
         payload: the CALL's payload as received; empty where the frame had none.
+        known: what the station's quirks say of this action's text; undone first.
     Returns:
         None where the action is unknown, the text is beyond repair, what is missing matters, or a message about a
         transaction says nothing that could be matched or booked.
@@ -50,7 +52,7 @@ def repair(version: OcppVersion, action: str, payload: bytes) -> Repaired | None
     spec = CATALOGUE[version].get(action)
     if spec is None or not spec.from_station:
         return None
-    names: tuple[Rule, ...] = ()
+    names: tuple[str, ...] = ()
     try:
         value = parsed(payload or b"null")
     except ValueError:
@@ -62,6 +64,9 @@ def repair(version: OcppVersion, action: str, payload: bytes) -> Repaired | None
         except ValueError:
             return None
         names = mended.names
+    if known:
+        value, undone = undo(known, value)
+        names = (*names, *undone)
     fitted = fit(spec.request, value)
     if fitted is None:
         return None

@@ -33,6 +33,7 @@ _TAGS: Final = (
     ("transactions", "Charging transactions with their events and meter values."),
     ("id-tokens", "Whom stations let charge."),
     ("quarantine", "Messages that could not be understood or matched."),
+    ("quirks", "What vendors, models and firmwares are known for."),
     ("outbox", "What follows from changes and has not been handed over."),
     ("certificates", "Certificates of charging stations, and the authority that signs them."),
     ("smart-charging", "Charging profiles, limits, what vehicles need, and DER control."),

@@ -37,6 +37,7 @@ from chargeplane.app.outbox import Outbox
 from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.quarantine import Quarantine
+from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.static_limits import StaticLimits
@@ -114,6 +115,7 @@ class Services:
     transactions: Transactions
     id_tokens: IdTokens
     quarantine: Quarantine
+    quirks: Quirks
     outbox: Outbox
     certificates: Certificates
     subjects: Subjects

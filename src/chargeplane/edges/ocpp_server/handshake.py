@@ -19,6 +19,7 @@ from msgspec import Struct
 from multidict import CIMultiDict
 
 from chargeplane.app.ports import Proof, StationCredentials, StationGateway
+from chargeplane.domain.quirks import Known, Limit
 from chargeplane.domain.security_events import ServerEvent
 from chargeplane.edges.ocpp_server.admission import Throttle
 from chargeplane.edges.ocpp_server.deflate import negotiate
@@ -67,6 +68,7 @@ class Judgement(Struct, frozen=True):
         deflated: permessage-deflate was agreed on.
         headers: extra response headers.
         text: body of a refusal.
+        forgiven: quirks of the station that it needed.
     """
 
     verdict: Verdict
@@ -77,6 +79,7 @@ class Judgement(Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     text: str = ""
     proof: Proof = Proof(0)
+    forgiven: tuple[str, ...] = ()
 
 
 def refusal(verdict: Verdict, status: int, text: str, *headers: tuple[str, str]) -> Judgement:
@@ -168,20 +171,28 @@ def basic_password(authorization: str, station_ids: tuple[str, ...]) -> bytes | 
     return None
 
 
-def repair_upgrade(headers: CIMultiDict[str]) -> bool:
+class Upgrade(enum.Enum):
+    """Whether a request asks for a WebSocket."""
+
+    VALID = "as RFC 6455, 4.2.1 has it"
+    LOOSE = "the Connection header does not say so"
+    NONE = "something else is wanted"
+
+
+def read_upgrade(headers: CIMultiDict[str]) -> Upgrade:
     """Whether the request wants a WebSocket, with the headers brought to the one form picows takes.
 
-    `Connection: keep-alive, Upgrade` is valid; a missing Connection header and other spellings of Upgrade are not, but
-    stations send them and nothing else can be meant.
+    `Connection: keep-alive, Upgrade` and any case of the words are valid. A missing Connection header, or one that says keep-alive
+    alone, is not, but stations send them: it is forgiven to those that are known for it.
     """
     if "websocket" not in (token.lower() for token in tokens(",".join(headers.getall("Upgrade", [])))):
-        return False
+        return Upgrade.NONE
     connection = [token.lower() for token in tokens(",".join(headers.getall("Connection", [])))]
     if connection and "upgrade" not in connection and connection != ["keep-alive"]:
-        return False
+        return Upgrade.NONE
     headers["Upgrade"] = "websocket"
     headers["Connection"] = "upgrade"
-    return True
+    return Upgrade.VALID if "upgrade" in connection else Upgrade.LOOSE
 
 
 def valid_key(key: str) -> bool:
@@ -266,9 +277,9 @@ class Door:
             )
         if not segments:
             return self._failed(opening, refusal(Verdict.NOT_FOUND, 404, PLAIN_TEXT))
-        if not repair_upgrade(headers):
-            # RFC 9110, 15.5.22: a 426 names the protocol to upgrade to.
-            return refusal(Verdict.NOT_WEBSOCKET, 426, PLAIN_TEXT, ("Upgrade", "websocket"))
+        upgrade = read_upgrade(headers)
+        if upgrade is Upgrade.NONE:
+            return _not_websocket()
         if headers.get("Sec-WebSocket-Version") not in _WEBSOCKET_VERSIONS:
             # RFC 6455, 4.2.2: a version we do not speak is answered with those we do.
             text = "WebSocket version 13 is spoken here.\n"
@@ -289,8 +300,15 @@ class Door:
                 self._gateway.unknown_station(tenant_slug, "/".join(segments[1:] or segments), opening.address)
             return judgement
 
+        known = self._gateway.known(credentials)
+        loose = known.limits.get(Limit.LOOSE_UPGRADE)
+        if upgrade is Upgrade.LOOSE and loose is None:
+            return self._failed(opening, _not_websocket())
         proof = self._authenticate(opening, credentials, segments[-1])
-        return self._admit(headers, credentials, proof) if isinstance(proof, Proof) else proof
+        if not isinstance(proof, Proof):
+            return proof
+        forgiven = () if loose is None or upgrade is Upgrade.VALID else (loose,)
+        return self._admit(headers, credentials, proof, known, forgiven)
 
     def _find(self, segments: list[str]) -> StationCredentials | None:
         # The first of several segments is a tenant only if one has that slug; else the slashes belong to the id.
@@ -357,15 +375,25 @@ class Door:
         self._gateway.suspicious(ServerEvent.FAILED_PASSWORD, credentials, opening.address, {})
         return self._failed(opening, _unauthorized(Verdict.WRONG_PASSWORD))
 
-    def _admit(self, headers: CIMultiDict[str], credentials: StationCredentials, proof: Proof) -> Judgement:
+    def _admit(
+        self,
+        headers: CIMultiDict[str],
+        credentials: StationCredentials,
+        proof: Proof,
+        known: Known,
+        forgiven: tuple[str, ...],
+    ) -> Judgement:
         offered = tokens(",".join(headers.getall("Sec-WebSocket-Protocol", [])))
         chosen = choose_subprotocol(offered, self._versions)
         answer: list[tuple[str, str]] = []
         if chosen is not None:
             version = chosen[0]
             answer.append(("Sec-WebSocket-Protocol", chosen[1]))
-        elif not offered and (assumed := credentials.assumed_version or self._assumed_version) in self._versions:
-            version = assumed
+        elif not offered and (credentials.assumed_version or self._assumed_version) in self._versions:
+            version = credentials.assumed_version or self._assumed_version
+        elif not offered and known.assumed_version is not None and known.assumed_version[0] in self._versions:
+            version = known.assumed_version[0]
+            forgiven = (*forgiven, known.assumed_version[1])
         else:
             # OCPP 2.0.1 part 4, 3.2: finish the handshake without a subprotocol, then close at once.
             return Judgement(Verdict.NO_SUBPROTOCOL, 101, credentials)
@@ -373,7 +401,16 @@ class Door:
         deflated = negotiate(extensions) if extensions else None
         if deflated is not None:
             answer.append(("Sec-WebSocket-Extensions", deflated))
-        return Judgement(Verdict.ACCEPTED, 101, credentials, version, deflated is not None, tuple(answer), proof=proof)
+        return Judgement(
+            Verdict.ACCEPTED,
+            101,
+            credentials,
+            version,
+            deflated is not None,
+            tuple(answer),
+            proof=proof,
+            forgiven=forgiven,
+        )
 
     def _failed(self, opening: Opening, judgement: Judgement) -> Judgement:
         return judgement if self._attempts.take(network(opening.address), opening.now) else _throttled()
@@ -383,6 +420,11 @@ def _unauthorized(verdict: Verdict) -> Judgement:
     # RFC 9110, 11.6.1: a 401 names the scheme.
     challenge = ("WWW-Authenticate", 'Basic realm="OCPP", charset="UTF-8"')
     return refusal(verdict, 401, "User name or password is wrong.\n", challenge)
+
+
+def _not_websocket() -> Judgement:
+    # RFC 9110, 15.5.22: a 426 names the protocol to upgrade to.
+    return refusal(Verdict.NOT_WEBSOCKET, 426, PLAIN_TEXT, ("Upgrade", "websocket"))
 
 
 def _throttled() -> Judgement:

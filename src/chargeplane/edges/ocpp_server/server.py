@@ -24,7 +24,6 @@ from picows import (
 )
 
 from chargeplane.app.ports import MessageLog, StationCredentials, StationGateway
-from chargeplane.bridge.quirks import Correction
 from chargeplane.edges.ocpp_server.admission import Occupancy, Throttle
 from chargeplane.edges.ocpp_server.config import OcppServerConfig
 from chargeplane.edges.ocpp_server.handshake import Door, Judgement, Opening, Verdict, refusal
@@ -35,7 +34,6 @@ from chargeplane.edges.ocpp_server.session import Session, Voice
 from chargeplane.edges.ocpp_server.websocket import StationSocket
 from chargeplane.edges.ocpp_server.wheel import Wheel
 from chargeplane.kernel.errors import UnavailableError
-from chargeplane.kernel.ids import StationKey
 from chargeplane.kernel.measures import Measures
 
 _log = structlog.get_logger(__name__)
@@ -84,7 +82,6 @@ class OcppServer:
         self.wheel = Wheel(config.tick_s, config.loaded_lag_s)
         self.measures = OcppMeasures(measures, self._sockets_by_version, lambda: self.wheel.lag_s)
         self.voices = {version: Voice(version, self.measures) for version in config.versions}
-        self.corrections: dict[StationKey, Correction | None] = {}
         self.ports: tuple[int, ...] = ()
         self.read_buffer_bytes = _READ_BUFFER_BYTES
         self.max_message_bytes = config.max_message_bytes
@@ -270,7 +267,13 @@ class OcppServer:
             self.wheel.add(protocol, protocol.until)
             return WSUpgradeResponseWithListener(response, _Refused())
         session = Session(
-            self, credentials, self.voices[version], protocol.address, judgement.deflated, judgement.proof
+            self,
+            credentials,
+            self.voices[version],
+            protocol.address,
+            judgement.deflated,
+            judgement.proof,
+            judgement.forgiven,
         )
         return WSUpgradeResponseWithListener(response, session)
 

@@ -33,9 +33,9 @@ from chargeplane.app.ports import (
     StationGateway,
 )
 from chargeplane.bridge import INCOMING, OUTGOING, Write, commands, mend_frame, repair, undecodable
-from chargeplane.bridge.quirks import Correction, correction, quirks_of
 from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, Command, CommandOutcome
+from chargeplane.domain.corrections import Correction, correction
 from chargeplane.domain.messages import (
     Boot,
     BootAnswer,
@@ -48,10 +48,11 @@ from chargeplane.domain.messages import (
     TransactionReport,
     Unusable,
 )
+from chargeplane.domain.quirks import NOTHING, Known
+from chargeplane.edges.ocpp_server.considerate import Considerate
 from chargeplane.edges.ocpp_server.metrics import CallBuckets, OcppMeasures
 from chargeplane.edges.ocpp_server.websocket import Pause, StationSocket, Surroundings
 from chargeplane.kernel.errors import InvalidInputError
-from chargeplane.kernel.ids import StationKey
 from chargeplane.ocpp import (
     CATALOGUE,
     ActionSpec,
@@ -169,19 +170,11 @@ class Voice:
         }
 
 
-def _known(credentials: StationCredentials) -> Correction | None:
-    """What to undo, from the last boot that was stored: after a restart of ours many stations send none."""
-    return correction(quirks_of(credentials.vendor, credentials.model, credentials.firmware_version))
-
-
 class Server(Surroundings, Protocol):
     """What a session needs of the server around it."""
 
     gateway: StationGateway
     message_log: MessageLog
-    corrections: dict[StationKey, Correction | None]
-    """What is undone of known stations' faults, from what they said at their last boot on this node. None stands for
-    a station that needs nothing any more, where its credentials still tell of an older firmware that did."""
 
     def opened(self, session: Session) -> None:
         """The session can send and receive."""
@@ -256,16 +249,20 @@ class Session(StationSocket):
         address: of the peer.
         deflated: permessage-deflate was agreed on.
         proof: how the station proved to be itself.
+        forgiven: quirks that its handshake needed.
     """
 
     __slots__ = (
         "_actor",
         "_calls",
         "_complaints",
+        "_considerate",
         "_correct",
         "_credentials",
         "_draining",
+        "_forgiven",
         "_in_hand",
+        "_known",
         "_max_backlog",
         "_routes",
         "_server",
@@ -284,6 +281,7 @@ class Session(StationSocket):
         address: str,
         deflated: bool,
         proof: Proof = Proof(0),  # noqa: B008 - an immutable constant
+        forgiven: tuple[str, ...] = (),
     ) -> None:
         super().__init__(server, address, deflated)
         self.proof = proof
@@ -300,9 +298,11 @@ class Session(StationSocket):
         self._draining = False
         self._in_hand = 0
         self._complaints = 0
-        self._correct = (
-            server.corrections[credentials.key] if credentials.key in server.corrections else _known(credentials)
-        )
+        self._forgiven = forgiven
+        self._correct: Correction | None = None
+        self._considerate: Considerate | None = None
+        self._known = NOTHING
+        self._keep_known(server.gateway.known(credentials))
 
     # The app's view: StationLink
 
@@ -346,21 +346,21 @@ class Session(StationSocket):
                 f"The payload does not fit OCPP {version} {action}.",
                 tuple((f"/payload{pointer}", sentence) for pointer, sentence in wrong),
             )
-        return await self._ask(action, payload, timeout_s)
+        return await self.ask(action, payload, timeout_s)
 
     async def command(self, command: Command, timeout_s: float) -> CommandOutcome:
         """A version-free command, translated for this socket's version.
 
         Raises:
-            RuleError: the version cannot do it; the sentence says what it can.
+            RuleError: the version cannot do it, or the station is known not to take it; the sentence says what it can.
             UnavailableError: too many calls wait already.
         """
         action, request = commands.to_call(self._voice.version, command)
-        return commands.outcome(
-            self._voice.version, command, action, await self._ask(action, encode(request), timeout_s)
-        )
+        ask = self.ask if self._considerate is None else self._considerate.ask
+        return commands.outcome(self._voice.version, command, action, await ask(action, encode(request), timeout_s))
 
-    async def _ask(self, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
+    async def ask(self, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
+        """A call of the version, in its turn; ends at once when the socket closes. timeout_s counts from sending."""
         message_id = str(uuid.uuid4())
         if self._actor is None or self.transport is None or self.closing:
             return CallOutcome(outcome=CallOutcomeKind.DISCONNECTED, message_id=message_id)
@@ -421,11 +421,15 @@ class Session(StationSocket):
             _log.exception("ocpp_connect_failed", station=self.station_id)
             self.shut(1011, "not ready")
             return
+        if self._forgiven:
+            self.hit(self._forgiven)
         _log.debug("ocpp_connected", station=self.station_id, version=self.ocpp_version, address=self.address)
 
     def on_gone(self) -> None:
         """The socket ended: our calls end with it, the actor is told."""
         self._server.gone(self)
+        if self._considerate is not None:
+            self._considerate.ended()
         for event in self.connection.closed():
             self._end_call(event, CallOutcomeKind.DISCONNECTED)
         code, reason = 1006, ""
@@ -488,11 +492,11 @@ class Session(StationSocket):
             return
         if route.metered:
             self._count_repairs(message)
+        at = datetime.now(UTC)
         if self._correct is not None:
-            message = self._corrected(message)
+            message = self._corrected(message, at)
         if route.is_boot:
             self._recognise(message)
-        at = datetime.now(UTC)
         pending = Pending(self, route, event, request, type(message) in _STORED, now, at)
         self._in_hand += 1
         if not self.accepted and not self._may_send(route):
@@ -514,13 +518,26 @@ class Session(StationSocket):
 
     def _recognise(self, message: StationMessage) -> None:
         """Picks what this station is known for, from its boot; it holds over reconnects without one."""
-        if not isinstance(message, Boot):
+        if isinstance(message, Boot):
+            self._keep_known(self._server.gateway.recognised(self._credentials, message))
+
+    def know_again(self) -> None:
+        """The rules about stations changed: picks what is known of this one anew."""
+        self._keep_known(self._server.gateway.known(self._credentials))
+
+    def _keep_known(self, known: Known) -> None:
+        if known is self._known:
             return
-        self._correct = correction(quirks_of(message.vendor, message.model, message.firmware_version))
-        if self._correct is None and _known(self._credentials) is None:
-            self._server.corrections.pop(self._credentials.key, None)
-        else:
-            self._server.corrections[self._credentials.key] = self._correct
+        self._known = known
+        self._correct = correction(known)
+        self._considerate = Considerate(self, known) if known else None
+
+    def hit(self, rules: tuple[str, ...]) -> None:
+        """Counts rules that the station needed."""
+        for name in rules:
+            self._voice.measures.repaired(name)
+        if self._actor is not None:
+            self._actor.repaired(rules)
 
     def _count_repairs(self, message: StationMessage) -> None:
         """Counts what bringing samples to base units had to repair, once a message."""
@@ -530,18 +547,15 @@ class Session(StationSocket):
                 if sample.repaired is not None:
                     names = {sample.repaired} if names is None else names | {sample.repaired}
         if names is not None and self._actor is not None:
-            for name in names:
-                self._voice.measures.repaired(name)
-            self._actor.repaired(tuple(names))
+            self.hit(tuple(names))
 
-    def _corrected(self, message: StationMessage) -> StationMessage:
-        if self._correct is None:
+    def _corrected(self, message: StationMessage, at: datetime) -> StationMessage:
+        correct = self._correct
+        if correct is None:
             return message
-        corrected = self._correct(message)
-        if corrected is not message and self._actor is not None:
-            for name in self._correct.names:
-                self._voice.measures.repaired(name)
-            self._actor.repaired(self._correct.names)
+        corrected = correct(message, at)
+        if corrected is not message:
+            self.hit(correct.fired)
         return corrected
 
     def _may_send(self, route: Route) -> bool:
@@ -619,13 +633,10 @@ class Session(StationSocket):
     def _undecodable(self, event: CallUndecodable, now: float) -> None:
         action = event.spec.action
         route = self._routes[action]
-        repaired = repair(self._voice.version, action, event.payload)
+        repaired = repair(self._voice.version, action, event.payload, self._known.wire_of(action))
         self.took(monotonic() - now)
         if repaired is not None:
-            for name in repaired.names:
-                self._voice.measures.repaired(name)
-            if self._actor is not None:
-                self._actor.repaired(repaired.names)
+            self.hit(repaired.names)
             self._take_call(route, event, repaired.request, route.translate(repaired.request), now)
             return
         problem = event.problem
@@ -653,10 +664,7 @@ class Session(StationSocket):
             if mended is not None:
                 again = self.connection.receive(mended.text, now)
                 if not isinstance(again, FrameRefused):
-                    for name in mended.names:
-                        self._voice.measures.repaired(name)
-                    if self._actor is not None:
-                        self._actor.repaired(mended.names)
+                    self.hit(mended.names)
                     if isinstance(again, CallReceived):
                         route = self._routes[again.spec.action]
                         self._take_call(route, again, again.request, route.translate(again.request), now)

@@ -84,16 +84,17 @@ class ConnectionView(Struct, frozen=True, kw_only=True):
 
 
 class QuirkView(Struct, frozen=True, kw_only=True):
-    """A repair that the station's messages needed.
+    """A repair that the station's messages needed, or a rule about its vendor, model or firmware.
 
     Args:
         rule: its name; it never changes.
-        hits: how many messages needed it.
+        hits: how often it was needed.
+        last_at: null where it was not needed so far.
     """
 
     rule: str
     hits: int
-    last_at: datetime
+    last_at: datetime | None
 
 
 class ChargingStationView(Struct, frozen=True, kw_only=True):
@@ -105,7 +106,7 @@ class ChargingStationView(Struct, frozen=True, kw_only=True):
         has_password: whether a password is set; it is never shown.
         firmware: version of the last boot.
         settings: what we do by ourselves for this station.
-        quirks: repairs that its messages needed, the most frequent first.
+        quirks: repairs that its messages needed, the most frequent first, and what else it is known for.
         metadata: the caller's own, kept and given back.
         revision: rises with every change through the API; the ETag.
     """

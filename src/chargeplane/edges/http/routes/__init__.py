@@ -28,6 +28,7 @@ from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
+from chargeplane.edges.http.routes.quirks import quirk_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
@@ -54,6 +55,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *availability_routes(services),
         *quarantine_routes(services),
         *outbox_routes(services),
+        *quirk_routes(services),
         *certificate_routes(services),
         *station_request_routes(services),
         *alert_routes(services),

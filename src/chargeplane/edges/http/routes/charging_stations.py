@@ -14,8 +14,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromQuery, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from chargeplane.app.api_keys import Scope
+from chargeplane.app.api_keys import Caller, Scope
 from chargeplane.app.charging_stations import StationChanges
+from chargeplane.app.quirks import Quirks
 from chargeplane.bridge import describe
 from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.domain.messages import Registration
@@ -109,36 +110,65 @@ class StationPatch(Struct, kw_only=True, forbid_unknown_fields=True):
     metadata: dict[str, Any] | UnsetType = UNSET
 
 
-class Quirk(QuirkView, frozen=True, kw_only=True):
-    """A repair that the station's messages needed.
+class StationQuirk(QuirkView, frozen=True, kw_only=True):
+    """A repair that the station's messages needed, or a rule about its vendor, model or firmware.
 
     Args:
         description: what it does, one sentence.
+        origin: repair: forgiven to any station; built_in: a rule of the package; file: of the operator's file; tenant: of the tenant.
+        source: where such stations were seen; null for repairs.
+        applies: whether it holds for the station now.
     """
 
     description: str
+    origin: Literal["repair", "built_in", "file", "tenant"]
+    source: str | None
+    applies: bool
 
 
 class ChargingStation(ChargingStationView, frozen=True, kw_only=True):
     """A charging station. `password` is there only in the answer to the request that had it made."""
 
-    quirks: Sequence[Quirk]
+    quirks: Sequence[StationQuirk]
     password: str | UnsetType = UNSET
 
 
-def _shown(view: ChargingStationView, password: str | None) -> ChargingStation:
-    quirks = [
-        Quirk(**msgspec.structs.asdict(quirk), description=describe(quirk.rule) or "A repair of an earlier version.")
-        for quirk in view.quirks
-    ]
+def _shown(rules: Quirks, caller: Caller, view: ChargingStationView, password: str | None) -> ChargingStation:
+    known = rules.of(caller, view.vendor, view.model, view.firmware, view.station_id)
+    names = {rule.name for rule in known}
+    counted = {quirk.rule for quirk in view.quirks}
+    unneeded = [QuirkView(rule=rule.name, hits=0, last_at=None) for rule in known if rule.name not in counted]
+    quirks = [_quirk(rules, caller, quirk, names) for quirk in (*view.quirks, *unneeded)]
     return ChargingStation(
         **{**msgspec.structs.asdict(view), "quirks": quirks}, password=UNSET if password is None else password
     )
 
 
+def _quirk(rules: Quirks, caller: Caller, quirk: QuirkView, known: set[str]) -> StationQuirk:
+    shown = msgspec.structs.asdict(quirk)
+    found = rules.rule(caller, quirk.rule)
+    if found is not None:
+        rule, origin = found
+        return StationQuirk(
+            **shown,
+            description=rule.does or "It is switched off.",
+            origin=origin.value,
+            source=rule.source or None,
+            applies=rule.name in known,
+        )
+    sentence = describe(quirk.rule)
+    return StationQuirk(
+        **shown,
+        description=sentence or "A rule that is no more.",
+        origin="repair",
+        source=None,
+        applies=sentence is not None,
+    )
+
+
 def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
-    stations = services.charging_stations
+    stations, rules = services.charging_stations, services.quirks
 
     @post("/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE, "secret": True})
     async def register_charging_station(
@@ -161,7 +191,9 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
             ),
         )
         location = f"/v1/charging-stations/{quote(view.station_id, safe='')}"
-        return Response(_shown(view, password), headers={"Location": location, **etag(view.revision)})
+        return Response(
+            _shown(rules, caller_of(request), view, password), headers={"Location": location, **etag(view.revision)}
+        )
 
     @get("/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
     async def list_charging_stations(
@@ -186,7 +218,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
             q=q,
         )
         found = await stations.page(caller_of(request), wanted, limit + 1, after)
-        items = [_shown(view, None) for _, view in found[:limit]]
+        items = [_shown(rules, caller_of(request), view, None) for _, view in found[:limit]]
         more = encode_cursor("charging-stations", (found[limit - 1][0],)) if len(found) > limit else None
         return Page(items=items, next_cursor=more)
 
@@ -196,7 +228,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
     ) -> Response[ChargingStation]:
         """A charging station with its connection, EVSEs and connectors."""
         view = await stations.one(caller_of(request), station_id)
-        return Response(_shown(view, None), headers=etag(view.revision))
+        return Response(_shown(rules, caller_of(request), view, None), headers=etag(view.revision))
 
     @patch("/v1/charging-stations/{station_id:str}", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE})
     async def update_charging_station(
@@ -223,7 +255,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
             ),
             revision_of(if_match),
         )
-        return Response(_shown(view, password), headers=etag(view.revision))
+        return Response(_shown(rules, caller_of(request), view, password), headers=etag(view.revision))
 
     @delete("/v1/charging-stations/{station_id:str}", tags=["charging-stations"], opt={"scope": Scope.STATIONS_WRITE})
     async def delete_charging_station(request: Request[Any, Any, Any], station_id: StationIdPath) -> None:
