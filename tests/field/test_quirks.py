@@ -70,7 +70,7 @@ async def test_rules_set_over_rest_reach_open_connections_at_once_and_end_with_t
 
 
 async def test_command_beyond_the_limits_of_a_model_is_rejected_with_the_rule(world: World) -> None:
-    await _put(world, rule(max_message_bytes=64))
+    await _put(world, rule(max_message_bytes=40))
     station = await world.station("1.6", boot=False)
     await station.call("BootNotification", BOOT)
     order = {"type": "start", "id_token": {"id_token": "T" * 20, "type": "ISO14443"}, "evse_id": 1}
@@ -80,8 +80,6 @@ async def test_command_beyond_the_limits_of_a_model_is_rejected_with_the_rule(wo
     command = await world.eventually(
         lambda: world.get(f"/commands/{made.json()['id']}"), lambda seen: seen["state"] not in ("pending", "sent")
     )
-    if command["state"] == "accepted":  # it fitted
-        raise AssertionError(command)
     assert command["state"] == "rejected"
     assert "quirk frobozz" in command["reason"]
     assert station.asked() == []
@@ -113,7 +111,7 @@ async def test_handshake_without_a_subprotocol_is_let_in_by_the_last_boot(world:
 
 async def test_wrong_rules_name_the_field(world: World) -> None:
     problem = await _put(world, rule(), status=422)
-    assert problem["errors"][0]["pointer"] == "/quirks/0/name", problem
+    assert problem["errors"][0]["pointer"] == "#/quirks/0/name", problem
     problem = await _put(world, rule(time_zone="Mars/Olympus"), status=422)
-    assert problem["errors"][0]["pointer"] == "/quirks/0/time_zone", problem
+    assert problem["errors"][0]["pointer"] == "#/quirks/0/time_zone", problem
     await _put(world, rule(limitz=[]), status=422)

@@ -119,7 +119,7 @@ class Quirk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     answer_within_s: Annotated[dict[ActionName, Annotated[float, Meta(gt=0, le=3600)]], Meta(max_length=100)] = {}
     empty_means_accepted: frozenset[ActionName] = frozenset()
     close_means_accepted: frozenset[ActionName] = frozenset()
-    max_message_bytes: Annotated[int, Meta(ge=64)] | None = None
+    max_message_bytes: Annotated[int, Meta(ge=16)] | None = None
     max_items: Annotated[dict[ActionName, Annotated[int, Meta(ge=1)]], Meta(max_length=100)] = {}
 
     def wrong(self) -> str | None:

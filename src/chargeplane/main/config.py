@@ -103,7 +103,9 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
     ] = 30.0
     quirks_file: Annotated[
         str | None,
-        Meta(description="Rules about vendors, models and firmwares (TOML, see repairs.md), beside those of the package."),
+        Meta(
+            description="Rules about vendors, models and firmwares (TOML, see repairs.md), beside those of the package."
+        ),
     ] = None
     ping_interval_s: Annotated[
         float,

@@ -26,7 +26,10 @@ _object: Final = msgspec.json.Decoder(dict[str, Any])
 class Asking(Protocol):
     """The socket that asks."""
 
-    station_id: str
+    @property
+    def station_id(self) -> str:
+        """As registered."""
+        ...
 
     async def ask(self, action: str, payload: bytes, timeout_s: float) -> CallOutcome:
         """Sends a call in its turn."""

@@ -389,8 +389,8 @@ class Door:
         if chosen is not None:
             version = chosen[0]
             answer.append(("Sec-WebSocket-Protocol", chosen[1]))
-        elif not offered and (credentials.assumed_version or self._assumed_version) in self._versions:
-            version = credentials.assumed_version or self._assumed_version
+        elif not offered and (assumed := credentials.assumed_version or self._assumed_version) in self._versions:
+            version = assumed
         elif not offered and known.assumed_version is not None and known.assumed_version[0] in self._versions:
             version = known.assumed_version[0]
             forgiven = (*forgiven, known.assumed_version[1])

@@ -48,6 +48,9 @@ VERSIONS: Final = ("1.6", "2.0.1", "2.1")
 @click.option("--duration", type=click.FloatRange(0.1), help="Seconds until it ends by itself; else with Ctrl-C.")
 @click.option("--fault", "faults", multiple=True, help="A lasting fault of every station; --list-faults names them.")
 @click.option("--list-faults", is_flag=True, help="Name the faults and end.")
+@click.option(
+    "--scenario", metavar="FILE", help="Play a described behaviour (TOML), or one of the package by its name."
+)
 @click.option("--deflate", is_flag=True, help="Offer permessage-deflate.")
 @click.option("--seed", type=int, help="Equal seeds behave equally.")
 def simulate(list_faults: bool, **wishes: Any) -> None:
@@ -91,9 +94,13 @@ async def _simulate(
     meter_interval: float,
     duration: float | None,
     faults: tuple[str, ...],
+    scenario: str | None,
     deflate: bool,
     seed: int | None,
 ) -> None:
+    if scenario is not None:
+        await _play(scenario, url, password, prefix, api_url, api_key, duration, seed)
+        return
     from chargeplane.simulator import Fault, Fleet, Options, Traffic, plans
 
     try:
@@ -134,6 +141,26 @@ async def _simulate(
         view.summary()
     if not view.ever_connected:
         raise UnavailableError(f"No station could connect to {url}: {view.reason()}")
+
+
+async def _play(
+    name: str,
+    url: str,
+    password: str | None,
+    prefix: str,
+    api_url: str | None,
+    api_key: str | None,
+    duration: float | None,
+    seed: int | None,
+) -> None:
+    from chargeplane.main.cli.scenario import play, read_scenario
+    from chargeplane.simulator.stage import Stage, plans_of, tokens_of
+
+    described = read_scenario(name)
+    wanted = plans_of(described, prefix, password)
+    if api_url is not None:
+        wanted = await _register(api_url, api_key, wanted, tokens_of(described, prefix))
+    await play(Stage(url, described, wanted, seed=1 if seed is None else seed), described, duration)
 
 
 def _idle_for(busy: float) -> tuple[float, float]:
