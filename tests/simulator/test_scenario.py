@@ -128,7 +128,7 @@ async def test_scenario_of_the_package_goes_as_described(house: House, name: str
     scenario = hurried(packaged(name))
     stage = await house.stage(scenario, f"P-{name.replace('_', '-')}")
     try:
-        await asyncio.wait_for(stage.play(), 60)
+        await asyncio.wait_for(stage.play(), 20)
     finally:
         await stage.close()
     assert stage.failures == []

@@ -124,6 +124,50 @@ async def test_a_work_is_told_only_after_its_rows_can_be_read_by_others(connect:
     await writer.stop()
 
 
+async def test_what_gives_way_waits_behind_what_came_later_and_has_its_share_of_each_batch(
+    connect: Connect, db: Any
+) -> None:
+    node = Node("node")
+    await node.register(await connect())
+    writer = GroupCommitter(node, connect, limits=CommitLimits(max_works=10, max_patient=3))
+    order: list[str] = []
+
+    class Noted(Told):
+        def __init__(self, name: str) -> None:
+            super().__init__(1, [attempt(1, name)])
+            self.name = name
+
+        def committed(self) -> None:
+            order.append(self.name)
+            super().committed()
+
+    boots = [Noted(f"boot{number:02}") for number in range(20)]
+    stops = [Noted(f"stop{number:02}") for number in range(25)]
+    for work in boots:
+        writer.submit_patiently(work)
+    for work in stops:
+        writer.submit(work)
+    assert writer.queued == 45
+    await writer.start()
+    await asyncio.gather(*(work.event.wait() for work in (*boots, *stops)))
+    await writer.stop()
+    # batches of ten with three boots each, until the boots are alone
+    assert [name for name in order if name.startswith("stop")] == [work.name for work in stops]
+    assert [name for name in order if name.startswith("boot")] == [work.name for work in boots]
+    assert order.index("boot00") > order.index("stop09")
+    assert order.index("stop24") < order.index("boot09")
+    assert len(await messages(db)) == 45
+
+
+async def test_what_gives_way_is_committed_where_nothing_else_comes(connect: Connect, db: Any) -> None:
+    _, writer = await committer(connect)
+    work = Told(1, [attempt(1, "boot")])
+    writer.submit_patiently(work)
+    await work.event.wait()
+    await writer.stop()
+    assert await messages(db) == ["boot"]
+
+
 async def test_what_arrives_during_a_commit_is_the_next_batch(connect: Connect, db: Any) -> None:
     node, writer = await committer(connect)
     first = node.batch

@@ -110,7 +110,8 @@ class Actor(Transacting):
                 )
             self._house.boot_committed(self.key)
 
-        self._submit(received, answer, None, [rows.boot(message, self._station, received.received_at)], tell)
+        written = [rows.boot(message, self._station, received.received_at)]
+        self._submit_patiently(received, answer, None, written, tell)
 
     def _status(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message

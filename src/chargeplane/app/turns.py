@@ -365,6 +365,19 @@ class Turns:
         self.outstanding.append(work)
         self._house.committer.submit(work)
 
+    def _submit_patiently(
+        self,
+        received: Received,
+        answer: AnswerCallback,
+        value: StationAnswer | None,
+        written: list[rows.Write],
+        after: Job | None,
+    ) -> None:
+        """The same for what gives way to messages about transactions: after an outage all stations boot at once."""
+        work = MessageWork(self, received, answer, value, written, after, ())
+        self.outstanding.append(work)
+        self._house.committer.submit_patiently(work)
+
     def _submit_job(self, written: list[rows.Write], done: Callable[[Exception | None], None]) -> None:
         work = JobWork(self, written, done)
         self.outstanding.append(work)

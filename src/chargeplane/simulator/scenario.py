@@ -38,9 +38,14 @@ class WaitFor(Step, frozen=True, kw_only=True, tag="wait"):
 
 
 class PlugIn(Step, frozen=True, kw_only=True, tag="plug"):
-    """A car arrives and is plugged in."""
+    """A car arrives and is plugged in: a van of 110 kWh.
+
+    Args:
+        soc: how full its battery is, in percent.
+    """
 
     evse: EvseId = 1
+    soc: Annotated[float, Meta(ge=0, le=100)] = 20.0
 
 
 class Unplug(Step, frozen=True, kw_only=True, tag="unplug"):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from chargeplane.kernel.errors import ChargeplaneError
 from chargeplane.simulator import scenario as steps
+from chargeplane.simulator.car import CAR_MODELS, Car
 from chargeplane.simulator.counters import Counters
 from chargeplane.simulator.evse import Session
 from chargeplane.simulator.fleet import StationPlan
@@ -25,6 +26,7 @@ from chargeplane.simulator.timers import Timers
 _KEPT: Final = 1000
 """Failures that are kept with their sentence; all are counted."""
 _LOOK_S: Final = 0.05
+_VAN: Final = max(CAR_MODELS, key=lambda model: model.battery_wh)
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -216,7 +218,7 @@ class _Play:
         await asyncio.sleep(step.seconds)
 
     async def plug(self, step: steps.PlugIn) -> None:
-        self.station.plug_in(step.evse)
+        self.station.plug_in(step.evse, Car(_VAN, soc_percent=step.soc))
 
     async def unplug(self, step: steps.Unplug) -> None:
         self.station.unplug(step.evse)

@@ -96,10 +96,12 @@ class CommitLimits(Struct, frozen=True, kw_only=True):
     Args:
         max_works: messages in a batch.
         max_bytes: rough payload bytes in a batch.
+        max_patient: messages in a batch, beyond those, that give way to all others.
     """
 
     max_works: int = 2000
     max_bytes: int = 8 * 1024 * 1024
+    max_patient: int = 500
 
 
 class CommitObserver(Protocol):
@@ -174,6 +176,7 @@ class GroupCommitter:
         self._limits = limits or CommitLimits()
         self._observer: CommitObserver = observer or _Silent()
         self._queue: deque[Work] = deque()
+        self._patient: deque[Work] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._db: Connection | None = None
         self._statements: dict[int, PreparedStatement[Any]] = {}
@@ -202,7 +205,12 @@ class GroupCommitter:
     @property
     def queued(self) -> int:
         """Messages waiting for a batch."""
-        return len(self._queue)
+        return len(self._queue) + len(self._patient)
+
+    def submit_patiently(self, work: Work) -> None:
+        """Queues a work that gives way: it is committed with what room the others leave, and at least with its share of each batch."""
+        self._patient.append(work)
+        self._rouse()
 
     def submit(self, work: Work) -> None:
         """Queues a work; its outcome comes by one of its methods. Never waits, never fails."""
@@ -236,7 +244,7 @@ class GroupCommitter:
         loop = asyncio.get_running_loop()
         queue = self._queue
         while True:
-            if not queue:
+            if not queue and not self._patient:
                 if self._closing:
                     return
                 self._wake = wake = loop.create_future()
@@ -273,7 +281,21 @@ class GroupCommitter:
             size += work.size
             if size > most:
                 break
+        patient = self._patient
+        if patient:
+            # Few at a time, for what comes now waits for this batch; never none, or they would wait for ever.
+            for _ in range(min(len(patient), self._limits.max_patient)):
+                work = patient.popleft()
+                if not work.cancelled:
+                    batch.append(work)
         return batch
+
+    def _rouse(self) -> None:
+        wake = self._wake
+        if wake is not None:
+            self._wake = None
+            if not wake.done():
+                wake.set_result(None)
 
     async def _commit(self, works: Sequence[Work]) -> None:
         """Commits works in order: all, or all but those whose data are to blame, however long it takes."""
@@ -352,7 +374,7 @@ class GroupCommitter:
                     "commit_delayed",
                     error=str(error) or type(error).__name__,
                     works=len(works),
-                    queued=len(self._queue),
+                    queued=self.queued,
                 )
                 await self._drop_connection()
                 await asyncio.sleep(delay)
@@ -379,7 +401,11 @@ class GroupCommitter:
             try:
                 db = self._db or await self._reconnect()
                 await self._node.refresh_fence(db)
-                keys = {work.station for work in works} | {work.station for work in self._queue} | set(self.owned())
+                keys = (
+                    {work.station for work in works}
+                    | {work.station for work in (*self._queue, *self._patient)}
+                    | set(self.owned())
+                )
                 lost = set(await self._node.lost(db, list(keys)))
                 self._fence_raised = False
                 break
@@ -390,7 +416,7 @@ class GroupCommitter:
                 await self._drop_connection()
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, 2.0)
-        for work in [*works, *self._queue]:
+        for work in [*works, *self._queue, *self._patient]:
             if work.station in lost and not work.cancelled:
                 work.cancelled = True
                 work.fenced()
