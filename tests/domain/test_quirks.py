@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from chargeplane.domain.charging_dialects import Trait
 from chargeplane.domain.quirks import NOTHING, Limit, Origin, Quirk, QuirkTable, WireRule, built_in, checked, parse
 from chargeplane.kernel.errors import InvalidInputError
 
@@ -113,3 +114,10 @@ def test_rules_given_as_structs_name_the_field_that_is_wrong() -> None:
 
 def test_every_rule_of_the_package_can_be_read() -> None:
     assert len(built_in()) >= 4
+
+
+def test_refusals_of_charging_profiles_feed_what_is_learned_of_models() -> None:
+    homecharge = rule("watts_only", model="SECC-01", charging=frozenset({Trait.NO_AMPERES}))
+    table = QuirkTable((Origin.FILE, (homecharge,)))
+    assert table.of("Acme", "secc-01", None).charging == {Trait.NO_AMPERES}
+    assert NOTHING.charging == frozenset()

@@ -20,6 +20,7 @@ import structlog
 from msgspec import Struct
 
 from chargeplane.app.device_model import DeviceModel
+from chargeplane.domain.quirks import Limit
 from chargeplane.domain.variables import VariableName
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
@@ -130,7 +131,10 @@ class AfterBoot:
             if reading is None or not reading.enabled:
                 return
             tenant_id = reading.tenant_id
-            if not reading.known or reading.complete_at is None or reading.firmware != reading.read_firmware:
+            unread = Limit.CONFIGURATION_NOT_READ in self._model.known_of(key).limits
+            if unread:
+                log.info("variables_not_asked", station_key=key)
+            elif not reading.known or reading.complete_at is None or reading.firmware != reading.read_firmware:
                 outcome = await self._model.read_all(tenant_id, key, by=BY, valid_s=_VALID_S)
                 log.info("variables_asked", station_key=key, state=outcome.state.value)
             else:

@@ -31,6 +31,7 @@ from chargeplane.domain.commands import (
     VariableAnswers,
 )
 from chargeplane.domain.configuration import Told
+from chargeplane.domain.quirks import NOTHING, Known
 from chargeplane.domain.splitting import MessageLimits, split_variables
 from chargeplane.domain.variables import Place, VariableName, VariableReport, VariableSetting, is_secret
 from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
@@ -70,6 +71,8 @@ class DeviceModel:
         self._requests = requests
         self._events = events
         self.on_changed: list[Changed] = []
+        self.known_of: Callable[[StationKey], Known] = lambda key: NOTHING
+        """What models are known for, whatever they tell of themselves."""
         commands.wholes[GetVariables] = self._get
         commands.wholes[SetVariables] = self._set
         commands.wholes[GetBaseReport] = self._report
@@ -147,7 +150,19 @@ class DeviceModel:
 
     async def _limits(self, key: StationKey, message: str) -> MessageLimits:
         async with self._database.read() as db:
-            return await variables.limits(db, key, message)
+            told = await variables.limits(db, key, message)
+        known = self.known_of(key)
+        if not known:
+            return told
+        # OCPP 1.6 reads keys by GetConfiguration
+        most = known.max_items.get(message) or (
+            known.max_items.get("GetConfiguration") if message == "GetVariables" else None
+        )
+        longest = known.max_message_bytes
+        return MessageLimits(
+            items=min((one for one in (told.items, most and most[0]) if one), default=None),
+            bytes=min((one for one in (told.bytes, longest and longest[0]) if one), default=None),
+        )
 
     async def _get(
         self, tenant_id: TenantId, key: StationKey, command: GetVariables, send: Send, by: str

@@ -163,6 +163,11 @@ class Directory:
         vendor, model, firmware = told or (credentials.vendor, credentials.model, credentials.firmware_version)
         return self.quirks(credentials.tenant_id).of(vendor, model, firmware, credentials.station_id)
 
+    def known_of(self, key: StationKey) -> Known:
+        """What is known of a station by its key; nothing where there is none."""
+        credentials = self._by_key.get(key)
+        return quirks.NOTHING if credentials is None else self.known(credentials)
+
     def recognised(self, credentials: StationCredentials, boot: Boot) -> Known:
         """The same from a boot, which counts over what is stored until the station is read again."""
         told = (boot.vendor, boot.model, boot.firmware_version)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
@@ -27,6 +28,7 @@ from chargeplane.domain.charging_abilities import electrics_of
 from chargeplane.domain.charging_dialects import SENTENCES, Adapted, Trait, adapted, fallbacks
 from chargeplane.domain.commands import CommandOutcome, CommandState
 from chargeplane.domain.commands.smart_charging import ClearChargingProfile, GetChargingProfiles, SetChargingProfile
+from chargeplane.domain.quirks import NOTHING, Known
 from chargeplane.domain.smart_charging import ChargingProfilesReported
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
@@ -63,6 +65,8 @@ class ProfileKeeper:
         self._reach = reach
         self._events = events
         self._look_every_s = look_every_s
+        self.known_of: Callable[[StationKey], Known] = lambda key: NOTHING
+        """What models are known for before they were asked."""
         self._wake = asyncio.Event()
         self._running: dict[StationKey, asyncio.Task[None]] = {}
         self._loop: asyncio.Task[None] | None = None
@@ -224,6 +228,7 @@ class ProfileKeeper:
         evses = len(facts.evse_ids) if facts is not None else 1
         electrics = electrics_of(reported, view.profile.evse_id, evses)
         traits = frozenset(Trait(name) for name in known if name in Trait.__members__.values())
+        traits |= self.known_of(station.key).charging
         attempt = adapted(view.profile, traits, electrics)
         outcome = await self._set(station, attempt)
         if outcome.state is CommandState.REJECTED and outcome.status is not None:

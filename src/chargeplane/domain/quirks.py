@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
+from chargeplane.domain.charging_dialects import Trait
 from chargeplane.kernel import toml_lines
 from chargeplane.kernel.errors import InvalidInputError
 
@@ -101,6 +102,7 @@ class Quirk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         close_means_accepted: actions that it carries out and answers by closing the connection.
         max_message_bytes: a longer call is not sent.
         max_items: how many items a list in a call may have, by action.
+        charging: what it refuses of charging profiles, beside what is learned of its model.
     """
 
     name: Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{2,63}$")]
@@ -121,6 +123,7 @@ class Quirk(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
     close_means_accepted: frozenset[ActionName] = frozenset()
     max_message_bytes: Annotated[int, Meta(ge=16)] | None = None
     max_items: Annotated[dict[ActionName, Annotated[int, Meta(ge=1)]], Meta(max_length=100)] = {}
+    charging: frozenset[Trait] = frozenset()
 
     def wrong(self) -> str | None:
         """What is wrong with the rule beyond its shape, as field and sentence in one; None where nothing is."""
@@ -210,6 +213,7 @@ class Known:
     __slots__ = (
         "answer_within_s",
         "assumed_version",
+        "charging",
         "close_means_accepted",
         "empty_means_accepted",
         "limits",
@@ -223,6 +227,7 @@ class Known:
         self.quirks = quirks
         self.limits: Mapping[Limit, str] = {limit: quirk.name for quirk in quirks for limit in quirk.limits}
         """With the rule that says so."""
+        self.charging: frozenset[Trait] = frozenset[Trait]().union(*(quirk.charging for quirk in quirks))
         self.wire: tuple[tuple[str, WireRule], ...] = tuple(
             (quirk.name, rule) for quirk in quirks for rule in quirk.wire
         )

@@ -34,6 +34,7 @@ async def start_smart_charging(parts: Parts, requests: StationRequests, alerts: 
     database, commands, events = parts.database, parts.commands, parts.events
     keeper = ProfileKeeper(database, commands, requests, parts.reach, events)
     keeper.register(parts.reports)
+    keeper.known_of = parts.directory.known_of
     wire = ProfileWire(
         abilities={version.value: abilities for version, abilities in ABILITIES.items()}, losses=sentences_of_losses
     )

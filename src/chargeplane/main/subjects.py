@@ -234,6 +234,7 @@ async def _device_model(
 ) -> tuple[DeviceModel, AfterBoot, VariableChanges, Configuration]:
     config = parts.config.device_model
     model = DeviceModel(parts.database, parts.reach, parts.commands, requests, parts.reports, parts.events)
+    model.known_of = parts.directory.known_of
     after_boot = AfterBoot(
         parts.database,
         model,
