@@ -187,10 +187,19 @@ class _Play:
                 self.tally.expected += str(step.__struct_config__.tag).startswith("expect_")
                 try:
                     await _DOES[type(step)](self, step)
+                    await self.settle()
                 except (ChargeplaneError, ExpectedError, TimeoutError) as error:
                     self.fail(place, step, str(error) or "it did not end in time")
                 self.tally.done += 1
         self.tally.stations_done += 1
+
+    async def settle(self) -> None:
+        """Ends transactions that were asked to end, by a driver, the CSMS or a power cut, while no step let energy flow."""
+        for evse_id, session in list(self.running.items()):
+            if session.stop_request is not None and not session.over:
+                await self.station.stop_transaction(session, session.stop_request)
+            if session.over:
+                del self.running[evse_id]
 
     def fail(self, place: int, step: Step, reason: str) -> None:
         self.tally.failed += 1
@@ -222,7 +231,6 @@ class _Play:
 
     async def unplug(self, step: steps.Unplug) -> None:
         self.station.unplug(step.evse)
-        self.running.pop(step.evse, None)
 
     async def present(self, step: steps.Present) -> None:
         token = self.filled(step.token)
@@ -230,8 +238,6 @@ class _Play:
         if session is not None and not session.over:
             if not await self.station.present_token(token, step.evse):
                 raise ExpectedError(f"'{token}' may not stop the transaction")
-            await session.ended()
-            self.running.pop(step.evse, None)
             return
         session = await self.station.start_transaction(token, step.evse)
         if session.accepted is False:
