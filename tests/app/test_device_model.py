@@ -19,6 +19,7 @@ from chargeplane.app.reports import Place as Reporter
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.domain.commands import CommandOutcome, CommandState
 from chargeplane.domain.configuration import ChangeItem, ChangeState, ItemState, ResetPolicy
+from chargeplane.domain.quirks import NOTHING, Known, Limit, Quirk
 from chargeplane.domain.variables import Place, VariableReport
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
 from chargeplane.store.database import Database
@@ -156,7 +157,8 @@ async def test_stations_that_are_not_to_be_read_are_left_alone(database: Databas
             asked.append(key)
             return CommandOutcome(state=CommandState.ACCEPTED)
 
-    keys = [await new_station(database, name) for name in ("A", "B", "C")]
+    keys = [await new_station(database, name) for name in ("A", "B", "C", "D")]
+    unread = Known((Quirk(name="restarts", vendor="ABB", limits=frozenset({Limit.CONFIGURATION_NOT_READ})),))
     async with database.change() as db:
         await db.execute(
             """UPDATE charging_station SET settings = '{"read_variables": false}' WHERE station_id = 'B'"""
@@ -164,6 +166,7 @@ async def test_stations_that_are_not_to_be_read_are_left_alone(database: Databas
         await db.execute("UPDATE charging_station SET registration = 'Rejected' WHERE station_id = 'C'")
     model: Any = Model()
     after_boot = AfterBoot(database, model, ReadingSettings(delay_s=0, spread_s=0, rate_per_s=1000))
+    after_boot.known_of = lambda key: unread if key == keys[3] else NOTHING
     for key in keys:
         after_boot.booted(key)
     await after_boot.start()

@@ -20,7 +20,7 @@ import structlog
 from msgspec import Struct
 
 from chargeplane.app.device_model import DeviceModel
-from chargeplane.domain.quirks import Limit
+from chargeplane.domain.quirks import NOTHING, Known, Limit
 from chargeplane.domain.variables import VariableName
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
@@ -74,6 +74,7 @@ class AfterBoot:
         self._task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
         self.needed: Needed = _nothing
+        self.known_of: Callable[[StationKey], Known] = lambda key: NOTHING
         self.on_read: Callable[[TenantId, StationKey], Awaitable[None]] = _ignore
         """Told when a station was read, or needed no reading."""
 
@@ -131,7 +132,7 @@ class AfterBoot:
             if reading is None or not reading.enabled:
                 return
             tenant_id = reading.tenant_id
-            unread = Limit.CONFIGURATION_NOT_READ in self._model.known_of(key).limits
+            unread = Limit.CONFIGURATION_NOT_READ in self.known_of(key).limits
             if unread:
                 log.info("variables_not_asked", station_key=key)
             elif not reading.known or reading.complete_at is None or reading.firmware != reading.read_firmware:

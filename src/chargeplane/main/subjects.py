@@ -245,6 +245,7 @@ async def _device_model(
             rate_per_s=config.read_rate_per_s,
         ),
     )
+    after_boot.known_of = parts.directory.known_of
     changes = VariableChanges(parts.database, model, parts.commands, parts.secrets, parts.events)
     settings = ConfigurationSettings(
         check_every_s=config.template_check_s, ask_again_s=config.template_ask_s, retry_s=config.template_retry_s
