@@ -160,6 +160,7 @@ class Directory:
     def known(self, credentials: StationCredentials) -> Known:
         """What is known of a station, from its last boot."""
         told = self._told.get(credentials.key) if self._told else None
+        credentials = self._by_key.get(credentials.key, credentials)  # a socket's own are those of when it was opened
         vendor, model, firmware = told or (credentials.vendor, credentials.model, credentials.firmware_version)
         return self.quirks(credentials.tenant_id).of(vendor, model, firmware, credentials.station_id)
 
