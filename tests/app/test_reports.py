@@ -215,3 +215,30 @@ async def test_a_report_that_cannot_be_read_is_parked_at_once_and_the_next_one_g
     parked = await db.fetchval("SELECT error FROM outbox WHERE parked_at IS NOT NULL")
     await db.close()
     assert parked.startswith("The report cannot be read")
+
+
+async def test_a_report_whose_numbers_no_column_holds_is_parked_at_once(
+    place: Place, outbox: OutboxWorker, database_url: str
+) -> None:
+    taken: list[int] = []
+    db: Any = await asyncpg.connect(database_url)
+    enough = asyncio.Event()
+
+    async def take(where: Where, report: Smoke) -> None:
+        taken.append(await db.fetchval("SELECT $1::integer", report.thickness))
+        enough.set()
+
+    reports = Reports(outbox)
+    reports.take(Smoke, take)
+    for thickness in (2**40, 9):
+        await db.execute(
+            "INSERT INTO outbox (tenant_id, topic, key, payload) VALUES (1, 'station.smoke', 'station 1', $1)",
+            '{"key": 1, "station_id": "CS1", "received_at": "2026-01-31T00:00:00Z",'
+            f' "report": {{"type": "smoke", "thickness": {thickness}}}}}',
+        )
+    await outbox.start()
+    await asyncio.wait_for(enough.wait(), 5)
+    parked = await db.fetchval("SELECT error FROM outbox WHERE parked_at IS NOT NULL")
+    await db.close()
+    assert taken == [9]
+    assert parked.startswith("The database refuses what the report says")

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
+import asyncpg
 import msgspec
 from msgspec import Struct
 
@@ -92,7 +93,10 @@ class Reports:
                 received_at=envelope.received_at,
                 fact_id=fact.id,
             )
-            await handler(place, report)
+            try:
+                await handler(place, report)
+            except asyncpg.DataError as error:  # a number no column holds: the database will never take it
+                raise RuleError(f"The database refuses what the report says: {error}") from error
 
         name = f"{_PREFIX}{kind.__struct_config__.tag}"
         self._outbox.register(
