@@ -84,3 +84,10 @@ async def test_a_question_is_cancelled_with_who_asked() -> None:
     thinking.cancel()
     await asyncio.wait({thinking})
     assert thinking.cancelled()
+
+
+async def test_a_desk_whose_own_server_refuses_is_not_asked_for_ever() -> None:
+    async def desk(place: Place, asks: Struct) -> Struct | None:
+        raise ConnectionRefusedError
+
+    assert await asyncio.wait_for(think(desk, PLACE, Question()), 0.5) is None

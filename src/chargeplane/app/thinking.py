@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from chargeplane.app.house import Desk
 from chargeplane.app.reports import Place
-from chargeplane.store.database import is_unavailable
+from chargeplane.kernel.errors import UnavailableError
 
 _ANSWER_WITHIN_S: Final = 25.0
 """Below what stations wait for an answer, commonly 30 s."""
@@ -37,7 +37,8 @@ async def think(desk: Desk, place: Place, asks: Struct) -> Struct | None:
             log.warning("question_given_up", station=place.station_id, asks=type(asks).__name__)
             return None
         except Exception as error:
-            if not is_unavailable(error):
+            # Not `is_unavailable`: what a desk asks besides the database may refuse a connection for ever.
+            if not isinstance(error, UnavailableError):
                 log.exception("question_not_answered", station=place.station_id, asks=type(asks).__name__)
                 return None
         await asyncio.sleep(_ASK_AGAIN_S)
