@@ -12,7 +12,7 @@ import asyncpg
 
 from chargeplane.app.directory import Directory
 from chargeplane.app.house import StationSettings
-from chargeplane.app.ports import CloseReason, Received
+from chargeplane.app.ports import CloseReason, Proof, Received
 from chargeplane.app.stations import Stations
 from chargeplane.domain.messages import (
     IdToken,
@@ -33,6 +33,7 @@ class Link:
     accepted = True
     ocpp_version = "2.0.1"
     remote_address = "127.0.0.1:5000"
+    proof = Proof(profile=1)
 
     def __init__(self) -> None:
         self.closed: list[CloseReason] = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import asyncio
+from typing import Final, Protocol
 
+import structlog
 from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
@@ -12,10 +14,16 @@ from chargeplane.app.house import Desk
 from chargeplane.app.reports import Place
 from chargeplane.domain.station_exchanges import Receipt, Settlement, VatNumberAnswer, VatNumberAsk
 from chargeplane.domain.vat_numbers import can_be, normalized
+from chargeplane.kernel.errors import UnavailableError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import settlements as queries
 from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.settlements import SettlementView
+
+_RECEIPT_S: Final = 15.0
+"""Of the time a station waits."""
+
+log = structlog.get_logger(__name__)
 
 
 class Receipts(Protocol):
@@ -80,7 +88,13 @@ class StationPayments:
     async def _settled(self, place: Place, told: Settlement) -> Struct | None:
         receipt: Receipt | None = None
         if self.receipts is not None and told.status == "Settled":
-            receipt = await self.receipts.receipt(place, told)
+            try:
+                async with asyncio.timeout(_RECEIPT_S):
+                    receipt = await self.receipts.receipt(place, told)
+            except UnavailableError:
+                raise  # the station is answered when the settlement is kept
+            except Exception:  # the money was taken: that is kept, with a receipt or without
+                log.exception("receipt_not_written", station=place.station_id, psp_ref=told.psp_ref)
         async with self._database.change() as db:
             ident = await queries.note(
                 db,
