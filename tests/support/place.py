@@ -41,6 +41,9 @@ class Link:
     def close(self, reason: CloseReason) -> None:
         self.closed.append(reason)
 
+    def know_again(self) -> None:
+        pass
+
     async def call(self, action: str, payload: bytes, timeout_s: float) -> Any:
         raise AssertionError("no test here calls the station")
 
