@@ -8,7 +8,6 @@ higher level overrules. A site's limit is divided over its stations; a station h
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -31,7 +30,7 @@ from chargeplane.domain.charging_profiles import (
 )
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.database import Database
+from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import charging_profiles as profiles
 from chargeplane.store.queries import charging_stations
 from chargeplane.store.queries import smart_charging as queries
@@ -121,8 +120,11 @@ class StaticLimits:
     async def _divide_on(self) -> None:
         while True:
             await asyncio.sleep(_DIVIDE_EVERY_S)
-            with contextlib.suppress(Exception):
+            try:
                 await self.divide_all()
+            except Exception as error:
+                if not is_unavailable(error):
+                    _log.exception("site_limits_not_divided")
 
     async def divide_all(self) -> None:
         """Divides the limits of all sites over the stations that are there now."""

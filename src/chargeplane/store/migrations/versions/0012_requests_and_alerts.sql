@@ -53,3 +53,4 @@ CREATE TABLE alert (
 );
 CREATE UNIQUE INDEX alert_standing ON alert (tenant_id, coalesce(station_key, 0), kind, ident) WHERE cleared_at IS NULL;
 CREATE INDEX alert_newest ON alert (tenant_id, id);
+CREATE INDEX alert_station ON alert (station_key) WHERE station_key IS NOT NULL;
