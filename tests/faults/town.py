@@ -53,7 +53,7 @@ class Resident(VirtualStation):
 
     def move(self, url: str) -> None:
         """Loses its socket and connects to another address."""
-        self._url = url
+        self.url = url
         self.drop()
 
     @property

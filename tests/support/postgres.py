@@ -94,6 +94,8 @@ class TestServer:
     def __init__(self, folder: Path) -> None:
         self._cluster = Cluster(folder, settings=FAST)
         self._count = 0
+        self._dropper: Any = None
+        self._dropping = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test-postgres", daemon=True)
         self._thread.start()
@@ -127,13 +129,23 @@ class TestServer:
             yield self._cluster.url(name)
         finally:
             # PostgreSQL waits until every backend of the cluster has heard of a drop; one in the middle of a COPY hears nothing, and a
-            # COPY of a module's server stands still while its loop does. What is left goes with the cluster.
-            with contextlib.suppress(TimeoutError, asyncpg.QueryCanceledError):
-                self._run(self._admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", timeout=3))
+            # COPY of a module's server stands still while its loop does. So nobody waits for it, and what is left goes with the cluster.
+            asyncio.run_coroutine_threadsafe(self._drop(name), self._loop)
+
+    async def _drop(self, name: str) -> None:
+        async with self._dropping:
+            if self._dropper is None or self._dropper.is_closed():
+                self._dropper = await asyncpg.connect(self._cluster.url("postgres"))
+            await self._dropper.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    async def _let_go(self) -> None:
+        if self._dropper is not None:
+            self._dropper.terminate()
 
     def close(self) -> None:
         """Ends this worker's connection and thread; the cluster goes on."""
         self._run(self._admin.close())
+        self._run(self._let_go())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

@@ -139,10 +139,26 @@ _PROBLEM_SCHEMA: Final = {
 }
 
 
+def _whole(value: Any) -> Any:
+    """Without the empty alternative that Litestar makes of the dots in `tuple[X, ...]`."""
+    if isinstance(value, dict):
+        choices = value.get("oneOf")
+        if isinstance(choices, list) and {} in choices:
+            left = [one for one in choices if one]
+            if len(left) == 1:
+                value = {**{key: one for key, one in value.items() if key != "oneOf"}, **left[0]}
+            else:
+                value = {**value, "oneOf": left}
+        return {key: _whole(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return value
+
+
 def document(app: Litestar) -> dict[str, Any]:
     """The OpenAPI document as JSON-able values: Litestar's, with our problems, scopes and headers."""
     made: dict[str, Any] = msgspec.json.decode(ENCODER.encode(app.openapi_schema.to_schema()))
-    made = _named(made)
+    made = _whole(_named(made))
     schemas = made["components"]["schemas"]
     _describe(app, schemas)
     schemas["Problem"] = _PROBLEM_SCHEMA
