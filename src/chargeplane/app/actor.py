@@ -59,11 +59,14 @@ class Actor(Transacting):
         "booted",
         "booted_at",
         "connected_at",
+        "proved",
     )
 
     def __init__(self, house: House, key: StationKey, tenant_id: TenantId, station_id: StationId) -> None:
         super().__init__(house, key, tenant_id, station_id)
         self.connected_at: datetime | None = None
+        self.proved: tuple[object, ...] | None = None
+        """Password and certificate name that its socket came in by."""
         self.booted = False
         self.booted_at: datetime | None = None
         self._loaded_at: datetime | None = None

@@ -17,11 +17,12 @@ import structlog
 
 from chargeplane.app.bus import Bus, NoResponderError, RequestTimeoutError, Subscription
 from chargeplane.app.directory import Directory
-from chargeplane.app.ports import CloseReason, StationCredentials
+from chargeplane.app.ports import CloseReason
 from chargeplane.app.stations import Stations
 from chargeplane.kernel.errors import UnavailableError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.commit import Node
+from chargeplane.store.database import is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -168,12 +169,15 @@ class SharedDirectory:
         since: datetime | None = None
         for turn in count(1):
             await asyncio.sleep(_FOLLOW_EVERY_S)
-            with contextlib.suppress(Exception):  # the database is away: the next turn finds what this one would have
+            try:
                 since = await self._changed_since(since)
                 if turn % _REST_EVERY == 0:
                     await self._directory.refresh_tenants()
                     if self.on_follow is not None:
                         await self.on_follow()
+            except Exception as error:
+                if not is_unavailable(error):  # while the database is away the next turn finds what this one would have
+                    log.exception("changes_not_followed")
 
     async def _changed_since(self, since: datetime | None) -> datetime:
         """Reads stations again that were changed; returns from when on to look the next time."""
@@ -204,20 +208,13 @@ class SharedDirectory:
         return found
 
     async def _take_over(self, keys: list[StationKey]) -> None:
-        before = [self._directory.by_key(key) for key in keys]
         await self._directory.refresh(keys)
-        for key, old in zip(keys, before, strict=True):
-            new = self._directory.by_key(key)
-            if new != old:
-                self._stations.credentials_changed(key)
+        for key in keys:
+            self._stations.credentials_changed(key)
+            if self._stations.proved_otherwise(key):
                 link = self._stations.link(key)
-                if link is not None and old is not None and new is not None and _proof(old) != _proof(new):
+                if link is not None:
                     link.close(CloseReason.CREDENTIALS_CHANGED)
-
-
-def _proof(credentials: StationCredentials) -> tuple[object, ...]:
-    """What a station proves itself by."""
-    return credentials.security_profile, credentials.password_hash, credentials.certificate_name
 
 
 def _subject(node: int) -> str:

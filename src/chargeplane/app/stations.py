@@ -235,6 +235,8 @@ class Stations:
             self.on_came_in(credentials, link.proof)
         now = utc_now()
         actor.connected_at = now
+        came_by = credentials.next_password_hash if link.proof.next_password else credentials.password_hash
+        actor.proved = (came_by, credentials.certificate_name)
         actor.last_seen = now
         actor.booted = False
         version, address = link.ocpp_version, link.remote_address
@@ -312,6 +314,15 @@ class Stations:
         return await self.actor(key).close_transaction(
             number, reason=reason, flag=Flag.CLOSED_BY_OPERATOR, now=utc_now()
         )
+
+    def proved_otherwise(self, key: StationKey) -> bool:
+        """Whether a station's socket came in by other credentials than it has now, or by a lower security profile."""
+        actor = self._actors.get(key)
+        credentials = self.directory.by_key(key)
+        if actor is None or actor.link is None or actor.proved is None or credentials is None:
+            return False
+        now = (credentials.password_hash, credentials.certificate_name)
+        return actor.proved != now or actor.link.proof.profile < credentials.security_profile
 
     def credentials_changed(self, key: StationKey) -> None:
         """After the directory was refreshed: a deleted or refused station, or one with new credentials, loses its socket."""
