@@ -14,7 +14,6 @@ from chargeplane.app.presence import Presence
 from chargeplane.app.pulse import Pulse, paced
 from chargeplane.domain.availability import Wanted, forgotten
 from chargeplane.domain.commands import ChangeAvailability, CommandOutcome, CommandState
-from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import availability as queries
@@ -57,9 +56,7 @@ class Availability:
             NotFoundError: the tenant has no such station.
         """
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-            if key is None:
-                raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
             return await queries.of_station(db, key)
 
     async def _changed(

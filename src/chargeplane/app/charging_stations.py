@@ -128,9 +128,7 @@ class ChargingStations:
             NotFoundError: the tenant has no such station.
         """
         async with self._database.read() as db:
-            key = await queries.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await queries.required_key(db, caller.tenant_id, station_id)
         return key
 
     async def register(

@@ -349,9 +349,7 @@ class Configuration:
             NotFoundError: the tenant has no such station.
         """
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-            if key is None:
-                raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
             return await queries.drift_of_station(db, key)
 
     async def _shown(self, caller: Caller, ident: int) -> TemplateView:

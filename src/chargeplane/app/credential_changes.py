@@ -286,9 +286,7 @@ class CredentialChanges:
             NotFoundError: the tenant has no such station.
         """
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-            if key is None:
-                raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
             return await queries.page(db, caller.tenant_id, key, kind, limit, after)
 
     async def one(self, caller: Caller, kind: ChangeKind, ident: int) -> CredentialChangeView:

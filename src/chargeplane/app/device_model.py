@@ -34,7 +34,7 @@ from chargeplane.domain.configuration import Told
 from chargeplane.domain.quirks import NOTHING, Known
 from chargeplane.domain.splitting import MessageLimits, split_variables
 from chargeplane.domain.variables import Place, VariableName, VariableReport, VariableSetting, is_secret
-from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
+from chargeplane.kernel.errors import ConflictError, RuleError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations, device_model_readings, variables
@@ -90,9 +90,7 @@ class DeviceModel:
             NotFoundError: the tenant has no such station.
         """
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-            if key is None:
-                raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
             return await variables.page(db, key, wanted, limit, after)
 
     # -- for other subjects --------------------------------------------------------------------------------------------

@@ -149,9 +149,7 @@ class DisplayMessages:
 
     async def _key(self, caller: Caller, station_id: str) -> StationKey:
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         return key
 
     async def _one(self, key: StationKey, ident: int) -> DisplayMessageView:

@@ -15,7 +15,7 @@ from chargeplane.app.reports import Place, Reports
 from chargeplane.domain.commands import CommandState
 from chargeplane.domain.commands.display_and_cost import AdjustStream, GetStreams
 from chargeplane.domain.station_exchanges import StreamAccepted, StreamClosing, StreamOpening, Streams, StreamValues
-from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
+from chargeplane.kernel.errors import ConflictError, RuleError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations
@@ -150,7 +150,5 @@ class EventStreams:
 
     async def _key(self, caller: Caller, station_id: str) -> StationKey:
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         return key

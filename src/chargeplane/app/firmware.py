@@ -264,9 +264,7 @@ class Firmware:
             InvalidInputError: there is no such firmware, or no such way for the file.
         """
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         command = await self.order(caller.tenant_id, key, order, None)
         return await self._commands.command(caller, station_id, command, wait_s=wait_s)
 

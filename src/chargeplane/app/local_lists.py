@@ -44,7 +44,7 @@ from chargeplane.domain.local_lists import (
     chosen,
     messages,
 )
-from chargeplane.kernel.errors import ConflictError, NotFoundError
+from chargeplane.kernel.errors import ConflictError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations, id_tokens
@@ -158,9 +158,7 @@ class LocalLists:
 
     async def _key(self, caller: Caller, station_id: str) -> StationKey:
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         return key
 
     async def _beat(self) -> None:

@@ -18,7 +18,6 @@ from chargeplane.app.uploads import Slot, Uploads
 from chargeplane.domain.commands import CommandOutcome, CommandState, GetDiagnostics, GetLog
 from chargeplane.domain.commands.diagnostics import LogKind
 from chargeplane.domain.firmware import IDLE, UPLOAD_FAILED, UPLOADED, LogStatus
-from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations, firmware, station_requests
@@ -86,9 +85,7 @@ class Logs:
             InvalidInputError: there is no such way for the file.
         """
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-            if key is None:
-                raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
             transfer = self._addresses.choose(await firmware.reachable(db, key), order.transfer)
         detail = {"kind": order.kind.value, "oldest_at": order.oldest_at, "latest_at": order.latest_at}
         number = await self._requests.open(caller.tenant_id, key, KIND, by=caller.actor, detail=detail)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.message_feed import MessageFeed, MessageWatcher
 from chargeplane.app.ports import LoggedCall
-from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations
@@ -55,7 +54,5 @@ class Messages:
 
     async def _key(self, caller: Caller, station_id: str) -> StationKey:
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         return key

@@ -277,9 +277,7 @@ class Monitoring:
             await audit(db, caller.tenant_id, actor=caller.actor, action="delete", kind="event-rule", ident=str(ident))
 
     async def _key(self, db: Db, caller: Caller, station_id: str) -> StationKey:
-        key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+        key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         return key
 
 

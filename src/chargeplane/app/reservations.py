@@ -96,9 +96,7 @@ class Reservations:
             sentence = "Must be in the future, and within a year"
             raise InvalidInputError(f"'valid_until' is wrong: {sentence}.", (("/valid_until", sentence),))
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         async with self._database.change() as db:
             number = await queries.next_number(db, key)
             ident = await queries.insert(

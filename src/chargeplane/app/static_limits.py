@@ -338,7 +338,5 @@ def as_profile(evse_id: int, limit: Decimal, unit: RateUnit) -> ChargingProfile:
 
 
 async def _key(db: Db, caller: Caller, station_id: str) -> StationKey:
-    key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-    if key is None:
-        raise NotFoundError("charging station", station_id)
+    key = await charging_stations.required_key(db, caller.tenant_id, station_id)
     return key

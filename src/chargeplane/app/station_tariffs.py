@@ -9,7 +9,7 @@ from chargeplane.app.commands import Commands, reply_of
 from chargeplane.domain.commands import CommandOutcome, CommandState
 from chargeplane.domain.commands.display_and_cost import ClearTariffs, GetTariffs, SetDefaultTariff
 from chargeplane.domain.station_tariffs import StationTariff, TariffAssignment, TariffsCleared, TariffsThere
-from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
+from chargeplane.kernel.errors import ConflictError, RuleError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations
@@ -102,9 +102,7 @@ class StationTariffs:
 
     async def _key(self, caller: Caller, station_id: str) -> StationKey:
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-        if key is None:
-            raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
         return key
 
 

@@ -150,9 +150,7 @@ class VariableChanges:
             ConflictError: too many changes of the station wait already.
         """
         async with self._database.change() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-            if key is None:
-                raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
             if await queries.open_of_station(db, key) >= OPEN_MOST:
                 raise ConflictError(f"{OPEN_MOST} changes of '{station_id}' wait already.")
             ident = await self.put(
@@ -248,9 +246,7 @@ class VariableChanges:
             NotFoundError: the tenant has no such station.
         """
         async with self._database.read() as db:
-            key = await charging_stations.key_of(db, caller.tenant_id, station_id)
-            if key is None:
-                raise NotFoundError("charging station", station_id)
+            key = await charging_stations.required_key(db, caller.tenant_id, station_id)
             return await queries.page(db, caller.tenant_id, key, None, limit, after)
 
     async def cancel(self, caller: Caller, ident: int) -> VariableChangeView:

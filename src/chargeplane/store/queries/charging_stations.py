@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.clock import zone_like
+from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.paging import Db, Position, Where, like
 from chargeplane.store.queries.payloads import json_object
@@ -256,6 +257,18 @@ async def key_of(db: Db, tenant_id: TenantId, station_id: str) -> StationKey | N
         tenant_id,
         station_id,
     )
+    return key
+
+
+async def required_key(db: Db, tenant_id: TenantId, station_id: str) -> StationKey:
+    """The key of a station that is registered.
+
+    Raises:
+        NotFoundError: the tenant has no such station.
+    """
+    key = await key_of(db, tenant_id, station_id)
+    if key is None:
+        raise NotFoundError("charging station", station_id)
     return key
 
 
