@@ -187,11 +187,12 @@ class NatsBus:
 
     async def _say_goodbye(self, client: Client) -> None:
         """Ends the subscriptions at the server first: a request that came after us would find a responder and wait."""
-        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
-            for subscription in self._subscriptions:
+        for subscription in self._subscriptions:
+            with contextlib.suppress(nats.errors.Error, OSError):  # ended already, or NATS is away
                 await subscription.unsubscribe()
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
             if client.is_connected:
-                await client.flush(2)
+                await client.flush(_FLUSH_S)
 
     async def _listen(self, subject: str, hear: Callable[[Msg], Coroutine[Any, Any, None]]) -> _Cancellable:
         client = self._open()
