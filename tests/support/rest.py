@@ -45,6 +45,7 @@ from chargeplane.edges.http import HttpConfig, HttpServer, Services
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
 from chargeplane.kernel.proxies import TrustedProxies
+from chargeplane.main.business import start_business
 from chargeplane.main.config import Config, FilesConfig
 from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.store.database import Database
@@ -244,29 +245,30 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     await directory.load()
     desks: dict[type, Any] = {}
     on_stop: list[Any] = []
-    subjects = await start_subjects(
-        Parts(
-            config=Config(files=FilesConfig(folder=folder)),
-            database=database,
-            secrets=keys,
-            reach=stations,
-            shared=stations,
-            door=stations,
-            certificates=certificates,
-            commands=commands,
-            events=events,
-            stations=NobodyHere(),
-            directory=directory,
-            outbox=outbox,
-            reports=reports,
-            desks=desks,
-            on_stop=on_stop,
-            authority=authority,
-            addresses=FileAddresses(public_url=None, host="127.0.0.1", http_port=0),
-        )
+    parts = Parts(
+        config=Config(files=FilesConfig(folder=folder)),
+        database=database,
+        secrets=keys,
+        reach=stations,
+        shared=stations,
+        door=stations,
+        certificates=certificates,
+        commands=commands,
+        events=events,
+        stations=NobodyHere(),
+        directory=directory,
+        outbox=outbox,
+        reports=reports,
+        desks=desks,
+        on_stop=on_stop,
+        authority=authority,
+        addresses=FileAddresses(public_url=None, host="127.0.0.1", http_port=0),
     )
+    subjects = await start_subjects(parts)
+    business = await start_business(parts, subjects)
     services = Services(
         subjects=subjects,
+        business=business,
         database=database,
         keys=keys,
         api_keys=ApiKeys(database),

@@ -61,6 +61,7 @@ from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposit
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.measures import Measures
+from chargeplane.main.business import start_business
 from chargeplane.main.config import Config, Role
 from chargeplane.main.limits import raise_descriptor_limit
 from chargeplane.main.logging import configure_logging
@@ -327,27 +328,27 @@ class Server:
         self.addresses = FileAddresses(
             public_url=config.files.public_url, host=own_host(config.bind), http_port=config.http_port
         )
-        self.subjects = subjects = await start_subjects(
-            Parts(
-                config=config,
-                database=self.database,
-                secrets=secrets,
-                reach=reach,
-                shared=shared,
-                door=self.stations,
-                certificates=self.certificates,
-                commands=commands,
-                events=self.events,
-                stations=self.stations,
-                directory=self.directory,
-                outbox=outbox,
-                reports=reports,
-                desks=self.stations.house.desks,
-                on_stop=self._stops,
-                authority=self.authority,
-                addresses=self.addresses,
-            )
+        parts = Parts(
+            config=config,
+            database=self.database,
+            secrets=secrets,
+            reach=reach,
+            shared=shared,
+            door=self.stations,
+            certificates=self.certificates,
+            commands=commands,
+            events=self.events,
+            stations=self.stations,
+            directory=self.directory,
+            outbox=outbox,
+            reports=reports,
+            desks=self.stations.house.desks,
+            on_stop=self._stops,
+            authority=self.authority,
+            addresses=self.addresses,
         )
+        self.subjects = subjects = await start_subjects(parts)
+        business = await start_business(parts, subjects)
         self.stations.house.boot_committed = subjects.after_boot.booted
         services = Services(
             database=self.database,
@@ -364,6 +365,7 @@ class Server:
             outbox=Outbox(self.database, outbox.look_again),
             certificates=self.certificates,
             subjects=subjects,
+            business=business,
             events=self.events,
             readiness=Readiness(self.database, self.committer),
             metrics=await self._exposition(bus),

@@ -37,7 +37,7 @@ _ANSWER: Final = b"\x00"
 _ERROR: Final = b"\x01"
 _QUEUE_BYTES: Final = 16 * 1024 * 1024
 _PREFIX: Final = "chargeplane."
-_FLUSH_S: Final = 5.0
+_FLUSH_S: Final = 5
 
 
 class NatsBus:

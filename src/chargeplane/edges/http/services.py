@@ -97,6 +97,11 @@ class Subjects:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Business:
+    """Use cases about locations, prices, people, agreements and money; made by main/business."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """What the routes call.
 
@@ -119,6 +124,7 @@ class Services:
     outbox: Outbox
     certificates: Certificates
     subjects: Subjects
+    business: Business
     events: EventFeed
     readiness: Readiness
     metrics: Callable[[], Awaitable[tuple[bytes, str]]]

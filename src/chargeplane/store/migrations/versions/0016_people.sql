@@ -1,0 +1,1 @@
+-- Drivers, users, their logins.

@@ -1,0 +1,1 @@
+-- Charging sessions, CDRs, signed meter values.

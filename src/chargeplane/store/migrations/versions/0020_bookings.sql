@@ -1,0 +1,1 @@
+-- Reservations for an interval.

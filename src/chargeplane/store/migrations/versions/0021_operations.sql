@@ -1,0 +1,1 @@
+-- Performance, the work list, webhooks.
