@@ -1,1 +1,3 @@
 -- Locations, EVSEs and tariffs.
+
+SELECT 1;

@@ -1,1 +1,3 @@
 -- Service agreements.
+
+SELECT 1;

@@ -1,1 +1,3 @@
 -- Drivers, users, their logins.
+
+SELECT 1;

@@ -1,1 +1,3 @@
 -- Charging sessions, CDRs, signed meter values.
+
+SELECT 1;

@@ -1,1 +1,3 @@
 -- Payments.
+
+SELECT 1;

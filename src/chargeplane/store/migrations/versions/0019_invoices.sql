@@ -1,1 +1,3 @@
 -- Invoices and the ledger.
+
+SELECT 1;

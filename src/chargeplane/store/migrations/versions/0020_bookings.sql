@@ -1,1 +1,3 @@
 -- Reservations for an interval.
+
+SELECT 1;

@@ -1,1 +1,3 @@
 -- Performance, the work list, webhooks.
+
+SELECT 1;
