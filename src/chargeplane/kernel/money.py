@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from collections.abc import Sequence
+from decimal import ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from typing import Final
 
 from msgspec import Struct
@@ -36,3 +37,20 @@ class Money(Struct, frozen=True, kw_only=True):
         """The amount in the currency's minor units, half up (what a receipt shows)."""
         digits = _MINOR_DIGITS.get(self.currency, 2)
         return Money(amount=self.amount.quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP), currency=self.currency)
+
+    def shared(self, parts: Sequence[Decimal]) -> list[Decimal]:
+        """This amount, already in minor units, divided as `parts` are, each in minor units, so that they make it.
+
+        A part is less than one minor unit away from its own value where the parts make about the amount.
+
+        Args:
+            parts: unrounded; what is left over goes to those that lost most by rounding.
+        """
+        unit = Decimal(1).scaleb(-_MINOR_DIGITS.get(self.currency, 2))
+        given = [part.quantize(unit, ROUND_FLOOR) for part in parts]
+        left = int((self.amount - sum(given, Decimal(0))) / unit)
+        order = sorted(range(len(parts)), key=lambda number: given[number] - parts[number])
+        for turn in range(abs(left) if parts else 0):
+            place = order[turn % len(order)] if left > 0 else order[-1 - turn % len(order)]
+            given[place] += unit if left > 0 else -unit
+        return given

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from chargeplane.edges.http.services import Business, Subjects
+from chargeplane.main.rating import start_rating
 from chargeplane.main.subjects import Parts
 
 
 async def start_business(parts: Parts, subjects: Subjects) -> Business:
     """Makes and starts every part of it."""
-    return Business()
+    rating = await start_rating(parts)
+    return Business(locations=rating.locations, tariffs=rating.tariffs)

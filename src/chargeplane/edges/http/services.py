@@ -30,6 +30,7 @@ from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.installed_certificates import InstalledCertificatesOf
 from chargeplane.app.local_lists import LocalLists
+from chargeplane.app.locations import Locations
 from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
 from chargeplane.app.monitoring import Monitoring
@@ -44,6 +45,7 @@ from chargeplane.app.static_limits import StaticLimits
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
+from chargeplane.app.tariffs import Tariffs
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.uploads import Uploads
@@ -99,6 +101,9 @@ class Subjects:
 @dataclass(frozen=True, kw_only=True)
 class Business:
     """Use cases about locations, prices, people, agreements and money; made by main/business."""
+
+    locations: Locations
+    tariffs: Tariffs
 
 
 @dataclass(frozen=True, kw_only=True)

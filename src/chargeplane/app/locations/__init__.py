@@ -1,0 +1,6 @@
+"""Locations: described by operators, bound to stations, found by drivers."""
+
+from chargeplane.app.locations.locations import EvseWanted, Locations
+from chargeplane.app.locations.places import EvsePlace
+
+__all__ = ["EvsePlace", "EvseWanted", "Locations"]

@@ -1,0 +1,1 @@
+"""Locations: where charging happens, in the model of OCPI 2.3.0."""

@@ -1,0 +1,30 @@
+"""Locations, tariffs and what charging costs: made and started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chargeplane.app.locations import Locations
+from chargeplane.app.locations.binding import Binding
+from chargeplane.app.tariffs import Tariffs
+from chargeplane.main.config import Role
+from chargeplane.main.subjects import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatingParts:
+    """What the other parts ask where a session is and what it costs there."""
+
+    locations: Locations
+    tariffs: Tariffs
+
+
+async def start_rating(parts: Parts) -> RatingParts:
+    """Makes the use cases; on nodes that do jobs, stations are bound to their locations from now on."""
+    binding = Binding(parts.database, parts.events)
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        await binding.start()
+        parts.on_stop.append(binding.stop)
+    return RatingParts(
+        locations=Locations(parts.database, parts.events, binding), tariffs=Tariffs(parts.database, parts.events)
+    )
