@@ -32,6 +32,7 @@ from chargeplane.main.config import (  # noqa: E402
     OcppConfig,
     PlugAndChargeConfig,
     TlsConfig,
+    V2gAuthorityKind,
 )
 from chargeplane.main.wiring import Server  # noqa: E402
 from tests.conformance.outside import POOL_TOKEN, Outside  # noqa: E402
@@ -153,7 +154,11 @@ async def house(conformance_database_url: str, tmp_path_factory: pytest.TempPath
         ocpp=QUICK,
         local_lists=LocalListsConfig(settle_s=0.1, spread_s=0),
         plug_and_charge=PlugAndChargeConfig(
-            pool=ContractPool.OPEN_PNC, url=outside.url, token=POOL_TOKEN, ask_private_networks=True
+            pool=ContractPool.OPEN_PNC,
+            url=outside.url,
+            token=POOL_TOKEN,
+            ask_private_networks=True,
+            station_authority=V2gAuthorityKind.TEST,
         ),
     )
     server = Server(config)

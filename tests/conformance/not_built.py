@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.conformance.official import VERSIONS_2X
 
 _2X: dict[str, str] = {
-    "TC_A_12 TC_A_13": "signing certificates for Plug & Charge (V2G)",
     "TC_I_01 TC_I_02": "costs that the server works out by itself: nothing rates transactions yet",
 }
 _16: dict[str, str] = {}

@@ -103,6 +103,13 @@ def client_context(trusted: bytes, shown: tuple[Path, Path] | None = None) -> ss
     return context
 
 
+def csr_named(subject: list[tuple[str, str]], key: ec.EllipticCurvePrivateKey) -> str:
+    """A certificate signing request as PEM, of a subject in the words of RFC 4514."""
+    name = x509.Name.from_rfc4514_string(",".join(f"{word}={value}" for word, value in reversed(subject)))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    return builder.sign(key, _SHA256).public_bytes(serialization.Encoding.PEM).decode()
+
+
 def csr_of(common_name: str, key: object = None, hash_with: hashes.HashAlgorithm | None = _SHA256) -> str:
     """A certificate signing request as PEM."""
     signing = ec.generate_private_key(ec.SECP256R1()) if key is None else key

@@ -43,6 +43,8 @@ class EstServer:
         self.answers = 0
         self.wrong_key = False
         self.label = ""
+        self.prefix = "est/"
+        self.admits = "Basic " + base64.b64encode(f"{USER}:{SECRET}".encode()).decode()
         chain, key = self.root.issue("localhost", dns="localhost").write(folder, "est-server")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(chain, key)
@@ -110,11 +112,10 @@ class EstServer:
                 self.wfile.write(body)
 
             def _admitted(self) -> bool:
-                wanted = "Basic " + base64.b64encode(f"{USER}:{SECRET}".encode()).decode()
-                return est.with_certificate or self.headers.get("Authorization") == wanted
+                return est.with_certificate or self.headers.get("Authorization") == est.admits
 
             def do_GET(self) -> None:
-                if self.path != f"/.well-known/est/{est.label}cacerts":
+                if self.path != f"/.well-known/{est.prefix}{est.label}cacerts":
                     self._tell(404)
                     return
                 found = pkcs7.serialize_certificates([est.issuing, est.root.certificate], serialization.Encoding.DER)
@@ -123,7 +124,7 @@ class EstServer:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 est.answers += 1
-                if self.path != f"/.well-known/est/{est.label}simpleenroll":
+                if self.path != f"/.well-known/{est.prefix}{est.label}simpleenroll":
                     self._tell(404)
                 elif not self._admitted():
                     self._tell(401, WWW_Authenticate="Basic")

@@ -16,13 +16,17 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from cryptography import x509
+
 from chargeplane.app import pki
+from chargeplane.app.ocsp_answers import Issuer
 from chargeplane.app.pki import Signer
 from chargeplane.app.ports import Signed
 from chargeplane.kernel.errors import ConflictError, RuleError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
 from chargeplane.store.queries import certificates as queries
+from chargeplane.store.queries import plug_and_charge as pool_queries
 from chargeplane.store.queries.certificates import Generation, HouseCertificate
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.secrets import InstallationKeys
@@ -186,6 +190,21 @@ class HouseAuthority:
         signer = await asyncio.to_thread(self._opened, stored, "firmware")
         return signer.chain, await asyncio.to_thread(pki.sign_digest, signer, sha256)
 
+    async def issuers(self) -> list[Issuer]:
+        """Roots and intermediate authorities of all generations that were made and are not retired, for OCSP."""
+        found: list[Issuer] = []
+        for one in await self.generations():
+            if one.state != "retired":
+                found += [Issuer(signer.certificate, signer.key) for signer in await self._signers_of(one.number)]
+        return found
+
+    async def state_of(self, issuer: x509.Certificate, serial_number: int) -> tuple[bool, datetime | None]:
+        """Whether that authority signed a station's certificate with this number, or is of ours itself; and when it was revoked."""
+        if any(one.certificate.serial_number == serial_number for one in await self.issuers()):
+            return True, None
+        async with self._database.read() as db:
+            return await queries.state_of(db, issuer.subject.public_bytes(), f"{serial_number:x}")
+
     # -- generations ---------------------------------------------------------------------------------------------------
 
     async def begin_rotation(self) -> int:
@@ -269,6 +288,14 @@ class HouseAuthority:
                         db, ident, self._keys.encrypt(self._keys.decrypt(key, _purpose(role)), _purpose(role))
                     )
                     changed += 1
+            await pool_queries.lock_pool(db)
+            for name, (_, key) in (await pool_queries.pool_authorities(db)).items():
+                purpose = f"pool authority {name}"
+                if not self._keys.is_current(key):
+                    with contextlib.suppress(RuleError):
+                        sealed = self._keys.encrypt(self._keys.decrypt(key, purpose), purpose)
+                        await pool_queries.reseal_pool_authority(db, name, sealed)
+                        changed += 1
         return changed
 
     async def _current(self) -> int:

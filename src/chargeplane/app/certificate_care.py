@@ -1,8 +1,8 @@
 """What is done about certificates without being asked: renewals, warnings, the next root on its way to the stations.
 
 - A station's certificate that is past two thirds of its time is renewed: the station is asked to ask for one (A02), once a day, and not
-  all stations at once. Stations ask by themselves a month before the end (A03.FR.02), which may be never for short ones.
-- Somebody is told of a certificate that ends within a fortnight and was not renewed.
+  all stations at once. Those for its socket and those for Plug & Charge are looked after by themselves. Stations ask by themselves a month before the end (A03.FR.02), which may be never for short ones.
+- Somebody is told of a certificate that ends within a fortnight and was not renewed, and of one that its station did not take.
 - The root of the authority's next generation is brought to the stations that use TLS. A station that takes a new root only from the old
   one (AdditionalRootCertificateCheck, M05.FR.10) refuses it, and is given the one that the old root signed.
 """
@@ -14,16 +14,19 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 import structlog
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.commands import Commands
 from chargeplane.app.security_events import SecurityEvents
-from chargeplane.domain.certificates import CertificateUse
+from chargeplane.domain.certificates import CertificateUse, SigningUse
 from chargeplane.domain.commands import CommandState, InstallCertificate, Trigger
 from chargeplane.domain.security_events import ServerEvent
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import certificates as queries
+from chargeplane.store.queries.certificates import Due
 
 log = structlog.get_logger(__name__)
 
@@ -92,12 +95,18 @@ class CertificateCare:
             due = await queries.to_renew(db, _RENEWED_A_ROUND)
         for one in due:
             log.info("certificate_renewal_asked", station=one.station_id, not_after=one.not_after.isoformat())
-            self._spawn(self._ask_to_renew(one.tenant_id, one.station_key))
+            self._spawn(self._ask_to_renew(one))
 
-    async def _ask_to_renew(self, tenant_id: TenantId, key: StationKey) -> None:
-        await self._commands.ask(
-            tenant_id, key, Trigger(message="SignChargingStationCertificate"), by="certificate renewal", valid_s=600
-        )
+    async def _ask_to_renew(self, due: Due) -> None:
+        use = SigningUse.STATION if due.use is None else SigningUse(due.use)
+        evse_id = None
+        if not use.opens_door and due.subject is not None:
+            # A02: where each EVSE has an SECC of its own, each is asked by itself.
+            names = x509.Name.from_rfc4514_string(due.subject).get_attributes_for_oid(NameOID.COMMON_NAME)
+            async with self._database.read() as db:
+                evse_id = await queries.evse_of_secc(db, due.station_key, [str(name.value) for name in names])
+        trigger = Trigger(message=use.trigger, evse_id=evse_id)
+        await self._commands.ask(due.tenant_id, due.station_key, trigger, by="certificate renewal", valid_s=600)
 
     async def _warn(self) -> None:
         written = []
@@ -112,6 +121,17 @@ class CertificateCare:
                 }
                 ident = await self._log.write(
                     db, one.tenant_id, one.station_key, ServerEvent.CERTIFICATE_EXPIRES, details
+                )
+                written.append((one.tenant_id, ident))
+            for one, reason in await queries.not_taken(db, _RENEWED_A_ROUND):
+                await queries.warned(db, one.id)
+                details = {
+                    "reason": f"The station did not take its certificate. {reason or ''}".strip(),
+                    "subject": one.subject,
+                    "certificate_id": str(one.id),
+                }
+                ident = await self._log.write(
+                    db, one.tenant_id, one.station_key, ServerEvent.CERTIFICATE_NOT_MADE, details
                 )
                 written.append((one.tenant_id, ident))
         for tenant_id, ident in written:

@@ -20,22 +20,25 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.authority import HouseAuthority
 from chargeplane.app.commands import Commands
 from chargeplane.app.events import EventFeed
-from chargeplane.app.ports import CertificateAuthority, CloseReason
+from chargeplane.app.ocsp_answers import OcspSource
+from chargeplane.app.ports import CertificateAuthority, CloseReason, Signed, V2gAuthority, V2gHierarchy
 from chargeplane.app.reach import StationReach
 from chargeplane.app.security_events import SecurityEvents
+from chargeplane.app.v2g_authority import TestV2gAuthority
+from chargeplane.app.v2g_pki import pem_of
+from chargeplane.domain.certificates import CertificateHashData, SigningUse, hash_data_of, read_certificates
 from chargeplane.domain.commands import DeliverCertificate
 from chargeplane.domain.messages import CertificateRequest
 from chargeplane.domain.security_events import ServerEvent
-from chargeplane.kernel.errors import ConflictError, ForbiddenError, NotFoundError, RuleError
+from chargeplane.kernel.errors import ConflictError, ForbiddenError, NotFoundError, RuleError, UnavailableError
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import certificates as queries
 from chargeplane.store.queries.audit import audit
-from chargeplane.store.queries.certificates import CertificateFilter, CertificateView
+from chargeplane.store.queries.certificates import CertificateFilter, CertificateView, Wanted
 from chargeplane.store.queries.paging import Position
 
-_STATION_USE: Final = (None, "ChargingStationCertificate")
 _DELIVERY_FOR_S: Final = 86_400.0
 _LOOK_AGAIN_S: Final = 60.0
 _RETRY_S: Final = 1.0
@@ -84,6 +87,31 @@ class AuthorityView(Struct, frozen=True, kw_only=True):
     generations: list[GenerationView]
 
 
+class V2gAuthorityView(Struct, frozen=True, kw_only=True):
+    """Who signs stations' certificates for Plug & Charge.
+
+    Args:
+        provider: test, or est.
+    """
+
+    provider: str
+    hierarchies: list[V2gHierarchy]
+
+
+def _sources(authority: V2gAuthority) -> list[OcspSource]:
+    return [authority] if isinstance(authority, TestV2gAuthority) else []
+
+
+def _use_of(word: str | None) -> SigningUse | None:
+    """None for a word that nobody knows; a station that says nothing means its own certificate."""
+    if word is None:
+        return SigningUse.STATION
+    try:
+        return SigningUse(word)
+    except ValueError:
+        return None
+
+
 async def _nobody() -> None:
     pass
 
@@ -98,6 +126,7 @@ class Certificates:
     Args:
         authority: signs.
         house: the one of the house, for its own view; the same as `authority` unless another one signs.
+        v2g: signs those for Plug & Charge; None where nobody does.
     """
 
     def __init__(
@@ -108,16 +137,18 @@ class Certificates:
         commands: Commands,
         reach: StationReach,
         events: EventFeed,
+        v2g: V2gAuthority | None = None,
     ) -> None:
         self._database = database
         self._authority = authority
+        self._v2g = v2g
         self._house = house
         self._commands = commands
         self._reach = reach
         self._events = events
         self._revoked: frozenset[tuple[bytes, int]] = frozenset()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._told = False
+        self._told: set[bytes] = set()
         self.tell_nodes: Callable[[], Awaitable[None]] = self.reload
         """Has every node call `reload`; returns when they have."""
         self.security_events: SecurityEvents | None = None
@@ -191,14 +222,15 @@ class Certificates:
     async def _judge(self, tenant_id: TenantId, key: StationKey, request: CertificateRequest) -> int | None:
         async with self._database.read() as db:
             name = await queries.common_name(db, key)
+            # What names no use is for both, where the station has both (2.0.1 and 2.1, SignCertificateRequest).
+            for_both = request.use is None and self._v2g is not None and await queries.wants_combined(db, key)
+        stored = SigningUse.COMBINED.value if for_both else request.use
         refused: str | None = None
-        if request.use not in _STATION_USE:
-            refused = f"Certificates for {made_storable(str(request.use), 40)} are not signed here."
-        elif name is None:
+        if name is None:
             refused = "The station is not registered any more."
         else:
             try:
-                await asyncio.to_thread(self._authority.check, request.csr, name)
+                await self._check(request, _use_of(stored), name)
             except RuleError as error:
                 refused = made_storable(str(error), 500)
         csr = made_storable(request.csr)
@@ -207,7 +239,7 @@ class Certificates:
                 db,
                 tenant_id,
                 key,
-                use=None if request.use is None else made_storable(request.use, 40),
+                use=None if stored is None else made_storable(stored, 40),
                 request_id=request.request_id,
                 csr=csr,
                 csr_hash=hashlib.sha256(csr.encode()).digest(),
@@ -218,6 +250,31 @@ class Certificates:
             await self._show(tenant_id, ident)
             return None
         return ident
+
+    async def _check(self, request: CertificateRequest, use: SigningUse | None, name: str) -> None:
+        """Raises RuleError where no certificate will be made of the request."""
+        if use is SigningUse.STATION:
+            return await asyncio.to_thread(self._authority.check, request.csr, name)
+        if use is None or self._v2g is None:
+            raise RuleError(f"Certificates for {made_storable(str(request.use), 40)} are not signed here.")
+        await asyncio.to_thread(self._v2g.check, request.csr, use, name)
+        if request.root is not None:
+            await self._check_root(self._v2g, request.root)
+        return None
+
+    async def _check_root(self, authority: V2gAuthority, wanted: CertificateHashData) -> None:
+        """A02.FR.27: the station names the authority by its root."""
+        try:
+            known = "".join(one.roots for one in await authority.hierarchies())
+        except UnavailableError:
+            return  # what it signs is told to the station, which judges it
+
+        def names_one() -> bool:
+            roots = read_certificates(known)
+            return any(hash_data_of(pem_of(one), wanted.hash_algorithm).folded() == wanted for one in roots)
+
+        if known and not await asyncio.to_thread(names_one):
+            raise RuleError("The station asks for a certificate below a root that does not sign here.")
 
     async def _carry_out(self, ident: int) -> None:
         try:
@@ -252,11 +309,7 @@ class Certificates:
         chain = wanted.chain
         if chain is None:
             try:
-                signed = await self._authority.sign(
-                    wanted.csr,
-                    common_name=wanted.certificate_name or wanted.station_id,
-                    station_key=wanted.station_key,
-                )
+                signed = await self._signed(wanted)
             except RuleError as error:
                 await self._not_made(ident, str(error))
                 async with self._database.change() as db:
@@ -276,9 +329,9 @@ class Certificates:
                     chain=chain,
                 ):
                     return  # another node made one
-            if not self._told:  # the authority may be new: the doors have to trust it before the station is back
+            if signed.issuer not in self._told:  # it may be new: the doors have to trust it before the station is back
                 await self.tell_nodes()
-                self._told = True
+                self._told.add(signed.issuer)
         view = await self._commands.command(
             Caller(key_id=0, tenant_id=wanted.tenant_id, name="certificates", scopes=frozenset()),
             wanted.station_id,
@@ -288,6 +341,14 @@ class Certificates:
         async with self._database.change() as db:
             await queries.on_its_way(db, ident, CommandId(int(view.id)))
         await self._show(wanted.tenant_id, ident)
+
+    async def _signed(self, wanted: Wanted) -> Signed:
+        name, use = wanted.certificate_name or wanted.station_id, _use_of(wanted.use)
+        if use is SigningUse.STATION:
+            return await self._authority.sign(wanted.csr, common_name=name, station_key=wanted.station_key)
+        if use is None or self._v2g is None:
+            raise RuleError(f"Certificates for {wanted.use} are not signed here any more.")
+        return await self._v2g.sign(wanted.csr, use=use, common_name=name, station_key=wanted.station_key)
 
     async def _look_again(self) -> None:
         while True:
@@ -347,10 +408,27 @@ class Certificates:
                 reason=reason,
             )
         await self.tell_nodes()
-        await self._reach.close(key, CloseReason.CREDENTIALS_CHANGED)
         view = await self.one(caller, ident)
+        use = _use_of(view.use)
+        if use is None or use.opens_door:
+            await self._reach.close(key, CloseReason.CREDENTIALS_CHANGED)
         self._events.publish("certificate.updated", caller.tenant_id, view.station_id, view)
         return view
+
+    def ocsp_sources(self) -> list[OcspSource]:
+        """Our own authorities that sign stations' certificates, for answers about what they signed."""
+        return [self._house] if self._v2g is None else [self._house, *_sources(self._v2g)]
+
+    async def v2g_authority(self) -> V2gAuthorityView:
+        """Who signs certificates for Plug & Charge, and what they lead to.
+
+        Raises:
+            ConflictError: nobody does.
+            UnavailableError: it cannot be asked now.
+        """
+        if self._v2g is None:
+            raise ConflictError("Nobody signs certificates for Plug & Charge; see plug_and_charge.station_authority.")
+        return V2gAuthorityView(provider=self._v2g.name, hierarchies=list(await self._v2g.hierarchies()))
 
     async def authority(self) -> AuthorityView:
         """The certificate authority of the house, made where it was never needed before."""

@@ -22,11 +22,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
-from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
+from chargeplane.app.ocsp_answers import Issuer
 from chargeplane.app.reports import Place
 from chargeplane.domain.contracts import EvCertificate, EvCertificateAsk, emaid, is_emaid
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RuleError
@@ -41,7 +41,6 @@ _PROVISIONING: Final = re.compile(rb"<(?:\w+:)?OEMProvisioningCert[^<>]{0,200}>(
 _BODY: Final = "urn:iso:15118:2:2013:MsgBody"
 _AUTHORITY_DAYS: Final = 3650
 _CONTRACT_DAYS: Final = 365
-_OCSP_FOR: Final = timedelta(hours=1)
 _EARLIER: Final = timedelta(minutes=10)
 _NAMES: Final = ("root", "sub1", "sub2")
 
@@ -52,7 +51,7 @@ class _Authority(Struct, frozen=True):
 
 
 class EvPool:
-    """The test pool. Implements `plug_and_charge.ContractProvider`.
+    """The test pool. Implements `plug_and_charge.ContractProvider` and `ocsp_answers.OcspSource`.
 
     Args:
         ocsp_url: where stations and servers find its OCSP answers; goes into its certificates.
@@ -99,38 +98,16 @@ class EvPool:
         remaining = None if ask.maximum_chains is None else max(len(contracts) - 1, 0)
         return EvCertificate(exi_response=base64.b64encode(response).decode(), remaining=remaining), account
 
-    async def ocsp_answer(self, request: bytes) -> bytes:
-        """The answer to an OCSP request, DER; also where it is none."""
-        try:
-            asked = ocsp.load_der_ocsp_request(request)
-            number, algorithm = asked.serial_number, asked.hash_algorithm
-            name_hash, key_hash = asked.issuer_name_hash, asked.issuer_key_hash
-        except (ValueError, UnsupportedAlgorithm):
-            return _refusal(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
-        authorities = await self._authorities()
-        issuer = next(
-            (one for one in authorities.values() if _named(one.certificate, name_hash, key_hash, algorithm)), None
-        )
-        if issuer is None:
-            return _refusal(ocsp.OCSPResponseStatus.UNAUTHORIZED)
-        ours = {one.certificate.serial_number for one in authorities.values()}
+    async def issuers(self) -> list[Issuer]:
+        """Its authorities."""
+        return [Issuer(one.certificate, one.key) for one in (await self._authorities()).values()]
+
+    async def state_of(self, issuer: x509.Certificate, serial_number: int) -> tuple[bool, datetime | None]:
+        """Whether it made the certificate, and when its contract was revoked."""
+        if serial_number in {one.certificate.serial_number for one in (await self._authorities()).values()}:
+            return True, None
         async with self._database.read() as db:
-            known, revoked_at = await queries.certificate_state(db, f"{number:x}")
-        state = (
-            ocsp.OCSPCertStatus.REVOKED
-            if revoked_at is not None
-            else ocsp.OCSPCertStatus.GOOD
-            if known or number in ours
-            else ocsp.OCSPCertStatus.UNKNOWN
-        )
-        now = datetime.now(UTC)
-        builder = ocsp.OCSPResponseBuilder().add_response_by_hash(
-            name_hash, key_hash, number, algorithm, state, now - _EARLIER, now + _OCSP_FOR, revoked_at, None
-        )
-        answer = builder.responder_id(ocsp.OCSPResponderEncoding.HASH, issuer.certificate).sign(
-            issuer.key, hashes.SHA256()
-        )
-        return answer.public_bytes(serialization.Encoding.DER)
+            return await queries.certificate_state(db, f"{serial_number:x}")
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -197,7 +174,7 @@ class EvPool:
         async with self._database.change() as db:
             await queries.lock_pool(db)
             kept = await queries.pool_authorities(db)
-            if len(kept) < len(_NAMES):
+            if not kept.keys() >= set(_NAMES):
                 for name, one in (await asyncio.to_thread(_make_authorities, self._ocsp_url)).items():
                     pem = one.certificate.public_bytes(serialization.Encoding.PEM).decode()
                     key = one.key.private_bytes(
@@ -206,7 +183,8 @@ class EvPool:
                     await queries.keep_pool_authority(db, name, pem, self._keys.encrypt(key, f"pool authority {name}"))
                 kept = await queries.pool_authorities(db)
         made = {}
-        for name, (pem, encrypted) in kept.items():
+        for name in _NAMES:
+            pem, encrypted = kept[name]
             loaded = serialization.load_der_private_key(self._keys.decrypt(encrypted, f"pool authority {name}"), None)
             assert isinstance(loaded, ec.EllipticCurvePrivateKey)
             made[name] = _Authority(x509.load_pem_x509_certificate(pem.encode()), loaded)
@@ -339,22 +317,6 @@ def _certificate(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False)
         .add_extension(x509.AuthorityInformationAccess([access]), critical=False)
     )
-
-
-def _named(certificate: x509.Certificate, name_hash: bytes, key_hash: bytes, algorithm: hashes.HashAlgorithm) -> bool:
-    digest = hashes.Hash(algorithm)
-    digest.update(certificate.subject.public_bytes())
-    if digest.finalize() != name_hash:
-        return False
-    digest = hashes.Hash(algorithm)
-    digest.update(
-        certificate.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-    )
-    return digest.finalize() == key_hash
-
-
-def _refusal(status: ocsp.OCSPResponseStatus) -> bytes:
-    return ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(serialization.Encoding.DER)
 
 
 def _der(certificate: x509.Certificate) -> str:

@@ -15,7 +15,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa, utils
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
@@ -54,13 +54,11 @@ class CsrError(RuleError):
     """A certificate signing request breaks a rule; the sentence says which."""
 
 
-def check_csr(pem: str, common_name: str) -> x509.CertificateSigningRequest:
-    """The request, if a certificate may be made of it.
+def read_csr(pem: str) -> x509.CertificateSigningRequest:
+    """The request, if it is one of its key's owner.
 
-    Args:
-        common_name: the one the station's certificate has (A00.FR.511).
     Raises:
-        CsrError: it cannot be read, is not signed by its key, names another station, or its key or hash is too weak.
+        CsrError: it cannot be read, is not signed by its key, or its hash is too weak.
     """
     try:
         csr = x509.load_pem_x509_csr(pem.encode())
@@ -71,10 +69,29 @@ def check_csr(pem: str, common_name: str) -> x509.CertificateSigningRequest:
         raise CsrError(f"The request cannot be read: {error}.") from error
     if not signed:
         raise CsrError("The request is not signed by the key in it.")
-    if algorithm is None or algorithm.name not in _HASHES:
+    hashes_itself = algorithm is None and isinstance(key, ed448.Ed448PublicKey)
+    if not hashes_itself and (algorithm is None or algorithm.name not in _HASHES):
         raise CsrError(
             f"The request is signed with {algorithm.name if algorithm else 'no hash'}; SHA-256 or better is needed."
         )
+    return csr
+
+
+def common_names(csr: x509.CertificateSigningRequest) -> list[str]:
+    """Those of its subject."""
+    return [str(name.value) for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+
+
+def check_csr(pem: str, common_name: str) -> x509.CertificateSigningRequest:
+    """The request, if a certificate for a station's socket may be made of it.
+
+    Args:
+        common_name: the one the station's certificate has (A00.FR.511).
+    Raises:
+        CsrError: it cannot be read, is not signed by its key, names another station, or its key or hash is too weak.
+    """
+    csr = read_csr(pem)
+    key = csr.public_key()
     # A00.FR.502, FR.503
     if isinstance(key, rsa.RSAPublicKey):
         if not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
@@ -84,10 +101,19 @@ def check_csr(pem: str, common_name: str) -> x509.CertificateSigningRequest:
             raise CsrError(f"An EC key needs at least {_MIN_EC_BITS} bits; this one has {key.key_size}.")
     else:
         raise CsrError("The key must be RSA or EC.")
-    names = [str(name.value) for name in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    check_name(csr, common_name)
+    return csr
+
+
+def check_name(csr: x509.CertificateSigningRequest, common_name: str) -> None:
+    """A station's certificate has its name.
+
+    Raises:
+        CsrError: the request names another one.
+    """
+    names = common_names(csr)
     if names != [common_name]:
         raise CsrError(f"The common name is '{', '.join(names)[:100]}'; it must be '{common_name}'.")
-    return csr
 
 
 def make_root(organization: str, now: datetime, generation: int = 1) -> Signer:

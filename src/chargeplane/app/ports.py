@@ -7,12 +7,13 @@ the hot path between them is plain calls and call-backs: no task, no future per 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
+from chargeplane.domain.certificates import SigningUse
 from chargeplane.domain.commands import CallOutcome, Command, CommandOutcome
 from chargeplane.domain.messages import Boot, CertificateRequest, Registration, StationAnswer, StationMessage
 from chargeplane.domain.quirks import Known
@@ -250,7 +251,15 @@ class Signed(Struct, frozen=True, kw_only=True):
     not_after: datetime
 
 
-class CertificateAuthority(Protocol):
+class Trusted(Protocol):
+    """Whose certificates let stations in."""
+
+    async def trust(self) -> str:
+        """PEM of the authorities that the certificates lead to; empty where none was made so far."""
+        ...
+
+
+class CertificateAuthority(Trusted, Protocol):
     """Signs certificates of stations. The house has one (`app/authority.py`); another one can stand in."""
 
     def check(self, csr: str, common_name: str) -> None:
@@ -271,8 +280,49 @@ class CertificateAuthority(Protocol):
         """
         ...
 
-    async def trust(self) -> str:
-        """PEM of the authorities that the certificates lead to; empty where none was made so far."""
+
+class V2gHierarchy(Struct, frozen=True, kw_only=True):
+    """What stations' certificates for Plug & Charge lead to.
+
+    Args:
+        use: V2GCertificate for ISO 15118-2, V2G20Certificate for -20.
+        roots: PEM; cars trust them, and stations are given them as V2GRootCertificate.
+        intermediate: PEM of those between, the one that signs stations' first.
+    """
+
+    use: SigningUse
+    roots: str
+    intermediate: str
+
+
+class V2gAuthority(Protocol):
+    """Signs certificates by which cars know a station. A test hierarchy (`app/v2g_authority.py`), or somebody else by EST."""
+
+    name: str
+
+    def check(self, csr: str, use: SigningUse, common_name: str) -> None:
+        """Judges a request before the station gets its answer; called in a thread.
+
+        Args:
+            common_name: the station's.
+        Raises:
+            RuleError: no certificate will be made of it; the sentence says why.
+        """
+
+    async def sign(self, csr: str, *, use: SigningUse, common_name: str, station_key: StationKey) -> Signed:
+        """A certificate. Any error but RuleError is tried again later.
+
+        Raises:
+            RuleError: no certificate will be made of it; the sentence says why.
+        """
+        ...
+
+    async def hierarchies(self) -> Sequence[V2gHierarchy]:
+        """What its certificates lead to, as far as that is known.
+
+        Raises:
+            UnavailableError: it cannot be asked now.
+        """
         ...
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from chargeplane.bridge import contracts, exchanges, firmware, monitoring, smart_charging
@@ -22,6 +23,7 @@ from chargeplane.bridge.samples import moment, readings2x
 from chargeplane.bridge.security_events import security_event
 from chargeplane.bridge.variables import in_report, report_part, shows_secrets
 from chargeplane.domain.authorization import canonical
+from chargeplane.domain.certificates import CertificateHashData
 from chargeplane.domain.messages import (
     Acknowledged,
     AdditionalIdToken,
@@ -173,7 +175,26 @@ def _sign_certificate(request: Any) -> StationMessage:
         csr=made_storable(request.csr),
         use=None if use is None else str(use.value),
         request_id=getattr(request, "request_id", None),  # since 2.1
+        root=_root(getattr(request, "hash_root_certificate", None)),
     )
+
+
+def _root(named: v21.CertificateHashDataType | None) -> CertificateHashData | None:
+    """None also where it is nothing that a certificate could be named by: any hierarchy will do then."""
+    if named is None:
+        return None
+    try:
+        return msgspec.convert(
+            {
+                "hash_algorithm": named.hash_algorithm.value,
+                "issuer_name_hash": named.issuer_name_hash,
+                "issuer_key_hash": named.issuer_key_hash,
+                "serial_number": named.serial_number,
+            },
+            CertificateHashData,
+        ).folded()
+    except msgspec.ValidationError:
+        return None
 
 
 def _reservation(

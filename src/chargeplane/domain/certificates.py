@@ -23,6 +23,34 @@ class CertificateUse(enum.StrEnum):
     V2G_CHAIN = "V2GCertificateChain"
 
 
+class SigningUse(enum.StrEnum):
+    """What a station asks a certificate for (OCPP 2.1 CertificateSigningUseEnum), and one of ours.
+
+    COMBINED stands for a request that names no use where the station was asked for one for both: a certificate for its socket that is
+    one for Plug & Charge as well.
+    """
+
+    STATION = "ChargingStationCertificate"
+    V2G = "V2GCertificate"
+    V2G20 = "V2G20Certificate"
+    COMBINED = "CombinedCertificate"
+
+    @property
+    def trigger(self) -> str:
+        """OCPP 2.x MessageTriggerEnum word that has a station ask for it (A02)."""
+        return f"Sign{self.value}"
+
+    @property
+    def is_v2g(self) -> bool:
+        """Whether cars are to see it, so that it must lead to a V2G root."""
+        return self is not SigningUse.STATION
+
+    @property
+    def opens_door(self) -> bool:
+        """Whether the station comes in by it."""
+        return self in (SigningUse.STATION, SigningUse.COMBINED)
+
+
 class HashAlgorithm(enum.StrEnum):
     """OCPP HashAlgorithmEnum."""
 

@@ -13,6 +13,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from chargeplane.domain.certificates import CertificateHashData
 from chargeplane.domain.variables import ReportedVariable
 
 
@@ -295,11 +296,13 @@ class CertificateRequest(Struct, frozen=True, kw_only=True):
         csr: PKCS #10 as PEM.
         use: OCPP 2.x CertificateSigningUseEnum word; None where the station says nothing.
         request_id: the station's, to find the answer by (2.1).
+        root: of the hierarchy that is to sign it (2.1, A02.FR.27).
     """
 
     csr: str
     use: str | None = None
     request_id: int | None = None
+    root: CertificateHashData | None = None
 
 
 class Unusable(Struct, frozen=True, kw_only=True):

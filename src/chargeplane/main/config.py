@@ -357,13 +357,15 @@ class SecurityConfig(Struct, frozen=True, kw_only=True):
 
 
 class EstConfig(Struct, frozen=True, kw_only=True):
-    """A certificate authority that speaks EST (RFC 7030), for `tls.authority = "est"`."""
+    """A certificate authority that speaks EST (RFC 7030): `est` for `tls.authority = "est"`, `v2g_est` (ISO 15118-2) and `v2g20_est` (-20)
+    for `plug_and_charge.station_authority = "est"`."""
 
     url: Annotated[
         str,
         Meta(
             pattern="^(https://.+)?$",
-            description="`https://HOST[:PORT]`, followed by the authority's label where it has one.",
+            description="`https://HOST[:PORT]`, followed by the authority's label where it has one, or by a path under `/.well-known/` other"
+            " than EST's.",
             extra={"allowed": "an address that begins with `https://`"},
         ),
     ] = ""
@@ -380,6 +382,7 @@ class EstConfig(Struct, frozen=True, kw_only=True):
     ) = None
     user: Annotated[str, Meta(min_length=1, description="For HTTP Basic.")] | None = None
     password: Annotated[str, Meta(min_length=1, description="For HTTP Basic.", extra={"secret": True})] | None = None
+    token: Annotated[str, Meta(min_length=1, description="Bearer token.", extra={"secret": True})] | None = None
     certificate_file: (
         Annotated[
             str,
@@ -419,6 +422,14 @@ class ContractPool(enum.StrEnum):
     OPEN_PNC = "open_pnc"
 
 
+class V2gAuthorityKind(enum.StrEnum):
+    """Who signs stations' certificates for Plug & Charge."""
+
+    NONE = "none"
+    TEST = "test"
+    EST = "est"
+
+
 class PlugAndChargeConfig(Struct, frozen=True, kw_only=True):
     """Plug & Charge (ISO 15118): contracts' certificates, and how they are checked."""
 
@@ -430,12 +441,24 @@ class PlugAndChargeConfig(Struct, frozen=True, kw_only=True):
             extra={"allowed": "`none`, `test`, `open_pnc`"},
         ),
     ] = ContractPool.NONE
+    station_authority: Annotated[
+        V2gAuthorityKind,
+        Meta(
+            description="Who signs the certificates by which cars know stations: nobody, a test hierarchy of this server, or the EST"
+            " servers of `v2g_est` (ISO 15118-2) and `v2g20_est` (-20).",
+            extra={"allowed": "`none`, `test`, `est`"},
+        ),
+    ] = V2gAuthorityKind.NONE
+    station_certificate_days: Annotated[
+        int, Meta(ge=1, le=825, description="How long a certificate of the test hierarchy for a station holds.")
+    ] = 90
     ocsp_url: (
         Annotated[
             str,
             Meta(
                 min_length=8,
-                description="Where stations and servers find the test pool's OCSP answers: this server's `/ocsp` from outside.",
+                description="Where stations and servers find the OCSP answers of the test pool and the test hierarchy: this server's"
+                " `/ocsp` from outside.",
                 extra={"allowed": "an address"},
             ),
         ]
@@ -733,6 +756,8 @@ class Config(Struct, frozen=True, kw_only=True):
     device_model: DeviceModelConfig = DeviceModelConfig()
     security: SecurityConfig = SecurityConfig()
     est: EstConfig = EstConfig()
+    v2g_est: EstConfig = EstConfig()
+    v2g20_est: EstConfig = EstConfig()
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
     transactions: TransactionsConfig = TransactionsConfig()

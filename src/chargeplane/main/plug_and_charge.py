@@ -16,6 +16,11 @@ from chargeplane.store.database import Database
 from chargeplane.store.secrets import InstallationKeys
 
 
+def ocsp_url(config: Config) -> str:
+    """Where answers about the test pool's certificates and the test hierarchy's are found."""
+    return config.plug_and_charge.ocsp_url or f"http://127.0.0.1:{config.http_port}/ocsp"
+
+
 def start_plug_and_charge(
     config: Config,
     database: Database,
@@ -34,8 +39,7 @@ def start_plug_and_charge(
     pool: EvPool | None = None
     provider: ContractProvider | None = None
     if settings.pool is ContractPool.TEST:
-        address = settings.ocsp_url or f"http://127.0.0.1:{config.http_port}/ocsp"
-        provider = pool = EvPool(database, secrets, address)
+        provider = pool = EvPool(database, secrets, ocsp_url(config))
     elif settings.pool is ContractPool.OPEN_PNC:
         if settings.url is None:
             raise InvalidInputError(

@@ -17,16 +17,19 @@ from chargeplane.app.commands import Commands
 from chargeplane.app.credential_changes import CredentialChanges
 from chargeplane.app.events import EventFeed
 from chargeplane.app.installed_certificates import InstalledCertificatesOf
-from chargeplane.app.ports import CertificateAuthority
+from chargeplane.app.ports import CertificateAuthority, V2gAuthority
 from chargeplane.app.reach import Directory, StationReach
 from chargeplane.app.reports import Reports
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.stations import Door
+from chargeplane.app.v2g_authority import TestV2gAuthority
+from chargeplane.domain.certificates import SigningUse
 from chargeplane.domain.security_events import SecurityEventReport
-from chargeplane.edges.est import EstAuthority
+from chargeplane.edges.est import EstAuthority, EstV2gAuthority
 from chargeplane.edges.est import EstConfig as EstClient
 from chargeplane.kernel.errors import InvalidInputError
-from chargeplane.main.config import AuthorityKind, Config
+from chargeplane.main.config import AuthorityKind, Config, EstConfig, V2gAuthorityKind
+from chargeplane.main.plug_and_charge import ocsp_url
 from chargeplane.main.tls import read_files
 from chargeplane.store.database import Database
 from chargeplane.store.secrets import InstallationKeys
@@ -49,19 +52,52 @@ def signer_of(config: Config, house: HouseAuthority) -> CertificateAuthority:
     """
     if config.tls.authority is AuthorityKind.HOUSE:
         return house
-    est = config.est
-    if not est.url:
+    if not config.est.url:
         raise InvalidInputError("tls.authority is est: set est.url too.", (("est.url", "https://HOST[:PORT]"),))
+    return _est(config, config.est, "est-authorities.pem")
+
+
+def v2g_authority_of(config: Config, database: Database, secrets: InstallationKeys) -> V2gAuthority | None:
+    """Who signs stations' certificates for Plug & Charge; None where nobody does.
+
+    Raises:
+        InvalidInputError: EST servers are to and have no address, or a file of theirs cannot be read.
+    """
+    settings = config.plug_and_charge
+    if settings.station_authority is V2gAuthorityKind.NONE:
+        return None
+    if settings.station_authority is V2gAuthorityKind.TEST:
+        return TestV2gAuthority(
+            database,
+            secrets,
+            organization=config.tls.organization,
+            days=settings.station_certificate_days,
+            ocsp_url=ocsp_url(config),
+        )
+    named = {SigningUse.V2G: config.v2g_est, SigningUse.V2G20: config.v2g20_est}
+    authorities = {
+        use: _est(config, est, f"{use.value.lower()}-authorities.pem") for use, est in named.items() if est.url
+    }
+    if not authorities:
+        raise InvalidInputError(
+            "plug_and_charge.station_authority is est: set v2g_est.url or v2g20_est.url too.",
+            (("v2g_est.url", "https://HOST[:PORT]"),),
+        )
+    return EstV2gAuthority(authorities)
+
+
+def _est(config: Config, est: EstConfig, cache: str) -> EstAuthority:
     return EstAuthority(
         EstClient(
             url=est.url,
             ca_file=est.ca_file,
             user=est.user,
             password=est.password,
+            token=est.token,
             certificate_file=est.certificate_file,
             key_file=est.key_file,
             trust_file=est.trust_file,
-            cache_file=str(config.data_path / "est-authorities.pem"),
+            cache_file=str(config.data_path / cache),
             timeout_s=est.timeout_s,
         )
     )

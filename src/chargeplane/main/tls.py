@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from chargeplane.app.authority import HouseAuthority
-from chargeplane.app.ports import CertificateAuthority
+from chargeplane.app.ports import Trusted
 from chargeplane.edges.ocpp_server import ServerCertificate, TlsDoor, TlsMaterial
 from chargeplane.edges.ocpp_server.tls import Revoked, Suspicious
 from chargeplane.kernel.errors import InvalidInputError
@@ -37,7 +37,7 @@ class StationTls:
         config: TlsConfig,
         *,
         house: HouseAuthority | None = None,
-        authorities: Sequence[CertificateAuthority] = (),
+        authorities: Sequence[Trusted] = (),
         revoked: Revoked = lambda issuer, serial_number: False,
         on_failure: Callable[[], None] = lambda: None,
         suspicious: Suspicious = lambda credentials, address, details: None,

@@ -37,7 +37,7 @@ from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.message_feed import MessageFeed
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
-from chargeplane.app.ports import StationCredentials
+from chargeplane.app.ports import StationCredentials, Trusted
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reaching import NodeReach
@@ -46,6 +46,7 @@ from chargeplane.app.stations import Stations
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.unknown import UnknownStations
+from chargeplane.app.v2g_authority import TestV2gAuthority
 from chargeplane.bridge.commands import call_outcome, reservation_field
 from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.bridge.variables import reported_variables
@@ -65,7 +66,7 @@ from chargeplane.main.business import start_business
 from chargeplane.main.config import Config, Role
 from chargeplane.main.limits import raise_descriptor_limit
 from chargeplane.main.logging import configure_logging
-from chargeplane.main.security import signer_of
+from chargeplane.main.security import signer_of, v2g_authority_of
 from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.main.tls import StationTls
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
@@ -318,7 +319,10 @@ class Server:
         )
         await self.authority.reseal()
         self.signer = signer_of(config, self.authority)
-        self.certificates = Certificates(self.database, self.signer, self.authority, commands, reach, self.events)
+        self.v2g = v2g_authority_of(config, self.database, secrets)
+        self.certificates = Certificates(
+            self.database, self.signer, self.authority, commands, reach, self.events, self.v2g
+        )
         self.certificates.tell_nodes = shared.refresh_certificates
         shared.on_certificates = self.certificates.reload
         shared.on_follow = self.certificates.follow
@@ -440,6 +444,13 @@ class Server:
             first_key=self.first_key,
         )
 
+    def _door_authorities(self) -> tuple[Trusted, ...]:
+        """Whose certificates let stations in. Of V2G authorities only our own: others sign for whom they like below the same roots."""
+        found: tuple[Trusted, ...] = (self.authority,)
+        if self.signer is not self.authority:
+            found = (self.signer, *found)
+        return (*found, self.v2g) if isinstance(self.v2g, TestV2gAuthority) else found
+
     async def _start_ocpp(self) -> None:
         config = self.config
         if config.role not in (Role.ALL, Role.STATIONS):
@@ -454,7 +465,7 @@ class Server:
         self.tls = StationTls(
             config.tls,
             house=self.authority,
-            authorities=(self.authority,) if self.signer is self.authority else (self.signer, self.authority),
+            authorities=self._door_authorities(),
             revoked=self.certificates.is_revoked,
             on_failure=tls_failed,
             suspicious=partial(self.stations.on_suspicion, ServerEvent.INVALID_CERTIFICATE),

@@ -31,20 +31,23 @@ class Named(NamedTuple):
     serial_number: str
 
 
-def make_key(*, is_rsa: bool = False) -> PrivateKey:
-    """A new key: EC on P-256, or RSA with 2048 bits, which takes a tenth of a second."""
-    return rsa.generate_private_key(65537, 2048) if is_rsa else ec.generate_private_key(ec.SECP256R1())
+def make_key(*, is_rsa: bool = False, curve: ec.EllipticCurve | None = None) -> PrivateKey:
+    """A new key: EC on P-256 or the curve given, or RSA with 2048 bits, which takes a tenth of a second."""
+    return rsa.generate_private_key(65537, 2048) if is_rsa else ec.generate_private_key(curve or ec.SECP256R1())
 
 
-def make_request(key: PrivateKey, common_name: str, organization: str) -> str:
+def make_request(key: PrivateKey, common_name: str, organization: str, country: str | None = None) -> str:
     """A certificate signing request as PEM (OCPP 2.0.1 A02.FR.03)."""
+    parts = [] if country is None else [x509.NameAttribute(NameOID.COUNTRY_NAME, country)]
     subject = x509.Name(
         [
+            *parts,
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization),
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
-    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    algorithm = hashes.SHA512() if key.key_size == 521 else hashes.SHA256()
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, algorithm)
     return request.public_bytes(serialization.Encoding.PEM).decode()
 
 

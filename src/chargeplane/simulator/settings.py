@@ -246,6 +246,9 @@ ACTIVE_NETWORK: Final = _integer(None, "OCPPCommCtrlr", "ActiveNetworkProfile", 
 NETWORK_ATTEMPTS: Final = _integer(None, "OCPPCommCtrlr", "NetworkProfileConnectionAttempts", 3, least=1, most=100)
 ORGANIZATION: Final = _text("CpoName", "SecurityCtrlr", "OrganizationName", "Chargeplane", most=255)
 SECURITY_PROFILE: Final = _integer("SecurityProfile", "SecurityCtrlr", "SecurityProfile", 1, access=_R, most=3)
+SECC_ID: Final = _text(None, "ISO15118Ctrlr", "SeccId", "DE*CPL*E1", most=30)
+ISO15118_COUNTRY: Final = _text(None, "ISO15118Ctrlr", "CountryName", "DE", most=2)
+ISO15118_ORGANIZATION: Final = _text(None, "ISO15118Ctrlr", "OrganizationName", "Chargeplane", most=255)
 IDENTITY: Final = _text(None, "SecurityCtrlr", "Identity", access=_R)
 DATE_TIME: Final = _text(None, "ClockCtrlr", "DateTime", access=_R, kind=Kind.DATE_TIME)
 PROFILE_ENTRIES: Final = _integer(
@@ -456,9 +459,9 @@ SETTINGS: Final = (
     _flag("CentralContractValidationAllowed", "ISO15118Ctrlr", "CentralContractValidationAllowed", True),
     _flag(None, "ISO15118Ctrlr", "V2GCertificateInstallationEnabled", True),
     _flag(None, "ISO15118Ctrlr", "ContractCertificateInstallationEnabled", True),
-    _text(None, "ISO15118Ctrlr", "SeccId", "DE*CPL*E1", most=30),
-    _text(None, "ISO15118Ctrlr", "CountryName", "DE", most=2),
-    _text(None, "ISO15118Ctrlr", "OrganizationName", "Chargeplane", most=255),
+    SECC_ID,
+    ISO15118_COUNTRY,
+    ISO15118_ORGANIZATION,
     # --- only keys of 1.6
     NUMBER_OF_CONNECTORS,
     _text("ConnectorPhaseRotation", None, None, "0.RST", kind=Kind.MEMBER_LIST),

@@ -51,6 +51,16 @@ async def test_label_and_client_certificate_are_used(tmp_path: Path) -> None:
         assert (await authority.trust()).count("BEGIN CERTIFICATE") == 2
 
 
+async def test_other_paths_under_well_known_and_bearer_tokens_are_used_as_they_are(tmp_path: Path) -> None:
+    """Interfaces of Plug & Charge operators have EST's operations under a path of their own."""
+    with est_server(tmp_path) as server:
+        server.prefix, server.admits = "cpo/", "Bearer a-token"
+        authority = client(server, url=f"{server.url}/.well-known/cpo", user=None, password=None, token="a-token")
+        assert len(await sign(authority, csr_of("CS"))) == 2
+        with pytest.raises(UnavailableError, match="401"):
+            await sign(client(server, url=f"{server.url}/.well-known/cpo"), csr_of("CS"))
+
+
 async def test_cacerts_is_whom_to_trust_and_is_remembered_while_the_server_is_away(tmp_path: Path) -> None:
     cache = str(tmp_path / "cache.pem")
     with est_server(tmp_path) as server:

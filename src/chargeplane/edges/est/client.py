@@ -39,9 +39,11 @@ class EstConfig(Struct, frozen=True, kw_only=True):
     """Where the authority is and how it knows us.
 
     Args:
-        url: `https://HOST[:PORT]`, or with a path to the label of the authority (RFC 7030, 3.2.2).
+        url: `https://HOST[:PORT]`, or with a path to the label of the authority (RFC 7030, 3.2.2); a path that begins with
+            `/.well-known/` and is not EST's stays as it is, for interfaces that have the same operations elsewhere.
         ca_file: PEM that leads to the EST server's own certificate; the system's authorities where None.
         user, password: HTTP Basic.
+        token: a bearer token in their place.
         certificate_file, key_file: a certificate of ours for TLS.
         trust_file: PEM that stations' certificates lead to, in place of what `cacerts` tells.
         cache_file: where the answer of `cacerts` is kept for a start while the server is away.
@@ -52,6 +54,7 @@ class EstConfig(Struct, frozen=True, kw_only=True):
     ca_file: str | None = None
     user: str | None = None
     password: str | None = None
+    token: str | None = None
     certificate_file: str | None = None
     key_file: str | None = None
     trust_file: str | None = None
@@ -74,8 +77,7 @@ class EstAuthority:
             )
         self._config = config
         self._host, self._port = parts.hostname, parts.port or 443
-        label = parts.path.strip("/").removeprefix(".well-known/est").strip("/")
-        self._path = f"/.well-known/est/{label + '/' if label else ''}"
+        self._path = _path(parts.path.strip("/"))
         self._context = _context(config)
         self._trust = ""
         self._trust_at = -_TRUST_FOR_S
@@ -93,6 +95,17 @@ class EstAuthority:
             UnavailableError: it cannot be asked now, or has not decided yet.
         """
         request = await asyncio.to_thread(pki.check_csr, csr, common_name)
+        return await self.enroll(request, common_name)
+
+    async def enroll(self, request: x509.CertificateSigningRequest, common_name: str | None) -> Signed:
+        """A certificate of a request that was judged.
+
+        Args:
+            common_name: what it must be for; None where that is the authority's choice.
+        Raises:
+            RuleError: the authority refuses the request, or what it signed is of no use.
+            UnavailableError: it cannot be asked now, or has not decided yet.
+        """
         body = base64.encodebytes(request.public_bytes(serialization.Encoding.DER))
         async with self._asking:
             answer = await asyncio.to_thread(self._ask, "POST", "simpleenroll", body, "application/pkcs10")
@@ -134,6 +147,8 @@ class EstAuthority:
         if config.user is not None:
             secret = f"{config.user}:{config.password or ''}".encode()
             headers["Authorization"] = "Basic " + base64.b64encode(secret).decode()
+        elif config.token is not None:
+            headers["Authorization"] = f"Bearer {config.token}"
         connection = http.client.HTTPSConnection(
             self._host, self._port, timeout=config.timeout_s, context=self._context
         )
@@ -163,6 +178,13 @@ class EstAuthority:
         raise UnavailableError(f"The EST server answered {status}{f': {said}' if said else ''}.")
 
 
+def _path(given: str) -> str:
+    if given.startswith(".well-known/") and not f"{given}/".startswith(".well-known/est/"):
+        return f"/{given}/"
+    label = given.removeprefix(".well-known/est").strip("/")
+    return f"/.well-known/est/{label + '/' if label else ''}"
+
+
 def _context(config: EstConfig) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=config.ca_file)
@@ -184,14 +206,14 @@ def _certificates(answer: bytes) -> list[x509.Certificate]:
     return found
 
 
-def _signed(answer: bytes, request: x509.CertificateSigningRequest, common_name: str) -> Signed:
+def _signed(answer: bytes, request: x509.CertificateSigningRequest, common_name: str | None) -> Signed:
     found = _certificates(answer)
     key = request.public_key()
     certificate = next((one for one in found if one.public_key() == key), None)
     if certificate is None:
         raise RuleError("The EST server signed another key than the station's.")
     names = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    if common_name not in names:
+    if common_name is not None and common_name not in names:
         raise RuleError(f"The EST server signed for '{made_storable(', '.join(names), 100)}', not for '{common_name}'.")
     if not certificate.not_valid_after_utc > datetime.now(UTC):
         raise RuleError("The EST server signed a certificate that has expired.")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import json
 
 from chargeplane.kernel.time import rfc3339
@@ -21,7 +22,14 @@ from chargeplane.simulator import certificates
 from chargeplane.simulator.certificates import Named, PrivateKey
 from chargeplane.simulator.dialect import Draft, Reply
 from chargeplane.simulator.faults import Fault
-from chargeplane.simulator.settings import NETWORK_PRIORITY, ORGANIZATION, SECURITY_PROFILE
+from chargeplane.simulator.settings import (
+    ISO15118_COUNTRY,
+    ISO15118_ORGANIZATION,
+    NETWORK_PRIORITY,
+    ORGANIZATION,
+    SECC_ID,
+    SECURITY_PROFILE,
+)
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -33,6 +41,15 @@ _ATTEMPTS: Final = 3
 """Failed attempts by a new way before the way before it is taken again (whitepaper A05.FR.08, OCPP 2.0.1 B10.FR.03)."""
 
 _CSMS_ROOT: Final = "CSMSRootCertificate"
+_OWN: Final = "ChargingStationCertificate"
+V2G_ROOT: Final = "V2GRootCertificate"
+COMBINED: Final = "CombinedCertificate"
+"""Asked for without naming a use: for the socket and for cars."""
+_CURVES: Final[dict[str | None, type[ec.EllipticCurve]]] = {
+    "V2GCertificate": ec.SECP256R1,  # ISO 15118-2
+    "V2G20Certificate": ec.SECP521R1,  # -20
+    COMBINED: ec.SECP256R1,
+}
 _USES16: Final = {"CentralSystemRootCertificate": _CSMS_ROOT}
 _WORDS16: Final = {new: old for old, new in _USES16.items()}
 
@@ -64,6 +81,8 @@ class SecurityState:
         algorithm: by which it lists certificates.
         tls: the only version of TLS it speaks.
         shows_certificate: also in profile 2.
+        v2g: chain and key that cars are shown, by their use.
+        asked: key and number of a request that is under way, by its use; for its own certificate it is asked_key.
     """
 
     secure_url: str | None = None
@@ -76,6 +95,8 @@ class SecurityState:
     key: PrivateKey | None = None
     asked_key: PrivateKey | None = None
     older: tuple[str, PrivateKey] | None = None
+    v2g: dict[str, tuple[str, PrivateKey]] = field(default_factory=dict)
+    asked: dict[str, tuple[PrivateKey, int]] = field(default_factory=dict)
     slots: dict[int, Connection] = field(default_factory=dict)
     current: Connection | None = None
     wanted: Connection | None = None
@@ -114,16 +135,46 @@ def carry(station: VirtualStation, chain: str, key: PrivateKey) -> None:
 def request_certificate(station: VirtualStation, *, use: str | None = None, common_name: str | None = None) -> None:
     """Makes a key and asks for a certificate of it (OCPP 2.0.1 A03; 1.6 security whitepaper)."""
     state = security_of(station)
-    state.asked_key = certificates.make_key(is_rsa=state.is_rsa)
-    organization = station.settings.text(ORGANIZATION)
-    csr = certificates.make_request(state.asked_key, common_name or station.station_id, organization)
+    body: dict[str, Any]
+    if use is not None and use in _CURVES and use != COMBINED:
+        body = {"csr": _v2g_request(station, use, common_name)}
+    else:
+        state.asked_key = certificates.make_key(is_rsa=state.is_rsa and use != COMBINED)
+        organization = station.settings.text(ORGANIZATION)
+        body = {"csr": certificates.make_request(state.asked_key, common_name or station.station_id, organization)}
     state.requests += 1
-    body: dict[str, Any] = {"csr": csr}
-    if station.version is not OcppVersion.V16:
-        body["certificateType"] = use or "ChargingStationCertificate"
+    if use is not None and use in state.asked:
+        state.asked[use] = (state.asked[use][0], state.requests)
+    if station.version is not OcppVersion.V16 and use != COMBINED:
+        body["certificateType"] = use or _OWN
     if station.version is OcppVersion.V21:
         body["requestId"] = state.requests
+        root = _v2g_root(station)
+        if use in _CURVES and root is not None:  # A02.FR.27
+            named = certificates.named(root.certificate, [root.certificate], state.algorithm)
+            body["hashRootCertificate"] = {
+                "hashAlgorithm": named.algorithm,
+                "issuerNameHash": named.issuer_name,
+                "issuerKeyHash": named.issuer_key,
+                "serialNumber": named.serial_number,
+            }
     station.send(_draft(station, "SignCertificate", body), first=True)
+
+
+def _v2g_request(station: VirtualStation, use: str, common_name: str | None) -> str:
+    """A request for a certificate that cars are shown: of a key of its own, under the name of the ISO 15118 controller."""
+    key = certificates.make_key(curve=_CURVES[use]())
+    security_of(station).asked[use] = (key, 0)
+    text = station.settings.text
+    return certificates.make_request(
+        key, common_name or text(SECC_ID), text(ISO15118_ORGANIZATION), text(ISO15118_COUNTRY)
+    )
+
+
+def _v2g_root(station: VirtualStation) -> Root | None:
+    """The one V2G root that it has; None also where there are several to choose from."""
+    roots = [root for root in security_of(station).roots if root.use == V2G_ROOT]
+    return roots[0] if len(roots) == 1 else None
 
 
 def report_event(station: VirtualStation, kind: str, info: str | None = None) -> None:
@@ -230,7 +281,8 @@ def _take_certificate(station: VirtualStation, pem: str) -> bool:
     """Takes a certificate of the key that was last asked for, where it is fit (A02.FR.06)."""
     state = security_of(station)
     chain = certificates.read_chain(pem)
-    roots = [root.certificate for root in state.roots if root.use == _CSMS_ROOT]
+    # one that is for Plug & Charge as well leads to a V2G root
+    roots = [root.certificate for root in state.roots if root.use in (_CSMS_ROOT, V2G_ROOT)]
     fit = (
         bool(chain)
         and state.asked_key is not None
@@ -249,10 +301,39 @@ def _take_certificate(station: VirtualStation, pem: str) -> bool:
     return True
 
 
-def _signed(station: VirtualStation, chain: str, certificate_type: str | None, accepted: Any, rejected: Any) -> Reply:
+def _take_v2g(station: VirtualStation, use: str, pem: str, request_id: int | None) -> bool:
+    """Takes a certificate for Plug & Charge, where it is fit."""
     state = security_of(station)
-    if certificate_type not in (None, "ChargingStationCertificate"):
-        return Reply(accepted)  # of a Plug & Charge key, which this station does not use
+    chain = certificates.read_chain(pem)
+    key, number = state.asked.pop(use, (None, 0))
+    roots = [root.certificate for root in state.roots if root.use == V2G_ROOT]
+    fit = (
+        bool(chain)
+        and key is not None
+        and request_id in (None, number)  # 2.1 A02.FR.26
+        and chain[0].public_key() == key.public_key()
+        and certificates.is_valid(chain[0], station.clock.now())
+        and (not roots or certificates.leads_to(chain, roots))
+    )
+    if not fit or station.has(Fault.REFUSES_CERTIFICATES) or station.has(Fault.REJECTS_ALL):
+        report_event(station, "InvalidChargingStationCertificate")
+        return False
+    assert key is not None
+    state.v2g[use] = (pem, key)
+    return True
+
+
+def _signed(
+    station: VirtualStation,
+    chain: str,
+    certificate_type: str | None,
+    accepted: Any,
+    rejected: Any,
+    request_id: int | None = None,
+) -> Reply:
+    state = security_of(station)
+    if certificate_type not in (None, _OWN):
+        return Reply(accepted if _take_v2g(station, certificate_type, chain, request_id) else rejected)
     taken = _take_certificate(station, chain)
     if station.has(Fault.CLOSES_ON_CERTIFICATE):
         return Reply(accepted if taken else rejected, station.drop)
@@ -274,14 +355,18 @@ def _install(station: VirtualStation, use: str, pem: str) -> str:
     return "Accepted"
 
 
-def _listed(station: VirtualStation, uses: set[str] | None) -> list[tuple[str, Named]]:
+def _listed(station: VirtualStation, uses: set[str] | None) -> list[tuple[str, Named, list[Named]]]:
+    """What it has: the use, the certificate, and those above it that came with it."""
     state = security_of(station)
     known = [root.certificate for root in state.roots]
-    return [
-        (root.use, certificates.named(root.certificate, known, state.algorithm))
-        for root in state.roots
-        if uses is None or root.use in uses
+    found: list[tuple[str, Named, list[Named]]] = [
+        (root.use, certificates.named(root.certificate, known, state.algorithm), []) for root in state.roots
     ]
+    for pem, _ in state.v2g.values():
+        chain = certificates.read_chain(pem)
+        first, *more = (certificates.named(one, chain + known, state.algorithm) for one in chain)
+        found.append(("V2GCertificateChain", first, more))
+    return [one for one in found if uses is None or one[0] in uses]
 
 
 def _delete(station: VirtualStation, wanted: Any) -> str:
@@ -342,7 +427,7 @@ def _list16(station: VirtualStation, request: v16.GetInstalledCertificateIdsRequ
                     issuer_key_hash=name.issuer_key,
                     serial_number=name.serial_number,
                 )
-                for _, name in found
+                for _, name, _ in found
             ),
         )
     )
@@ -407,6 +492,7 @@ def _signed2x(station: VirtualStation, request: Any) -> Reply:
         None if kind is None else kind.value,
         v201.CertificateSignedResponse(status=states.ACCEPTED),
         v201.CertificateSignedResponse(status=states.REJECTED),
+        getattr(request, "request_id", None),
     )
 
 
@@ -422,20 +508,25 @@ def _list2x(station: VirtualStation, request: Any) -> Reply:
     if not found:
         return Reply(v201.GetInstalledCertificateIdsResponse(status=states.NOT_FOUND))
     v: Any = v201 if station.version is OcppVersion.V201 else v21
+
+    def hashes_of(name: Named) -> Any:
+        return v.CertificateHashDataType(
+            hash_algorithm=v.HashAlgorithmEnumType(name.algorithm),
+            issuer_name_hash=name.issuer_name,
+            issuer_key_hash=name.issuer_key,
+            serial_number=name.serial_number,
+        )
+
     return Reply(
         v.GetInstalledCertificateIdsResponse(
             status=states.ACCEPTED,
             certificate_hash_data_chain=tuple(
                 v.CertificateHashDataChainType(
                     certificate_type=v.GetCertificateIdUseEnumType(use),
-                    certificate_hash_data=v.CertificateHashDataType(
-                        hash_algorithm=v.HashAlgorithmEnumType(name.algorithm),
-                        issuer_name_hash=name.issuer_name,
-                        issuer_key_hash=name.issuer_key,
-                        serial_number=name.serial_number,
-                    ),
+                    certificate_hash_data=hashes_of(name),
+                    child_certificate_hash_data=tuple(map(hashes_of, below)) or None,
                 )
-                for use, name in found
+                for use, name, below in found
             ),
         )
     )
@@ -499,7 +590,7 @@ def _trigger2x(before: Callable[[VirtualStation, Any], Reply]) -> Callable[[Virt
         word = request.requested_message.value
         if not word.startswith("Sign") or station.has(Fault.REJECTS_ALL):
             return before(station, request)
-        use = "ChargingStationCertificate" if word == "SignChargingStationCertificate" else "V2GCertificate"
+        use = word.removeprefix("Sign")
         return Reply(
             v201.TriggerMessageResponse(status=v201.TriggerMessageStatusEnumType.ACCEPTED),
             lambda: request_certificate(station, use=use),

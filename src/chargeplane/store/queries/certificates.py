@@ -25,7 +25,7 @@ class CertificateView(Struct, frozen=True, kw_only=True):
     """A certificate that a station asked for.
 
     Args:
-        use: the station's word; null where it gave none.
+        use: the station's word; null where it gave none, CombinedCertificate where that stands for its socket and Plug & Charge.
         state: requested, refused (the request breaks a rule), failed, issued, or revoked.
         reason: why it was refused, failed or revoked.
         delivery: state of the command that brings it to the station; null before there is one.
@@ -57,6 +57,7 @@ class CertificateFilter(Struct, frozen=True, kw_only=True):
 
     station_id: str | None = None
     state: str | None = None
+    use: str | None = None
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -133,7 +134,7 @@ async def living_of(db: Db, issuer: bytes) -> int:
         "SELECT count(*) FROM certificate WHERE issuer = $1 AND state = 'issued' AND revoked_at IS NULL AND not_after > now()"
         " AND NOT EXISTS (SELECT FROM certificate n JOIN command d ON d.id = n.command_id AND d.state = 'accepted'"
         " WHERE n.station_key = certificate.station_key AND n.id > certificate.id AND n.state = 'issued'"
-        " AND n.issuer <> $1)",
+        " AND (n.use IS NULL OR n.use IN ('ChargingStationCertificate', 'CombinedCertificate')) AND n.issuer <> $1)",
         issuer,
     )
     return found
@@ -236,14 +237,27 @@ class Due(Struct, frozen=True, kw_only=True):
     station_id: str
     subject: str | None
     not_after: datetime
+    use: str | None = None
 
 
-_NEWEST_HELD = """
+_DOOR = "(c.use IS NULL OR c.use IN ('ChargingStationCertificate', 'CombinedCertificate'))"
+
+
+def _kind(row: str) -> str:
+    """Certificates of a kind succeed one another: one for the door, one a part of ISO 15118 (and a name, for a station may have several)."""
+    return f"(CASE WHEN {row}.use IN ('V2GCertificate', 'V2G20Certificate') THEN {row}.use ELSE '' END)"
+
+
+def _refused(row: str) -> str:
+    return f"EXISTS (SELECT FROM command d WHERE d.id = {row}.command_id AND d.state IN ('rejected', 'expired'))"
+
+
+_NEWEST_HELD = f"""
     FROM certificate c JOIN charging_station s ON s.key = c.station_key AND s.deleted_at IS NULL
-    WHERE c.state = 'issued' AND c.revoked_at IS NULL AND c.not_after > now()
-    AND (c.use IS NULL OR c.use = 'ChargingStationCertificate')
+    WHERE c.state = 'issued' AND c.revoked_at IS NULL AND c.not_after > now() AND NOT {_refused("c")}
     AND NOT EXISTS (SELECT FROM certificate n WHERE n.station_key = c.station_key AND n.id > c.id AND n.revoked_at IS NULL
-        AND (n.state = 'requested' OR n.state = 'issued' AND n.not_after > c.not_after))"""
+        AND {_kind("n")} = {_kind("c")} AND (n.state = 'requested' OR n.state = 'issued' AND n.not_after > c.not_after
+        AND ({_kind("c")} = '' OR n.subject = c.subject) AND NOT {_refused("n")}))"""
 
 
 async def to_renew(db: Db, most: int) -> list[Due]:
@@ -257,7 +271,7 @@ async def to_renew(db: Db, most: int) -> list[Due]:
         " AND EXISTS (SELECT FROM station_connection k WHERE k.station_key = c.station_key AND k.connected)"
         " ORDER BY c.not_after LIMIT $1) due WHERE certificate.id = due.id AND (renewal_asked_at IS NULL"
         " OR renewal_asked_at < now() - interval '1 day')"
-        " RETURNING certificate.id, tenant_id, station_key, station_id, subject, not_after",
+        " RETURNING certificate.id, tenant_id, station_key, station_id, subject, not_after, use",
         most,
     )
     return [Due(**row) for row in rows]
@@ -266,13 +280,52 @@ async def to_renew(db: Db, most: int) -> list[Due]:
 async def about_to_expire(db: Db, days: int, most: int) -> list[Due]:
     """Certificates that end soon and nobody was told of; locked until the transaction ends."""
     rows = await db.fetch(
-        f"SELECT c.id, c.tenant_id, c.station_key, s.station_id, c.subject, c.not_after {_NEWEST_HELD}"
+        f"SELECT c.id, c.tenant_id, c.station_key, s.station_id, c.subject, c.not_after, c.use {_NEWEST_HELD}"
         " AND c.not_after < now() + make_interval(days => $1) AND c.warned_at IS NULL ORDER BY c.not_after LIMIT $2"
         " FOR UPDATE OF c SKIP LOCKED",
         days,
         most,
     )
     return [Due(**row) for row in rows]
+
+
+async def evse_of_secc(db: Db, key: StationKey, names: list[str]) -> int | None:
+    """The first EVSE whose ISO 15118 controller has one of these names; None where the station has one controller for all, or never told."""
+    found: int | None = await db.fetchval(
+        "SELECT min(evse_id) FROM station_variable WHERE station_key = $1 AND evse_id > 0 AND lower(component) = 'iso15118ctrlr'"
+        " AND lower(variable) = 'seccid' AND attribute = 'Actual' AND value = ANY($2::text[])",
+        key,
+        names,
+    )
+    return found
+
+
+async def not_taken(db: Db, most: int) -> list[tuple[Due, str | None]]:
+    """Certificates of the last month that their stations did not take and nobody was told of, with the reason; locked until the
+    transaction ends."""
+    rows = await db.fetch(
+        "SELECT c.id, c.tenant_id, c.station_key, s.station_id, c.subject, c.not_after, c.use, d.reason FROM certificate c"
+        " JOIN charging_station s ON s.key = c.station_key AND s.deleted_at IS NULL JOIN command d ON d.id = c.command_id"
+        " WHERE c.state = 'issued' AND c.revoked_at IS NULL AND c.warned_at IS NULL AND d.state IN ('rejected', 'expired')"
+        " AND c.issued_at > now() - interval '30 days' ORDER BY c.id LIMIT $1 FOR UPDATE OF c SKIP LOCKED",
+        most,
+    )
+    return [(Due(**{name: row[name] for name in Due.__struct_fields__}), row["reason"]) for row in rows]
+
+
+async def wants_combined(db: Db, key: StationKey) -> bool:
+    """Whether a request of the station that names no use is for both its socket and Plug & Charge: it was last asked for that, or
+    the newest certificate that it has for its socket is one."""
+    row = await db.fetchrow(
+        "SELECT (SELECT request LIKE '%\"SignCombinedCertificate\"%' FROM command WHERE station_key = $1 AND type = 'trigger'"
+        " AND (request LIKE '%\"SignCombinedCertificate\"%' OR request LIKE '%\"SignChargingStationCertificate\"%')"
+        " AND state NOT IN ('rejected', 'failed', 'expired') ORDER BY id DESC LIMIT 1) AS asked,"
+        f" (SELECT c.use = 'CombinedCertificate' FROM certificate c WHERE c.station_key = $1 AND {_DOOR} AND c.state = 'issued'"
+        " AND c.revoked_at IS NULL ORDER BY c.id DESC LIMIT 1) AS held",
+        key,
+    )
+    assert row is not None
+    return bool(row["held"] if row["asked"] is None else row["asked"])
 
 
 async def warned(db: Db, ident: int) -> None:
@@ -413,6 +466,16 @@ async def revoked(db: Db) -> list[tuple[bytes, str, datetime]]:
     return [(row["issuer"], row["serial_number"], row["revoked_at"]) for row in rows]
 
 
+async def state_of(db: Db, issuer: bytes, serial_number: str) -> tuple[bool, datetime | None]:
+    """Whether a certificate of a station is of that issuer and number, and when it was revoked."""
+    row = await db.fetchrow(
+        "SELECT revoked_at FROM certificate WHERE issuer = $1 AND serial_number = $2 AND state = 'issued'",
+        issuer,
+        serial_number,
+    )
+    return (False, None) if row is None else (True, row["revoked_at"])
+
+
 class Newest(Struct, frozen=True, kw_only=True):
     """Where the newest certificate stands that a station asked for."""
 
@@ -429,8 +492,7 @@ async def newest_of(db: Db, key: StationKey) -> Newest | None:
     row = await db.fetchrow(
         "SELECT c.state, c.reason, c.not_after, d.state AS delivery, d.reason AS delivery_reason, c.requested_at"
         " FROM certificate c LEFT JOIN command d ON d.id = c.command_id"
-        " WHERE c.station_key = $1 AND c.revoked_at IS NULL AND (c.use IS NULL OR c.use = 'ChargingStationCertificate')"
-        " ORDER BY c.id DESC LIMIT 1",
+        " WHERE c.station_key = $1 AND c.revoked_at IS NULL AND " + _DOOR + " ORDER BY c.id DESC LIMIT 1",
         key,
     )
     return None if row is None else Newest(**row)
@@ -452,6 +514,7 @@ async def page(
     where.add("c.tenant_id = ?", tenant_id)
     where.add_if("lower(s.station_id) = lower(?)", wanted.station_id)
     where.add_if(f"{_STATE} = ?", wanted.state)
+    where.add_if("c.use = ?", wanted.use)
     if after:
         where.add("c.id < ?", after[0])
     where.values.append(limit)

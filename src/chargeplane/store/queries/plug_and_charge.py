@@ -189,6 +189,11 @@ async def keep_pool_authority(db: Db, name: str, pem: str, key: bytes) -> None:
     )
 
 
+async def reseal_pool_authority(db: Db, name: str, key: bytes) -> None:
+    """Its key, encrypted anew."""
+    await db.execute("UPDATE pool_authority SET key = $2 WHERE name = $1", name, key)
+
+
 async def lock_pool(db: Db) -> None:
     """One at a time makes authorities."""
     await db.execute("SELECT pg_advisory_xact_lock(hashtext('pool_authority'))")

@@ -10,7 +10,8 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
-from chargeplane.app.certificates import AuthorityView
+from chargeplane.app.certificates import AuthorityView, V2gAuthorityView
+from chargeplane.domain.certificates import SigningUse
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
 from chargeplane.edges.http.routes.common import Text, ident_of
@@ -43,12 +44,13 @@ def certificate_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any],
         station_id: Text = None,
         wanted_state: Annotated[CertificateState | None, QueryParameter(name="state")] = None,
+        use: Annotated[SigningUse | None, QueryParameter(name="use")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
     ) -> Page[CertificateView]:
-        """Certificates that stations asked for, newest first."""
+        """Certificates that stations asked for, newest first; of all uses, or of one."""
         after = decode_cursor("certificates", cursor, (int,))
-        wanted = CertificateFilter(station_id=station_id, state=wanted_state)
+        wanted = CertificateFilter(station_id=station_id, state=wanted_state, use=None if use is None else use.value)
         found = await certificates.page(caller_of(request), wanted, limit + 1, after)
         return as_page("certificates", found, limit, lambda view: (int(view.id),))
 
@@ -109,7 +111,14 @@ def certificate_routes(services: Services) -> list[HTTPRouteHandler]:
         ident = ident_of("generation of the authority", number)
         return await certificates.retire_authority(caller_of(request), ident, force=data.force)
 
+    @get("/v1/v2g-authority", tags=["certificates"], opt={"scope": Scope.CERTIFICATES_READ})
+    async def get_v2g_authority(request: Request[Any, Any, Any]) -> V2gAuthorityView:
+        """Who signs stations' certificates for Plug & Charge: its roots, which cars have to trust, and what stands between. 409 where
+        nobody does."""
+        return await certificates.v2g_authority()
+
     return [
+        get_v2g_authority,
         list_certificates,
         get_certificate,
         revoke_certificate,

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.ev_pool import EvPool
+from chargeplane.app.ocsp_answers import OcspSource, answer
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
 from chargeplane.edges.http.routes.common import ident_of
@@ -57,6 +58,10 @@ def plug_and_charge_routes(services: Services) -> list[HTTPRouteHandler]:
         if subjects.ev_pool is None:
             raise ConflictError("The test pool is not used here; set plug_and_charge.pool to 'test'.")
         return subjects.ev_pool
+
+    def sources() -> list[OcspSource]:
+        own = services.certificates.ocsp_sources()
+        return own if subjects.ev_pool is None else [subjects.ev_pool, *own]
 
     @get("/v1/trust-anchors", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_READ})
     async def list_trust_anchors(
@@ -114,9 +119,9 @@ def plug_and_charge_routes(services: Services) -> list[HTTPRouteHandler]:
 
     @post("/ocsp", opt={"public": True}, include_in_schema=False, status_code=200, return_dto=None, media_type=_OCSP)
     async def post_ocsp(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """The test pool's OCSP responder (RFC 6960, A.1)."""
+        """An OCSP responder for what this server's own authorities signed (RFC 6960, A.1)."""
         body = await request.body()
-        return Response(await pool().ocsp_answer(body[:_LONGEST]), media_type=_OCSP)
+        return Response(await answer(body[:_LONGEST], sources()), media_type=_OCSP)
 
     @get("/ocsp/{asked:path}", opt={"public": True}, include_in_schema=False, return_dto=None, media_type=_OCSP)
     async def get_ocsp(asked: FromPath[str]) -> Response[bytes]:
@@ -125,7 +130,7 @@ def plug_and_charge_routes(services: Services) -> list[HTTPRouteHandler]:
             body = base64.b64decode(unquote(str(asked)).lstrip("/"), validate=True)
         except (binascii.Error, ValueError):
             body = b""
-        return Response(await pool().ocsp_answer(body[:_LONGEST]), media_type=_OCSP)
+        return Response(await answer(body[:_LONGEST], sources()), media_type=_OCSP)
 
     return [
         list_trust_anchors,
