@@ -57,6 +57,9 @@ _found: list[dict[str, Any]] = []
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "official_case(id, version): stands for an official conformance case")
+    config.addinivalue_line(
+        "markers", "own_case(use_case, test, requirements): stands for requirements of a use case of 2.1"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,9 +71,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Travels to the process that writes the record, whichever ran the test."""
-    marker = item.get_closest_marker("official_case")
-    if marker is not None:
-        item.user_properties.append(("official_case", list(marker.args)))
+    for name in ("official_case", "own_case"):
+        marker = item.get_closest_marker(name)
+        if marker is not None:
+            item.user_properties.append((name, list(marker.args)))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -82,6 +86,9 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if "official_case" in properties and (report.when == "call" or report.outcome != "passed"):
         ident, version = properties["official_case"]
         _found.append({"id": ident, "version": version, "outcome": report.outcome})
+    if "own_case" in properties and (report.when == "call" or report.outcome != "passed"):
+        use_case, test, requirements = properties["own_case"]
+        _found.append({"own": test, "use_case": use_case, "requirements": requirements, "outcome": report.outcome})
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

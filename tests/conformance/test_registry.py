@@ -9,6 +9,7 @@ import pytest
 
 from tests.conformance.not_built import NOT_BUILT
 from tests.conformance.official import VERSIONS_2X, Kind, official
+from tests.conformance.use_cases import PARTLY, UNTRIED, USE_CASES
 
 VERSIONS = ("1.6", *VERSIONS_2X)
 
@@ -40,3 +41,20 @@ def test_every_case_is_implemented_or_said_to_be_missing(version: str) -> None:
 def test_the_mandatory_and_conditional_cases_of_2_0_1_are_all_there() -> None:
     kinds = [about.kind for about in official("2.0.1").values()]
     assert (kinds.count(Kind.MANDATORY), kinds.count(Kind.CONDITIONAL)) == (200, 32)
+
+
+def test_every_use_case_that_only_2_1_has_is_tried_or_says_why_not() -> None:
+    tried = set()
+    for file in Path(__file__).parent.glob("test_21_*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.AsyncFunctionDef) and node.name.startswith("test_"):
+                marks = [
+                    one.func.id
+                    for one in node.decorator_list
+                    if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)
+                ]
+                assert "requires" in marks, node.name
+                tried.add(node.name.split("_")[1])
+    assert tried | set(UNTRIED) == set(USE_CASES)
+    assert tried & set(UNTRIED) == set(), "tried and still in the table"
+    assert set(PARTLY) <= tried

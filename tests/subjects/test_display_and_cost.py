@@ -244,7 +244,7 @@ async def test_P01_data_is_sent_to_a_station_and_its_answer_kept(town: Town, ver
 
 async def test_S02_S03_a_swap_that_was_asked_for_is_one_record_with_both_batteries(town: Town) -> None:
     station = await town.station("2.1", evses=4)
-    body = {"type": "request_battery_swap", "request_id": 77, "id_token": {"value": "TAG1", "type": "Central"}}
+    body = {"type": "request_battery_swap", "request_id": 77, "id_token": {"value": "TAG1", "type": "ISO14443"}}
     assert (await town.command(station, body))["state"] == "accepted"
 
     async def look() -> Any:

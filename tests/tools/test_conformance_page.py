@@ -9,6 +9,7 @@ import pytest
 from tests.conformance.not_built import NOT_BUILT
 from tests.conformance.official import official
 from tests.conformance.record import VERSIONS, written
+from tests.conformance.use_cases import UNTRIED, USE_CASES
 from tools.conformance import PAGE, page
 
 _ROW = re.compile(r"^\| (TC_\w+)_CSMS \| .* \| (passed|failed|not run: .*) \|$", re.MULTILINE)
@@ -41,3 +42,11 @@ def test_what_did_not_run_is_never_passed() -> None:
 def test_a_case_that_failed_once_is_failed() -> None:
     runs = [{"id": "TC_001", "version": "1.6", "outcome": word} for word in ("passed", "failed", "passed")]
     assert rows(page(written(runs)), "1.6")["TC_001"] == "failed"
+
+
+def test_the_page_tells_of_every_use_case_that_only_2_1_has() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([A-Z]\d\d) \| .* \| (passed|failed|not run) \| .*\|$", text, re.MULTILINE)
+    assert dict(rows) == {ident: "not run" if ident in UNTRIED else "passed" for ident in USE_CASES}, (
+        "run `make conformance`"
+    )

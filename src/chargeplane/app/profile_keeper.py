@@ -186,9 +186,14 @@ class ProfileKeeper:
         )
         if outcome.state is not CommandState.ACCEPTED:
             await self._requests.close(tenant_id, key, KIND, number, outcome.status or outcome.state.value)
-            if outcome.status == "NoProfiles" and everything:
+            lost = None
+            if outcome.status == "NoProfiles":
+                lost = "The station reported that it has no profiles."
+            elif _cannot(outcome):  # 2.1 B13.FR.31 among others: what it may have lost is sent again
+                lost = "The station restarted and cannot tell what it still has."
+            if everything and lost is not None:
                 async with self._database.change() as db:
-                    await queries.lost(db, key, None, "The station reported that it has no profiles.")
+                    await queries.lost(db, key, None, lost)
         return number, outcome
 
     async def _reported(self, place: Place, report: ChargingProfilesReported) -> None:

@@ -178,6 +178,8 @@ def decide(
             personal_message=record.personal_message,
         )
     accepted = status is AuthorizationStatus.ACCEPTED
+    if record.credit_wh is not None or record.credit is not None:
+        valid_until = now  # OCPP 2.1 C17.FR.01, FR.02: how much is left is not the station's to remember
     return IdTokenInfo(
         status=status,
         valid_until=valid_until,

@@ -106,7 +106,7 @@ async def start_subjects(parts: Parts) -> Subjects:
     data_transfer = DataTransfer()
     data_transfer.load()
     data_transfer.register(parts.desks)
-    battery_swaps = BatterySwaps(database, events)
+    battery_swaps = BatterySwaps(database, events, commands, parts.directory.here)
     battery_swaps.register(parts.reports)
     event_streams = EventStreams(database, commands, events)
     event_streams.register(parts.reports, parts.desks)
