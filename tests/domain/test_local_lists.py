@@ -44,6 +44,7 @@ class Station:
         else:
             assert message.version > self.version, "VersionMismatch"
         for token in message.remove:
+            assert self.entries[key_of(token)].id_token == token, "as it was added"
             del self.entries[key_of(token)]
         for entry in message.put:
             self.entries[key_of(entry.id_token)] = entry
@@ -59,7 +60,7 @@ def entry(value: str, **more: object) -> ListEntry:
 entries = st.lists(
     st.builds(
         entry,
-        st.text("abcdef", min_size=1, max_size=3),
+        st.text("abcDEFß", min_size=1, max_size=3),
         status=st.sampled_from([AuthorizationStatus.ACCEPTED, AuthorizationStatus.BLOCKED]),
         group_id=st.sampled_from([None, "G", "H"]),
     ),
@@ -120,6 +121,16 @@ def test_a_changed_group_is_told_and_case_is_not() -> None:
     assert [one.group_id for one in message.put] == ["H"]
     assert not message.remove
     assert key_of(IdToken(value="AbC", type="ISO14443")) == key_of(IdToken(value="aBc", type="ISO14443"))
+
+
+def test_what_is_removed_is_named_as_it_was_added() -> None:
+    held = after(None, messages(None, [entry("AbC"), entry("DEF")], ListLimits())[0])
+    (message,) = messages(held, [entry("DEF")], ListLimits())
+    assert [token.value for token in message.remove] == ["AbC"]
+    # what an earlier release kept has no letters of its own
+    older = Held(version=held.version, entries={key: kept[:16] for key, kept in held.entries.items()})
+    (message,) = messages(older, [entry("DEF")], ListLimits())
+    assert ([token.value for token in message.remove], message.put) == (["abc"], ())
 
 
 def test_an_empty_list_that_was_never_sent_stays_unsent() -> None:

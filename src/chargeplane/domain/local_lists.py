@@ -86,7 +86,7 @@ class Held(Struct, frozen=True, kw_only=True):
 
     Args:
         version: 0 where it has no list.
-        entries: fingerprint of each entry by its key.
+        entries: fingerprint of each entry by its key, and the id as it was sent where its letters are not those of the key.
     """
 
     version: int = 0
@@ -118,15 +118,31 @@ def key_of(token: IdToken) -> str:
     return f"{token.type or ''}{_SEPARATOR}{token.value.casefold()}"
 
 
-def token_of(key: str) -> IdToken:
-    """The token that a key means, its letters folded: stations compare without case."""
-    kind, _, value = key.partition(_SEPARATOR)
-    return IdToken(value=value, type=kind or None)
+def token_of(key: str, kept: str = "") -> IdToken:
+    """The token that a key means.
+
+    Args:
+        kept: what is held under the key. It has the letters in which the station was sent the id: ids compare without case, and
+            stations that compare them with case find it all the same.
+    """
+    kind, _, folded = key.partition(_SEPARATOR)
+    return IdToken(value=kept.partition(_SEPARATOR)[2] or folded, type=kind or None)
 
 
 def fingerprint(entry: ListEntry) -> str:
     """Changes with everything that a station is told of the entry."""
     return blake2b(_encode(entry), digest_size=8).hexdigest()
+
+
+def _kept(entry: ListEntry) -> str:
+    value = entry.id_token.value
+    mark = fingerprint(entry)
+    return mark if value == value.casefold() else f"{mark}{_SEPARATOR}{value}"
+
+
+def _is_held(held: Held, key: str, entry: ListEntry) -> bool:
+    kept = held.entries.get(key)
+    return kept is not None and kept.partition(_SEPARATOR)[0] == fingerprint(entry)
 
 
 def entry_of(record: IdTokenRecord, *, now: datetime) -> ListEntry | None:
@@ -214,8 +230,8 @@ def messages(
     by_key = {key_of(entry.id_token): entry for entry in wanted}
     version = max(held.version if held is not None else 0, above)
     if held is not None and held.version >= FIRST_VERSION and held.version == version:
-        put = [entry for key, entry in by_key.items() if held.entries.get(key) != fingerprint(entry)]
-        remove = [token_of(key) for key in held.entries if key not in by_key]
+        put = [entry for key, entry in by_key.items() if not _is_held(held, key, entry)]
+        remove = [token_of(key, kept) for key, kept in held.entries.items() if key not in by_key]
         if not put and not remove:
             return []
         # Room first: a list that is full takes nothing new.
@@ -259,5 +275,5 @@ def after(held: Held | None, message: ListMessage) -> Held:
     for token in message.remove:
         entries.pop(key_of(token), None)
     for entry in message.put:
-        entries[key_of(entry.id_token)] = fingerprint(entry)
+        entries[key_of(entry.id_token)] = _kept(entry)
     return Held(version=message.version, entries=entries)
