@@ -31,6 +31,7 @@ bench: setup ## the benchmarks (ARGS="--help" lists their parts)
 
 docs: setup ## writes the generated pages again
 	@$(BIN)/python tools/generate_config_docs.py
+	@$(BIN)/python tools/requirement_lines.py
 
 lock: setup ## writes requirements/*.txt again from pyproject.toml (ARGS="--upgrade")
 	@tools/lock.sh $(ARGS)

@@ -33,6 +33,7 @@ from chargeplane.domain.messages import (
     Authorize,
     IdToken,
     IdTokenInfo,
+    LimitKind,
     TransactionAnswer,
     TransactionLimits,
 )
@@ -266,13 +267,23 @@ def test_f06_a_trigger_of_the_vendors_own_is_of_2_1() -> None:
 
 
 def test_e16_fr_02_limits_go_with_the_answer_in_2_1_alone() -> None:
-    limits = TransactionLimits(max_energy_wh=Decimal(1500))
+    limits = TransactionLimits(
+        max_energy_wh=Decimal(1500), max_soc=80, kept=frozenset({LimitKind.ENERGY, LimitKind.TIME})
+    )
     info = IdTokenInfo(status=AuthorizationStatus.ACCEPTED, limits=limits, charging_priority=3, evse_ids=(2,))
     for version in (V201, V21):
         payload = json.loads(OUTGOING[version]["TransactionEvent"](None, TransactionAnswer(id_token_info=info)))
         validate(version, "TransactionEventResponse", payload)
         assert payload["idTokenInfo"] == {"status": "Accepted", "chargingPriority": 3, "evseId": [2]}
         assert payload.get("transactionLimit") == (None if version is V201 else {"maxEnergy": 1500})
+
+
+@pytest.mark.parametrize("kept", [frozenset(), frozenset({LimitKind.COST})])
+def test_e16_fr_12_a_limit_that_the_station_does_not_keep_is_not_sent(kept: frozenset[LimitKind]) -> None:
+    limits = TransactionLimits(max_energy_wh=Decimal(1500), kept=kept)
+    info = IdTokenInfo(status=AuthorizationStatus.ACCEPTED, limits=limits)
+    payload = json.loads(OUTGOING[V21]["TransactionEvent"](None, TransactionAnswer(id_token_info=info)))
+    assert payload == {"idTokenInfo": {"status": "Accepted"}}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from chargeplane.bridge import Rule, describe
 from chargeplane.domain import metering
+from chargeplane.domain.charging_dialects import Trait
 from chargeplane.domain.corrections import Correction, correction
 from chargeplane.domain.messages import (
     ConnectorStatus,
@@ -49,7 +50,7 @@ def test_every_rule_has_a_sentence_and_a_source() -> None:
     for quirk in built_in():
         assert quirk.does.endswith(".")
         assert quirk.source
-        assert quirk.vendor or quirk.model
+        assert quirk.vendor or quirk.model or quirk.station
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_every_rule_has_a_sentence_and_a_source() -> None:
         ("Wall Box Chargers", "PLP1-M-2-4", "6.7.38", ["wallbox_pulsar_three_phase_power"]),
         ("Wall Box Chargers", "PLP1-0-2-4", "6.7.38", []),
         ("Growatt", "THOR_11AS", "THOR_11AS-V5.2.4-20230307-NOVO", ["growatt_thor_local_time"]),
+        ("UnitedChargers", "Grizzl-E Smart Connect", "GWM-07.027-03", ["grizzl_e_no_subprotocol"]),
         (None, None, None, []),
         ("'; DROP", "\x00", "x" * 255, []),
     ],
@@ -88,6 +90,17 @@ def test_limits() -> None:
     abb = TABLE.of("ABB", "CDT_TACW22::NET_WIFI", "TAC3Z9119006710273::V1.8.21")
     assert abb.limits == {Limit.CONFIGURATION_NOT_READ: "abb_terra_ac_configuration"}
     assert correction(abb) is None
+    pulsar = TABLE.of("Wall Box Chargers", "PLP1-M-2-4", "6.7.38")
+    assert pulsar.limits == {Limit.NO_POWER_SAMPLES: "wallbox_pulsar_three_phase_power"}
+
+
+def test_what_is_assumed_of_a_handshake_and_of_charging_profiles() -> None:
+    """A handshake of TinyWebsockets without Sec-WebSocket-Protocol; ids as EVBox prints them, known before any boot."""
+    grizzly = TABLE.of("UnitedChargers", "Grizzl-E Smart", "5.621")
+    assert grizzly.assumed_version == ("1.6", "grizzl_e_no_subprotocol")
+    elvi = TABLE.of(None, None, None, "EVB-P20482857")
+    assert elvi.charging == {Trait.NO_STATION_MAX}
+    assert TABLE.of(None, None, None, "CP-1") is NOTHING
 
 
 def test_a_station_without_quirks_pays_nothing() -> None:
@@ -181,3 +194,17 @@ def test_local_time_as_utc_of_a_zone_that_a_rule_names(local: str, utc: datetime
     corrected = corrected_by(known, message)
     assert isinstance(corrected, ConnectorStatus)
     assert corrected.at == utc
+
+
+MADE_FROM_MESSAGES = {
+    "openevse_kwh_as_wh": test_kwh_labelled_wh_is_corrected_and_marked,
+    "abb_terra_ac_configuration": test_limits,
+    "wallbox_pulsar_three_phase_power": test_limits,
+    "evbox_elvi_no_station_max": test_what_is_assumed_of_a_handshake_and_of_charging_profiles,
+    "grizzl_e_no_subprotocol": test_what_is_assumed_of_a_handshake_and_of_charging_profiles,
+    "growatt_thor_local_time": test_local_time_without_a_zone_is_turned_back_by_how_far_the_clock_is_ahead,
+}
+
+
+def test_every_rule_of_the_package_has_a_test_made_from_its_station() -> None:
+    assert {quirk.name for quirk in built_in()} == MADE_FROM_MESSAGES.keys()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from base64 import b64decode, b64encode
+from typing import Any
 
+import pytest
 from cryptography.x509 import ocsp
 
 from tests.conformance.conftest import House
@@ -126,3 +128,24 @@ async def test_TC_M_26_CSMS(house: House, csms: Operator, version: str) -> None:
 @case()
 async def test_TC_M_28_CSMS(house: House, csms: Operator, version: str) -> None:
     await ev_certificate(house, csms, version, "Update")
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_what_a_car_of_iso_15118_20_sends_reaches_the_pool_as_it_is(
+    house: House, csms: Operator, version: str
+) -> None:
+    """OCPP 2.0.1 and 2.1, M01: the schema of the car's message goes with it; in 2.1 a car may ask for several chains."""
+    station = await csms.booted(version)
+    request = b64encode(f"a request {next(_numbers)} in EXI".encode()).decode()
+    schema = "urn:iso:std:iso:15118:-20:CommonMessages"
+    told: dict[str, Any] = {"iso15118SchemaVersion": schema, "action": "Install", "exiRequest": request}
+    if version == "2.1":
+        told |= {
+            "maximumContractCertificateChains": 2,
+            "prioritizedEMAIDs": [{"idToken": "DE8AAC00000001", "type": "eMAID"}],
+        }
+    answer = await station.send("Get15118EVCertificate", told)
+    assert (answer["status"], answer["exiResponse"]) == ("Accepted", EXI_RESPONSE)
+    assert answer.get("remainingContracts") == (0 if version == "2.1" else None)
+    wanted = house.outside.wanted[-1]
+    assert (wanted["certificateInstallationReq"], wanted["xsdMsgDefNamespace"]) == (request, schema)

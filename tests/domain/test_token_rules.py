@@ -6,10 +6,21 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from msgspec.structs import replace
 
 from chargeplane.domain.authorization import Asked, IdTokenRecord, authorize, canonical, decide, may_stop
-from chargeplane.domain.messages import AdditionalIdToken, AuthorizationStatus, IdToken, TransactionLimits
-from chargeplane.domain.token_rules import AuthorizationPolicy, EvseType, Here, TokenRules, WeeklyTime, within
+from chargeplane.domain.messages import AdditionalIdToken, AuthorizationStatus, IdToken, LimitKind, TransactionLimits
+from chargeplane.domain.token_rules import (
+    AuthorizationPolicy,
+    EvseType,
+    Here,
+    Reached,
+    TokenRules,
+    WeeklyTime,
+    reached,
+    supported_limits,
+    within,
+)
 
 ACCEPTED = AuthorizationStatus.ACCEPTED
 NOON = datetime(2026, 1, 30, 12, 0, tzinfo=UTC)  # a Friday
@@ -103,6 +114,41 @@ def test_the_limits_of_a_transaction_are_what_is_left_and_what_the_rules_say() -
     )
     assert decide(record, now=NOON).limits is None, "only a transaction has limits"
     assert decide(IdTokenRecord(value="A"), now=NOON, asked=Asked.START).limits is None
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("", set()),
+        ("maxEnergy, maxSoC", {LimitKind.ENERGY, LimitKind.SOC}),
+        ("MAXCOST,maxLength,maxWishes", {LimitKind.COST, LimitKind.TIME}),
+    ],
+)
+def test_e16_a_station_says_which_limits_it_keeps(told: str, kept: set[LimitKind]) -> None:
+    assert supported_limits(told) == kept
+
+
+def test_a_limit_that_the_station_keeps_leaves_it_the_time_to() -> None:
+    limits = TransactionLimits(max_energy_wh=Decimal(1000), max_time_s=60, max_soc=80)
+    kept = replace(limits, kept=frozenset({LimitKind.ENERGY, LimitKind.TIME, LimitKind.SOC}))
+    for energy, seconds, soc, exact, late in (
+        (1000, 0, None, Reached.ENERGY, None),
+        (1070, 0, None, Reached.ENERGY, Reached.ENERGY),
+        (0, 60, None, Reached.TIME, None),
+        (0, 180, None, Reached.TIME, Reached.TIME),
+        (0, 0, 80, Reached.SOC, None),
+        (0, 0, 82, Reached.SOC, Reached.SOC),
+        (999, 59, 79, None, None),
+    ):
+        for told, expected in ((limits, exact), (kept, late)):
+            found = reached(
+                told,
+                energy_wh=Decimal(energy),
+                started_at=NOON - timedelta(seconds=seconds),
+                soc=None if soc is None else Decimal(soc),
+                now=NOON,
+            )
+            assert found is expected, (energy, seconds, soc)
 
 
 def test_c16_fr_03_master_pass_begins_no_transaction() -> None:

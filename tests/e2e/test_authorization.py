@@ -186,11 +186,14 @@ async def test_a_transaction_ends_when_its_token_is_blocked_where_the_tenant_wan
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_transaction_ends_when_its_tokens_limit_is_reached(house: ChargingHouse, version: str) -> None:
-    """2.1 E16: the station keeps the limit; 1.6 and 2.0.1: it is asked to stop."""
+    """2.1 E16: the station keeps the limit where it says that it does; 1.6 and 2.0.1: it is asked to stop."""
     tenant = await house.tenant()
     token = await tenant.token(credit_wh=1_500)
     options = replace(FAST, speed=3600.0, remote_plan=Plan(hold=True, meter_interval_s=60))
     station = await tenant.station(version, options)
+    if version == "2.1":
+        supported = {"component": "TxCtrlr", "variable": "SupportedLimits"}
+        await tenant.command(station, type="get_variables", variables=[supported])
     await tenant.command(station, type="start", id_token=token["id_token"])
     if version == "2.1":
         await tenant.until(

@@ -95,13 +95,29 @@ async def test_call_that_makes_the_station_close_its_socket(world: World, versio
 # -- line 3: calls cross -----------------------------------------------------------------------------------------------------
 
 
+def ours(version: str, action: str) -> tuple[str, dict[str, Any]]:
+    """A call of ours as the version has it."""
+    token = {"idToken": "TAG", "type": "ISO14443"}
+    if action == "Reset":
+        return action, {"type": "Soft" if version == "1.6" else "OnIdle"}
+    if action == "ReserveNow":
+        if version == "1.6":
+            return action, {"connectorId": 1, "expiryDate": "2030-01-01T00:00:00Z", "idTag": "TAG", "reservationId": 5}
+        return action, {"id": 5, "evseId": 1, "expiryDateTime": "2030-01-01T00:00:00Z", "idToken": token}
+    if version == "1.6":
+        return "RemoteStartTransaction", {"connectorId": 1, "idTag": "TAG"}
+    return action, {"remoteStartId": 5, "evseId": 1, "idToken": token}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_authorize_and_status_come_before_the_answer_to_our_call(world: World, version: str) -> None:
+@pytest.mark.parametrize("call", ["Reset", "ReserveNow", "RequestStartTransaction"])
+async def test_authorize_and_status_come_before_the_answer_to_our_call(world: World, version: str, call: str) -> None:
     """Line 3: calls cross: Authorize or StatusNotification before the answer to our ReserveNow, Reset or RequestStart."""
     station = await world.station(version)
-    station.answers["Reset"] = None
-    asked = ask(world, station, "Reset", {"type": "Soft" if version == "1.6" else "OnIdle"})
-    await station.until_called("Reset")
+    action, payload = ours(version, call)
+    station.answers[action] = None
+    asked = ask(world, station, action, payload)
+    await station.until_called(action)
     token = {"idTag": "TAG"} if version == "1.6" else {"idToken": {"idToken": "TAG", "type": "ISO14443"}}
     answer = await station.call("Authorize", token)
     assert (answer.get("idTagInfo") or answer["idTokenInfo"])["status"] == "Accepted"
@@ -315,6 +331,47 @@ async def test_16_password_in_all_forms_of_the_right_secret(world: World, presen
     await world.post("/charging-stations", {"station_id": station_id, "password": HEX})
     station = await world.plug(station_id, "1.6", auth=station_id.encode() + b":" + presented)
     assert (await station.boot())["status"] == "Accepted"
+
+
+@pytest.mark.parametrize(
+    "presented",
+    [PASSWORD.encode(), PASSWORD.encode().hex().encode(), PASSWORD.encode().hex().upper().encode()],
+    ids=["as-configured", "hex", "upper-hex"],
+)
+async def test_16_password_that_was_configured_as_text(world: World, presented: bytes) -> None:
+    """Line 6: one sends the string as configured, one the hex text of the AuthorizationKey that it was given."""
+    station_id = await world.register()
+    station = await world.plug(station_id, "1.6", auth=station_id.encode() + b":" + presented)
+    assert (await station.boot())["status"] == "Accepted"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_station_that_is_known_to_answer_late_is_waited_for(world: World, version: str) -> None:
+    """ocpp.md, the wire: answer timeout per station."""
+    slow, other = await world.station(version, boot=False), await world.station(version)
+    rule = {
+        "name": "slow_one",
+        "does": "It answers late.",
+        "source": "a test",
+        "station": slow.id,
+        "answer_within_s": {"ClearCache": 60},
+    }
+    try:
+        assert (await world.rest.put("/quirks", json={"quirks": [rule]})).status_code == 200
+        await slow.boot()
+        for station in (slow, other):
+            station.answers["ClearCache"] = None
+        body = {"type": "clear_cache", "timeout_s": 0.5}
+        waiting = asyncio.create_task(world.rest.post(f"/charging-stations/{slow.id}/commands?wait_s=30", json=body))
+        await slow.until_called("ClearCache")
+        given_up = await world.rest.post(f"/charging-stations/{other.id}/commands?wait_s=30", json=body)
+        assert given_up.json()["state"] == "timed_out", given_up.text
+        assert not waiting.done()
+        (number,) = [frame[1] for frame in slow.frames if frame[0] == 2 and frame[2] == "ClearCache"]
+        slow.raw.send(json.encode([3, number, {"status": "Accepted"}]))
+        assert (await waiting).json()["state"] == "accepted"
+    finally:
+        await world.rest.put("/quirks", json={"quirks": []})
 
 
 @pytest.mark.parametrize("version", VERSIONS)

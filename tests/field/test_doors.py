@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.field import PASSWORD, VERSIONS, VERSIONS_2X, World, at, now, token_status
@@ -376,6 +377,46 @@ async def test_id_tokens_are_searched_in_token_group_and_note(world: World) -> N
     assert await found("%_") == every  # shorter than what the index holds
     assert await found("%__") == set()
     assert await found("search-0%_xmüller") == set()
+
+
+async def test_nothing_public_shows_a_station_a_token_or_a_tenant(world: World) -> None:
+    """Item 18: never show ids in public."""
+    await world.post("/tenants", {"slug": "secret-tenant", "name": "Secret tenant"})
+    tag = await world.token()
+    station = await world.station("2.0.1")
+    charge = station.charge(tag=tag)
+    await charge.start(0, 0)
+    base = f"http://127.0.0.1:{world.server.http.port}"
+    async with httpx.AsyncClient(trust_env=False, timeout=20) as anybody:
+        shown = [
+            await anybody.get(base + where)
+            for where in (
+                *(
+                    "/",
+                    "/health",
+                    "/healthz",
+                    "/ready",
+                    "/readyz",
+                    "/metrics",
+                    "/docs",
+                    "/openapi.json",
+                    "/v1/openapi.json",
+                ),
+                f"/v1/charging-stations/{station.id}",
+                "/v1/charging-stations",
+                "/v1/transactions",
+                "/files/logs/none/",
+            )
+        ]
+        shown.append(await anybody.get(f"http://127.0.0.1:{world.server.ocpp.ports[0]}/"))
+    assert sum(answer.status_code == 200 for answer in shown) >= 4
+    assert [answer.status_code for answer in shown if "/v1/ch" in str(answer.url) or "/v1/tr" in str(answer.url)] == [
+        401
+    ] * 3
+    for answer in shown:
+        asked = str(answer.url)
+        for ident in (station.id, tag, charge.ocpp_id, "secret-tenant"):
+            assert ident not in answer.text or ident in asked, asked
 
 
 async def test_metrics_name_their_format_once(world: World) -> None:

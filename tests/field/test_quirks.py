@@ -109,6 +109,49 @@ async def test_handshake_without_a_subprotocol_is_let_in_by_the_last_boot(world:
     stranger.hang_up()
 
 
+async def test_grizzl_e_comes_back_without_a_subprotocol(world: World) -> None:
+    """The shape: a boot in good order, then a firmware whose handshake has no Sec-WebSocket-Protocol (lbbrhzn/ocpp issue 442)."""
+    station = await world.station("1.6", boot=False)
+    boot = {
+        "chargePointVendor": "UnitedChargers",
+        "chargePointModel": "Grizzl-E Smart Connect",
+        "firmwareVersion": "5.43",
+    }
+    await station.call("BootNotification", boot)
+    await station.leave()
+    again = await world.plug(station.id, "1.6", protocols=None)
+    assert (await again.call("Heartbeat", {}))["currentTime"]
+    seen = await world.eventually(
+        lambda: _quirk(again, "grizzl_e_no_subprotocol"), lambda quirk: quirk is not None and quirk["hits"] == 1
+    )
+    assert (seen["origin"], seen["applies"]) == ("built_in", True)
+
+
+async def test_elvi_gets_the_limit_of_the_station_as_a_default_at_once(world: World) -> None:
+    """The shape: it answers Rejected to ChargePointMaxProfile (lbbrhzn/ocpp issue 221)."""
+    station_id = "EVB-P20482857"
+    await world.post("/charging-stations", {"station_id": station_id, "password": PASSWORD})
+    station = await world.plug(station_id, "1.6")
+    purposes: list[str] = []
+
+    def answer(frame: list[Any]) -> list[Any]:
+        purpose = frame[3]["csChargingProfiles"]["chargingProfilePurpose"]
+        purposes.append(purpose)
+        return [3, frame[1], {"status": "Rejected" if purpose == "ChargePointMaxProfile" else "Accepted"}]
+
+    station.answers["SetChargingProfile"] = answer
+    await station.boot()
+    schedule = {"id": 1, "unit": "A", "start": "2026-01-01T00:00:00Z", "periods": [{"limit": 10}]}
+    body = {"purpose": "ChargingStationMaxProfile", "kind": "Absolute", "schedules": [schedule]}
+    path = f"/charging-stations/{station_id}/charging-profiles/7"
+    made = await world.rest.put(path, json=body)
+    assert made.status_code < 300, made.text
+    view = await world.eventually(lambda: world.get(path), lambda seen: seen["state"] == "installed", 20)
+    assert view["sent"]["purpose"] == "TxDefaultProfile"
+    assert set(purposes) == {"TxDefaultProfile"}
+    assert (await _quirk(station, "evbox_elvi_no_station_max"))["origin"] == "built_in"
+
+
 async def test_wrong_rules_name_the_field(world: World) -> None:
     problem = await _put(world, rule(), status=422)
     assert problem["errors"][0]["pointer"] == "#/quirks/0/name", problem

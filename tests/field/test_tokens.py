@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.support.field import PASSWORD, VERSIONS, World, token_status
+from tests.support.field import PASSWORD, VERSIONS, VERSIONS_2X, Station, World, at, now, sampled, token_status
 
 REFUSED_16 = {"Unknown": "Invalid"}
 
@@ -113,6 +114,157 @@ async def test_stop_authorised_by_another_token_before_the_end(world: World, ver
     assert (one["energy_wh"], one["state"]) == (500, "closed")
     assert "stopped_by_other" in one["flags"]
     assert one["id_token"] == charge.tag
+
+
+# -- C: ways to be let in ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_token_of_the_csms_begins_and_ends_a_transaction(world: World, version: str) -> None:
+    """OCPP 2.0.1, C05: a token of type Central, made for a driver without a card; 1.6 has no types."""
+    tag = f"app-{version}"
+    await world.post("/id-tokens", {"id_token": tag, "type": "Central"})
+    station = await world.station(version)
+    order = {"type": "start", "id_token": tag, "evse_id": 1}
+    answer = await world.rest.post(f"/charging-stations/{station.id}/commands?wait_s=20", json=order)
+    assert answer.json()["state"] == "accepted", answer.text
+    _, asked = station.got[-1]
+    token = {"idToken": tag, "type": "Central"}
+    assert asked.get("idTag") == tag or asked["idToken"] == token
+    charge = station.charge(tag=tag)
+    more = {} if version == "1.6" else {"idToken": token, "triggerReason": "RemoteStart"}
+    assert token_status(await charge.start(1000, 0, **more)) == "Accepted"
+    await charge.end(1500, 20)
+    one = await station.transaction()
+    assert (one["energy_wh"], one["id_token"], one["authorization_status"]) == (500, tag, "Accepted")
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_anybody_charges_where_the_station_asks_for_no_authorization(world: World, version: str) -> None:
+    """OCPP 2.0.1, C02: the empty token of type NoAuthorization."""
+    station = await world.station(version)
+    charge = station.charge(tag=None)
+    nobody = {"idToken": "", "type": "NoAuthorization"}
+    assert token_status(await charge.start(1000, 0, idToken=nobody)) == "Accepted"
+    await charge.end(1500, 20)
+    one = await station.transaction()
+    assert (one["energy_wh"], one["state"], one["flags"]) == (500, "closed", [])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_token_charges_so_often_at_once_as_it_may(world: World, version: str) -> None:
+    """OCPP 1.6, 7.2 and 2.0.1, C01: ConcurrentTx, whichever station it is; when one has ended there is room again."""
+    tag = await world.token(concurrent_limit=1)
+    first, second = await world.station(version), await world.station(version)
+    charge, other, third = first.charge(tag=tag), second.charge(tag=tag), second.charge(tag=tag)
+    assert token_status(await charge.start(1000, 0)) == "Accepted"
+    assert token_status(await other.start(2000, 1)) == "ConcurrentTx"
+    await other.end(2100, 5)
+    await charge.end(1500, 20)
+    assert token_status(await third.start(2100, 30)) == "Accepted"
+    assert [one["flags"] for one in await second.transactions()] == [["refused_token"], []]
+
+
+# -- C: what must come with a token, key codes, limits ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_pin_that_must_come_with_a_token(world: World, version: str) -> None:
+    """OCPP 2.0.1, C03 and IdTokenType.additionalInfo: a card is good with its PIN alone."""
+    tag = await world.token(rules={"additional_info": [{"value": "4711", "type": "PIN"}]})
+    station = await world.station(version)
+
+    async def shown(*more: dict[str, str]) -> str | None:
+        token = {"idToken": tag, "type": "ISO14443", **({"additionalInfo": list(more)} if more else {})}
+        return token_status(await station.call("Authorize", {"idToken": token}))
+
+    assert await shown() == "Invalid"
+    assert await shown({"additionalIdToken": "0815", "type": "PIN"}) == "Invalid"
+    assert await shown({"additionalIdToken": "4711", "type": "PIN"}) == "Accepted"
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_c04_fr_06_who_guesses_key_codes_has_to_wait(world: World, version: str) -> None:
+    """OCPP 2.0.1, C04.FR.06: after five wrong ones none is looked at for a while, by no way to present them; cards go on."""
+    code = f"47{version.replace('.', '')}"
+    await world.post("/id-tokens", {"id_token": code, "type": "KeyCode"})
+    station, other = await world.station(version), await world.station(version)
+
+    async def shown(at_station: Station, value: str) -> str | None:
+        token = {"idToken": value, "type": "KeyCode"}
+        return token_status(await at_station.call("Authorize", {"idToken": token}))
+
+    for guess in range(4):
+        assert await shown(station, f"{guess:04}") == "Invalid"
+    assert await shown(station, code) == "Accepted"  # a right one ends the row
+    for guess in range(5):
+        assert await shown(station, f"{guess:04}") == "Invalid"
+    assert await shown(station, code) == "Invalid"
+    charge = station.charge(tag=None)
+    assert token_status(await charge.start(0, 0, idToken={"idToken": code, "type": "KeyCode"})) == "Invalid"
+    card = {"idToken": "TAG", "type": "ISO14443"}
+    assert token_status(await station.call("Authorize", {"idToken": card})) == "Accepted"
+    assert await shown(other, code) == "Accepted"
+    (event,) = (
+        await world.eventually(
+            lambda: world.get("/security-events", station_id=station.id, type="KeyCodesGuessed"),
+            lambda page: len(page["items"]) == 1,
+        )
+    )["items"]
+    assert (event["severity"], event["hits"]) == ("notice", 1)
+    (alert,) = (await world.get("/alerts", station_id=station.id, kind="security_event"))["items"]
+    assert (alert["ident"], alert["severity"]) == ("KeyCodesGuessed", "warning")
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_e16_fr_12_a_station_is_told_the_limits_that_it_keeps_and_no_other(world: World, version: str) -> None:
+    """OCPP 2.1, E16.FR.02 and E16.FR.12; what it does not keep is kept here."""
+    rules = {"max_energy_wh": 20_000, "max_time_s": 36_000, "max_soc": 80, "max_cost": 12.5}
+    tag = await world.token(rules=rules)
+
+    async def told(station: Station) -> Any:
+        charge = station.charge(tag=tag)
+        answer = await charge.start(0, 0, timestamp=now())
+        assert token_status(answer) == "Accepted"
+        await charge.end(10, 1, timestamp=now())
+        return answer.get("transactionLimit")
+
+    station = await world.station(version)
+    assert await told(station) is None  # nothing is known of what it keeps
+    variable = {
+        "component": {"name": "TxCtrlr"},
+        "variable": {"name": "SupportedLimits"},
+        "variableAttribute": [{"value": "maxEnergy,maxSoC"}],
+    }
+    report = {"requestId": 1, "generatedAt": at(0), "seqNo": 0, "reportData": [variable]}
+    await station.call("NotifyReport", report)
+    path = f"/charging-stations/{station.id}/variables"
+    await world.eventually(lambda: world.get(path, variable="SupportedLimits"), lambda page: page["items"])
+    assert await told(station) == (None if version == "2.0.1" else {"maxEnergy": 20_000, "maxSoC": 80})
+
+
+async def test_limit_that_a_station_does_not_keep_is_kept_here(world: World) -> None:
+    """OCPP 2.1, E16: the station reports that it keeps the energy; the state of charge is looked at by the server, to the percent."""
+    tag = await world.token(rules={"max_soc": 80, "max_energy_wh": 10_000})
+    station = await world.station("2.1")
+    variable = {
+        "component": {"name": "TxCtrlr"},
+        "variable": {"name": "SupportedLimits"},
+        "variableAttribute": [{"value": "maxEnergy"}],
+    }
+    report = {"requestId": 1, "generatedAt": at(0), "seqNo": 0, "reportData": [variable]}
+    await station.call("NotifyReport", report)
+    path = f"/charging-stations/{station.id}/variables"
+    await world.eventually(lambda: world.get(path, variable="SupportedLimits"), lambda page: page["items"])
+    charge = station.charge(tag=tag)
+    await charge.start(0, 0, timestamp=now())
+    await charge.update(10_020, 1)  # a little beyond is the station's own business
+    await charge.update(0, 2, meterValue=[sampled("2.1", 80, at(2), measurand="SoC", unit="Percent")])
+    asked = await station.until_called("RequestStopTransaction", 20)
+    assert asked == {"transactionId": charge.ocpp_id}
+    one = await station.transaction()
+    details = await world.get(f"/transactions/{one['id']}/details")
+    assert details["limits"]["reached"] == "soc"
 
 
 def _group(answer: dict[str, dict[str, object]]) -> object:

@@ -470,6 +470,26 @@ async def test_ended_below_values_stored_because_the_car_charged_on(world: World
     assert (one["state"], one["stopped_at"], one["energy_wh"]) == ("closed", at(20), 700)
 
 
+async def test_costs_that_a_station_calculated_are_kept_with_the_end(world: World) -> None:
+    """OCPP 2.1, I12: costDetails of a station that calculates by itself, shown with the transaction's events as they came."""
+    station = await world.station("2.1")
+    charge = station.charge()
+    await charge.start(1000, 0)
+    total = {"currency": "EUR", "typeOfCost": "NormalCost", "total": {"exclTax": 3.1, "inclTax": 3.69}}
+    details = {
+        "totalCost": total,
+        "totalUsage": {"energy": 8.2, "chargingTime": 3600, "idleTime": 0},
+        "chargingPeriods": [
+            {"startPeriod": at(0), "tariffId": "night", "dimensions": [{"type": "Energy", "volume": 8.2}]}
+        ],
+    }
+    await charge.end(9200, 60, costDetails=details)
+    started, ended = await station.events()
+    assert "costDetails" not in started["payload"]
+    assert ended["payload"]["costDetails"] == details
+    assert (await station.transaction())["energy_wh"] == 8200
+
+
 async def test_mass_reconnect_with_queued_stops_loses_none(world: World) -> None:
     """Item 9: all come back at once, boot and tell what they queued."""
     stations = await asyncio.gather(*(world.station(VERSIONS[n % 3]) for n in range(30)))

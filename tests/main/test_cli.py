@@ -209,6 +209,51 @@ def test_simulate_knows_its_faults() -> None:
     assert "--list-faults" in done.stderr
 
 
+SCENARIO = """
+name = "Two of them"
+speed = 3600.0
+
+[[group]]
+name = "good"
+versions = ["1.6", "2.1"]
+stations = 2
+evses = ["ac11"]
+step = [
+    { do = "connect" },
+    { do = "boot" },
+    { do = "plug" },
+    { do = "present", token = "GUEST" },
+    { do = "deliver", wh = 1500 },
+    { do = "present", token = "GUEST" },
+    { do = "unplug" },
+    { do = "expect_energy", wh = WANTED },
+]
+"""
+
+
+def test_simulate_plays_a_scenario_and_says_how_it_went(server: Running, tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    door = ("--url", server.ocpp, "--register-with", server.http)
+    file.write_text(SCENARIO.replace("WANTED", "1500"))
+    done = run("simulate", "--scenario", str(file), *door, server=server)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "good" in done.stdout
+    rows = list(RestClient(server.http, KEY).pages("/v1/transactions"))
+    assert [(row["energy_wh"], row["state"]) for row in rows] == [(1500, "closed")] * 2
+    file.write_text(SCENARIO.replace("WANTED", "9999"))
+    failed = run("simulate", "--scenario", str(file), *door, server=server)
+    assert failed.returncode == 1
+    assert "9999" in failed.stdout + failed.stderr
+    file.write_text(SCENARIO.replace("WANTED", "1500").replace('do = "plug"', 'do = "plugg"'))
+    wrong = run("simulate", "--scenario", str(file), *door, server=server)
+    assert wrong.returncode == 1
+    assert "plugg" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    nobody = run("simulate", "--scenario", "no-such-scenario", *door, server=server)
+    assert nobody.returncode == 1
+    assert "depot_night" in nobody.stderr
+
+
 def test_database_status_backup_and_restore(
     server: Running, database_url: str, empty_database_url: str, tmp_path: Path
 ) -> None:

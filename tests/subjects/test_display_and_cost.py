@@ -172,6 +172,22 @@ async def test_I07_I09_I10_a_default_tariff_is_set_told_and_cleared(town: Town) 
     assert (told["wanted"], told["at_station"]) == ([], [])
 
 
+async def test_I11_the_tariff_of_a_running_transaction_is_changed(town: Town) -> None:
+    station = await town.station("2.1")
+    station.plug_in()
+    session = await station.start_transaction("TAG1")
+    body = {"type": "change_transaction_tariff", "ocpp_transaction_id": session.transaction_id, "tariff": TARIFF}
+    made = await town.command(station, body)
+    assert (made["state"], made["status"]) == ("accepted", "Accepted")
+    there = station.state_of(Showing).transaction_tariffs
+    assert session.transaction_id is not None
+    assert there[session.transaction_id].tariff_id == "night"
+    # I11.FR: the currency of a transaction stays
+    other = await town.command(station, {**body, "tariff": {**TARIFF, "currency": "CHF"}})
+    assert (other["state"], other["status"]) == ("rejected", "NoCurrencyChange")
+    await station.stop_transaction(session)
+
+
 async def test_I11_the_tariff_of_a_transaction_nobody_runs_is_not_changed(town: Town) -> None:
     station = await town.station("2.1")
     body = {"type": "change_transaction_tariff", "ocpp_transaction_id": "nobody", "tariff": TARIFF}

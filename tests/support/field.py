@@ -145,9 +145,9 @@ class Station:
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(holds)
 
-    async def until_called(self, action: str) -> Any:
+    async def until_called(self, action: str, timeout_s: float = 5.0) -> Any:
         """The payload of the server's call, when it has come."""
-        await self.until(lambda: any(name == action for name, _ in self.got))
+        await self.until(lambda: any(name == action for name, _ in self.got), timeout_s)
         return next(payload for name, payload in self.got if name == action)
 
     async def leave(self) -> None:

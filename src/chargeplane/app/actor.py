@@ -16,7 +16,7 @@ from chargeplane.app.reports import Place, as_fact
 from chargeplane.app.thinking import think
 from chargeplane.app.transacting import Transacting
 from chargeplane.app.turns import Job
-from chargeplane.domain.authorization import IdTokenRecord, authorize
+from chargeplane.domain.authorization import KEY_CODE, IdTokenRecord, authorize
 from chargeplane.domain.clock import ClockOffset
 from chargeplane.domain.connectors import KnownStatus, may_replace, within_bounds
 from chargeplane.domain.contracts import CertificateVerdict, ContractVerdict, with_token
@@ -213,6 +213,12 @@ class Actor(Transacting):
                 if status is not info.status:
                     info = IdTokenInfo(status=status)
             repeat = self._attempts is not None and (received.message_id, received.content_hash) in self._attempts
+            if token.type == KEY_CODE:
+                waits = self._waits(received.received_at)
+                if not repeat:
+                    self._count_guess(info.status, received.received_at)
+                if waits:
+                    info = IdTokenInfo(status=AuthorizationStatus.INVALID)
             written: list[rows.Write] = []
             if not repeat:
                 evse = message.evse_ids[0] if message.evse_ids else None

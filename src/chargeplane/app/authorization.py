@@ -151,7 +151,7 @@ class Authorization:
         link = actor.link
         state = next((known for known in actor.open_transactions if known.id == one.transaction_id), None)
         if state is None or link is None:
-            return
+            return  # it is looked at again when the station is back
         limits = one.limits
         found = reached(
             limits,
@@ -159,7 +159,6 @@ class Authorization:
             started_at=state.started_at,
             soc=await self._soc(state) if limits.max_soc is not None else None,
             now=now,
-            by_station=link.ocpp_version == "2.1",
         )
         if found is None:
             return

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from chargeplane.app.ports import CertificateDesk
 from chargeplane.app.reports import Place
-from chargeplane.domain.messages import ConnectorStatus, Registration
+from chargeplane.domain.messages import ConnectorStatus, LimitKind, Registration
 from chargeplane.domain.token_rules import ANYWHERE, Here
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
@@ -65,6 +65,10 @@ def _nobody(_: StationKey) -> None:
     pass
 
 
+async def _none_kept(_: StationKey) -> list[LimitKind]:
+    return []
+
+
 class Silence:
     """A feed nobody listens to."""
 
@@ -82,6 +86,8 @@ class House(Struct, kw_only=True):
             events of its sequence.
         desks: who answers which question.
         report_committed: told that a report waits for its subject.
+        limits_kept: reads which limits of transactions a station keeps by itself.
+        key_codes_guessed: told of each wrong key code that makes a station wait.
         boot_committed: told of every boot that was written, whatever its answer.
     """
 
@@ -105,6 +111,8 @@ class House(Struct, kw_only=True):
     desks: dict[type, Desk] = {}
     report_committed: Callable[[], None] = _nothing
     boot_committed: Callable[[StationKey], None] = _nobody
+    key_codes_guessed: Callable[[StationKey], None] = _nobody
+    limits_kept: Callable[[StationKey], Coroutine[Any, Any, list[LimitKind]]] = _none_kept
 
 
 def utc_now() -> datetime:

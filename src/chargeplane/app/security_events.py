@@ -57,6 +57,7 @@ _HOUSE: Final = TenantId(1)
 
 _SENTENCES: Final[Mapping[str, str]] = {
     ServerEvent.FAILED_PASSWORD: "Somebody tries passwords of this station",
+    ServerEvent.KEY_CODES_GUESSED: "Somebody tries key codes at this station",
     ServerEvent.SECOND_CONNECTION: "A second connection came in under this station's identity from another address",
     ServerEvent.INVALID_CERTIFICATE: "A certificate was refused that was shown for this station",
     ServerEvent.WRONG_SECURITY_PROFILE: "The station, or somebody in its name, tried another security profile",
@@ -69,6 +70,9 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "MemoryExhaustion": "The station is running out of memory",
     "MaintenanceLoginFailed": "A login at the station's maintenance interface failed",
 }
+
+
+_WARNINGS: Final = (ServerEvent.FAILED_PASSWORD, ServerEvent.KEY_CODES_GUESSED, ServerEvent.SECOND_CONNECTION)
 
 
 class _Seen:
@@ -271,9 +275,7 @@ class SecurityEvents:
         if severity is EventSeverity.INFO:
             return
         loud = severity is EventSeverity.CRITICAL
-        quiet = (
-            Severity.WARNING if name in (ServerEvent.FAILED_PASSWORD, ServerEvent.SECOND_CONNECTION) else Severity.INFO
-        )
+        quiet = Severity.WARNING if name in _WARNINGS else Severity.INFO
         sentence = _SENTENCES.get(name, f"Security event {name}")
         await self._alerts.raise_alert(
             db,

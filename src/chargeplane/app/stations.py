@@ -25,6 +25,7 @@ from chargeplane.kernel.ids import NodeId, StationKey, TenantId, TransactionId
 from chargeplane.store import stations as store
 from chargeplane.store.commit import GroupCommitter, Node
 from chargeplane.store.ids import IdBlocks
+from chargeplane.store.queries import authorization
 from chargeplane.store.tokens import TokenReader
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ class Stations:
             doubt=self.doubts.add,
             gap=self.gaps.note,
             here=directory.here,
+            key_codes_guessed=self._key_codes_guessed,
+            limits_kept=lambda key: self._reading(lambda db: authorization.limits_kept(db, key)),
             feed=self._feed,
         )
 
@@ -194,6 +197,9 @@ class Stations:
     ) -> None:
         """Notes what somebody tried at the door."""
         self.on_suspicion(event, credentials, remote_address, details)
+
+    def _key_codes_guessed(self, key: StationKey) -> None:
+        self.on_suspicion(ServerEvent.KEY_CODES_GUESSED, self.directory.by_key(key), "", {})
 
     def known(self, credentials: StationCredentials) -> Known:
         """What is known of a station."""

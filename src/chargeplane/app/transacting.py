@@ -13,15 +13,17 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received
 from chargeplane.app.reports import as_fact
 from chargeplane.app.turns import Job, Turns
-from chargeplane.domain.authorization import Asked, IdTokenRecord, authorize, matching, may_stop
+from chargeplane.domain.authorization import KEY_CODE, Asked, IdTokenRecord, authorize, matching, may_stop
 from chargeplane.domain.connectors import KnownStatus
 from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.follow_ups import ReservationUsed, TransactionLimited
+from chargeplane.domain.key_codes import KeyCodeGuesses, guessed
 from chargeplane.domain.messages import (
     Acknowledged,
     AuthorizationStatus,
@@ -29,6 +31,7 @@ from chargeplane.domain.messages import (
     ConnectorStatus,
     IdToken,
     IdTokenInfo,
+    LimitKind,
     MeterReport,
     ReportKind,
     StationAnswer,
@@ -62,18 +65,20 @@ from chargeplane.store.stations import encode_state
 
 _ACKNOWLEDGED = Acknowledged()
 _PLAIN = TransactionAnswer()
+_INVALID = IdTokenInfo(status=AuthorizationStatus.INVALID)
 _encode_fact = msgspec.json.Encoder(decimal_format="number").encode
 
 
 class Transacting(Turns):
     """The turns of a station that charges."""
 
-    __slots__ = ("_connectors", "_newest_told", "_open")
+    __slots__ = ("_connectors", "_guesses", "_newest_told", "_open")
 
     def __init__(self, house: House, key: StationKey, tenant_id: TenantId, station_id: StationId) -> None:
         super().__init__(house, key, tenant_id, station_id)
         self._open: tuple[TransactionState, ...] = ()
         self._newest_told: datetime | None = None
+        self._guesses: KeyCodeGuesses | None = None
         self._connectors: dict[tuple[int, int], KnownStatus] | None = None
 
     def _forget(self) -> None:
@@ -329,8 +334,13 @@ class Transacting(Turns):
         records: tuple[IdTokenRecord, ...] | None,
         outcome: Advanced,
         written: list[rows.Write],
+        kept: frozenset[LimitKind] | None = None,
     ) -> None:
-        """Turns what a report did into rows, memory and the answer."""
+        """Turns what a report did into rows, memory and the answer.
+
+        Args:
+            kept: limits that the station keeps by itself; None where that was not looked up.
+        """
         followed = False
         state = outcome.state
         now = received.received_at
@@ -340,6 +350,20 @@ class Transacting(Turns):
             # A transaction that is counted already does not stand in its own way.
             starts = (outcome.opened or outcome.authorized) and report.kind is not ReportKind.ENDED
             info = self._info(token, records, report, now, Asked.START if starts else Asked.GO_ON)
+            if starts and token.type == KEY_CODE and kept is None and not outcome.repeat:
+                self._count_guess(info.status, now)
+            if info.limits is not None and not report.csms_assigns_id:
+                if kept is None:
+                    self._read(
+                        received,
+                        answer,
+                        lambda: self._house.limits_kept(self.key),
+                        lambda found: self._apply(
+                            received, answer, report, records, outcome, written, frozenset(found)
+                        ),
+                    )
+                    return
+                info = replace(info, limits=replace(info.limits, kept=kept))
         if not outcome.repeat:
             written.append(
                 rows.event(
@@ -395,7 +419,7 @@ class Transacting(Turns):
         asked: Asked,
     ) -> IdTokenInfo:
         evse = report.evse_id
-        return authorize(
+        info = authorize(
             token,
             records or (),
             now=now,
@@ -403,6 +427,24 @@ class Transacting(Turns):
             asked=asked,
             here=self._house.here(self.key),
         )
+        if token.type == KEY_CODE and asked is Asked.START and self._waits(now):
+            return _INVALID
+        return info
+
+    def _waits(self, now: datetime) -> bool:
+        """Whether so many wrong key codes came from the station that none is looked at for now (OCPP 2.0.1, C04.FR.06)."""
+        return self._guesses is not None and self._guesses.refuses(now)
+
+    def _count_guess(self, status: AuthorizationStatus, now: datetime) -> None:
+        """Counts a key code that was looked at."""
+        if self._waits(now):
+            return
+        if status is AuthorizationStatus.ACCEPTED:
+            self._guesses = None
+        elif status is AuthorizationStatus.INVALID:
+            self._guesses = guessed(self._guesses, now)
+            if self._guesses.refuses(now):
+                self._house.key_codes_guessed(self.key)
 
     def _doubt(self, states: Sequence[TransactionState], *, timeless: bool) -> None:
         """Casts doubt on open transactions that a status we hold speaks against.

@@ -37,6 +37,7 @@ from chargeplane.domain.messages import (
     Heartbeat,
     IdToken,
     IdTokenInfo,
+    LimitKind,
     MeterReport,
     Notice,
     ReportKind,
@@ -297,6 +298,7 @@ def info2x(v: Any, info: IdTokenInfo) -> Any:
 
 
 _GROUP_TYPES: Final[Mapping[str | None, v201.IdTokenEnumType]] = {kind.value: kind for kind in v201.IdTokenEnumType}
+_NO_LIMIT: Final = v21.TransactionLimitType()
 _PLAIN_INFO: Final = {
     status: encode(v201.IdTokenInfoType(status=v201.AuthorizationStatusEnumType(status.value)))
     for status in AuthorizationStatus
@@ -331,20 +333,18 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
         info = getattr(answer, "id_token_info", None)
         if info is None:
             return b"{}"
-        if info.limits is None or v is v201:
+        if info.limits is None or not info.limits.kept or v is v201:
             return b'{"idTokenInfo":%b}' % info_bytes(info)
-        limits = info.limits  # 2.1 E16.FR.02: once, in the first answer
-        return b'{"idTokenInfo":%b,"transactionLimit":%b}' % (
-            info_bytes(info),
-            encode(
-                v21.TransactionLimitType(
-                    max_cost=limits.max_cost,
-                    max_energy=limits.max_energy_wh,
-                    max_time=limits.max_time_s,
-                    max_soc=limits.max_soc,
-                )
-            ),
+        limits = info.limits  # 2.1 E16.FR.02: once, in the first answer; FR.12: only what the station keeps
+        told = v21.TransactionLimitType(
+            max_cost=limits.max_cost if LimitKind.COST in limits.kept else None,
+            max_energy=limits.max_energy_wh if LimitKind.ENERGY in limits.kept else None,
+            max_time=limits.max_time_s if LimitKind.TIME in limits.kept else None,
+            max_soc=limits.max_soc if LimitKind.SOC in limits.kept else None,
         )
+        if told == _NO_LIMIT:
+            return b'{"idTokenInfo":%b}' % info_bytes(info)
+        return b'{"idTokenInfo":%b,"transactionLimit":%b}' % (info_bytes(info), encode(told))
 
     return {
         "Authorize": authorize,

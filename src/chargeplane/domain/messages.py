@@ -54,6 +54,15 @@ class AuthorizationStatus(enum.StrEnum):
     UNKNOWN = "Unknown"
 
 
+class LimitKind(enum.StrEnum):
+    """What a transaction is limited in; a field of OCPP 2.1 TransactionLimitType."""
+
+    COST = "maxCost"
+    ENERGY = "maxEnergy"
+    TIME = "maxTime"
+    SOC = "maxSoC"
+
+
 class TransactionLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a transaction may take at most (OCPP 2.1 TransactionLimitType).
 
@@ -61,12 +70,14 @@ class TransactionLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):
         max_cost: in the currency of the station.
         max_time_s: from the start of the transaction (E16.FR.09).
         max_soc: percent.
+        kept: those that the station keeps by itself, as it reports (TxCtrlr.SupportedLimits); it is told no other (E16.FR.12).
     """
 
     max_energy_wh: Decimal | None = None
     max_cost: Decimal | None = None
     max_time_s: int | None = None
     max_soc: int | None = None
+    kept: frozenset[LimitKind] = frozenset()
 
 
 class IdTokenInfo(Struct, frozen=True, kw_only=True):

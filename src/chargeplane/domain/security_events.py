@@ -37,6 +37,7 @@ class ServerEvent(enum.StrEnum):
 
     FAILED_PASSWORD = "FailedPassword"  # noqa: S105
     UNKNOWN_STATION = "UnknownStation"
+    KEY_CODES_GUESSED = "KeyCodesGuessed"
     SECOND_CONNECTION = "SecondConnection"
     INVALID_CERTIFICATE = "InvalidChargingStationCertificate"
     WRONG_SECURITY_PROFILE = "WrongSecurityProfile"
@@ -110,6 +111,7 @@ SPECIFIED: Final = _NOTICE | _CRITICAL | _UNCRITICAL
 _OWN: Final[Mapping[ServerEvent, EventSeverity]] = {
     ServerEvent.FAILED_PASSWORD: EventSeverity.NOTICE,
     ServerEvent.UNKNOWN_STATION: EventSeverity.INFO,
+    ServerEvent.KEY_CODES_GUESSED: EventSeverity.NOTICE,
     ServerEvent.SECOND_CONNECTION: EventSeverity.NOTICE,
     ServerEvent.INVALID_CERTIFICATE: EventSeverity.CRITICAL,
     ServerEvent.WRONG_SECURITY_PROFILE: EventSeverity.CRITICAL,

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct
 
-from chargeplane.domain.messages import AdditionalIdToken, AuthorizationStatus, TransactionLimits
+from chargeplane.domain.messages import AdditionalIdToken, AuthorizationStatus, LimitKind, TransactionLimits
 
 ClockTime = Annotated[
     str, Meta(pattern=r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", description="Hour and minute of the day, 00:00 to 24:00.")
@@ -210,6 +210,16 @@ def _minutes(text: str) -> int:
     return int(text[:2]) * 60 + int(text[3:])
 
 
+_LIMIT_WORDS: Final = {kind.value.casefold(): kind for kind in LimitKind} | {"maxlength": LimitKind.TIME}
+"""As the list of values has them; for the time it has another word than the messages."""
+
+
+def supported_limits(told: str) -> frozenset[LimitKind]:
+    """The limits that a station says it keeps (OCPP 2.1 TxCtrlr.SupportedLimits); words that are none of them are skipped."""
+    words = (word.strip().casefold() for word in told.split(","))
+    return frozenset(_LIMIT_WORDS[word] for word in words if word in _LIMIT_WORDS)
+
+
 class Reached(enum.StrEnum):
     """Which limit of a transaction was reached."""
 
@@ -225,22 +235,22 @@ def reached(
     started_at: datetime,
     soc: Decimal | None,
     now: datetime,
-    by_station: bool,
 ) -> Reached | None:
     """The limit that a transaction has reached; None where it may go on.
 
-    A limit in money is not judged here: it is handed to stations that know costs (OCPP 2.1).
+    A limit in money is not judged here: it is handed to stations that know costs (OCPP 2.1). A station that keeps a limit itself is stopped
+    only where it went well beyond it.
 
     Args:
         soc: percent, as last told.
-        by_station: the station knows the limits itself (2.1); then it is stopped only where it went well beyond them.
     """
-    factor = Decimal("1.02") if by_station else Decimal(1)
-    grace = timedelta(minutes=2) if by_station else timedelta()
-    if limits.max_energy_wh is not None and energy_wh >= limits.max_energy_wh * factor + (50 if by_station else 0):
+    kept = limits.kept
+    energy, time, most = limits.max_energy_wh, limits.max_time_s, limits.max_soc
+    if energy is not None and energy_wh >= (energy * Decimal("1.02") + 50 if LimitKind.ENERGY in kept else energy):
         return Reached.ENERGY
-    if limits.max_time_s is not None and now - started_at >= timedelta(seconds=limits.max_time_s) + grace:
+    grace = timedelta(minutes=2) if LimitKind.TIME in kept else timedelta()
+    if time is not None and now - started_at >= timedelta(seconds=time) + grace:
         return Reached.TIME
-    if limits.max_soc is not None and soc is not None and soc >= limits.max_soc + (2 if by_station else 0):
+    if most is not None and soc is not None and soc >= (most + 2 if LimitKind.SOC in kept else most):
         return Reached.SOC
     return None

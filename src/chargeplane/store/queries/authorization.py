@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.authorization import token_key
-from chargeplane.domain.messages import TransactionLimits
+from chargeplane.domain.messages import LimitKind, TransactionLimits
+from chargeplane.domain.token_rules import supported_limits
 from chargeplane.kernel.ids import NodeId, StationKey, TenantId, TransactionId
 from chargeplane.store.queries.charging_stations import NODE_LIVES
 from chargeplane.store.queries.id_tokens import IdTokenView
@@ -96,6 +97,16 @@ class LimitedTransaction(Struct, frozen=True, kw_only=True):
 
 
 _decode_limits = msgspec.json.Decoder(TransactionLimits, strict=False).decode
+
+
+async def limits_kept(db: Db, key: StationKey) -> list[LimitKind]:
+    """The limits of transactions that a station keeps by itself, as its device model says (OCPP 2.1 TxCtrlr.SupportedLimits)."""
+    told: str | None = await db.fetchval(
+        "SELECT value FROM station_variable WHERE station_key = $1 AND lower(component) IN ('txctrlr', 'txctrl')"
+        " AND lower(variable) = 'supportedlimits' AND attribute = 'Actual' LIMIT 1",
+        key,
+    )
+    return sorted(supported_limits(told or ""))
 
 
 async def limit(
