@@ -464,3 +464,71 @@ def _operative(station: VirtualStation) -> Any:
         return [evse.operative for evse in station.evses]
 
     return read
+
+
+# --- G: opening hours -------------------------------------------------------------------------------------------------
+
+
+def week(*, is_open: bool) -> dict[str, Any]:
+    """Hours of a place that is open, or closed, today and for days to come."""
+    today = datetime.now(UTC).isoweekday()
+    near = {(today + days - 1) % 7 + 1 for days in (-1, 0, 1)}
+    return {"time_zone": "UTC", "weekly_times": [{"days": sorted(near if is_open else {1, 2, 3, 4, 5, 6, 7} - near)}]}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_opening_hours_take_a_station_out_of_service_and_in_again(house: ChargingHouse, version: str) -> None:
+    """Block G: pushed to the station when they change, told again after a reboot that forgot them, in every version."""
+    tenant = await house.tenant()
+    faults = frozenset({Fault.FORGETS_AVAILABILITY})
+    station = await tenant.station(version, evses=2, settings={"opening_hours": week(is_open=False)}, faults=faults)
+    path = f"/charging-stations/{station.station_id}"
+    await tenant.until(_operative(station), lambda seen: seen == [False, False])
+    (wanted,) = (await tenant.get(f"{path}/availability"))["items"]
+    assert (wanted["evse_id"], wanted["operative"]) == (0, False)
+    station.reboot(stop=None)
+    await tenant.until(_operative(station), lambda seen: seen == [True, True])
+    await tenant.until(_operative(station), lambda seen: seen == [False, False])
+    # other hours, by which it is open
+    await tenant.send("PATCH", path, {"settings": {"opening_hours": week(is_open=True)}})
+    await tenant.until(_operative(station), lambda seen: seen == [True, True])
+    # an operator's own word holds until they change
+    await tenant.command(station, type="change_availability", operative=False)
+    sent = len(words(station, "ChangeAvailability"))
+    other = await tenant.station(version, settings={"opening_hours": week(is_open=False)})
+    await tenant.until(_operative(other), lambda seen: seen == [False])
+    assert len(words(station, "ChangeAvailability")) == sent
+    assert [evse.operative for evse in station.evses] == [False, False]
+
+
+async def test_a_transaction_outlasts_closing_time(house: ChargingHouse) -> None:
+    tenant = await house.tenant()
+    tag = (await tenant.token())["id_token"]
+    station = await tenant.station("2.0.1", settings={"opening_hours": week(is_open=True)})
+    station.plug_in()
+    session = await station.start_transaction(tag)
+    path = f"/charging-stations/{station.station_id}"
+    await tenant.send("PATCH", path, {"settings": {"opening_hours": week(is_open=False)}})
+
+    async def asked() -> Any:
+        return words(station, "ChangeAvailability")
+
+    await tenant.until(asked, bool)
+    await station.deliver(session, energy_wh=700)
+    await station.stop_transaction(session)
+    one = await tenant.transaction(station)
+    assert (one["state"], one["energy_wh"]) == ("closed", 700)
+    station.unplug()
+    await tenant.until(_operative(station), lambda seen: seen == [False])
+
+
+async def test_hours_of_no_time_zone_are_named_by_field(house: ChargingHouse) -> None:
+    tenant = await house.tenant()
+    for hours, field in (
+        ({"time_zone": "Mars/Olympus"}, "/settings/opening_hours/time_zone"),
+        ({"weekly_times": [{"days": [8]}]}, "/settings/opening_hours/weekly_times/0/days/0"),
+    ):
+        body = {"station_id": "NO-HOURS", "settings": {"opening_hours": hours}}
+        answer = await tenant.client.post("/charging-stations", json=body)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["pointer"].removeprefix("#") == field, answer.text

@@ -25,6 +25,7 @@ SOON = {
         close_by_evidence_after_s=1.0,
         seen_flush_s=0.2,
         availability_after_boot_s=0.3,
+        opening_hours_every_s=0.1,
         shutdown_grace_s=1.0,
     ),
     "transactions": TransactionsConfig(quiet_s=0.3, silent_after_s=1.5, look_every_s=0.2, limits_every_s=0.1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 
 import structlog
 
@@ -19,6 +20,9 @@ from chargeplane.store.database import Database
 from chargeplane.store.queries import availability as queries
 from chargeplane.store.queries import charging_stations
 from chargeplane.store.queries.availability import WantedAvailability
+
+BY: Final = "availability"
+"""Who says again what an operator, or another policy, has asked for."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,4 +106,4 @@ class Availability:
                 evse_id=one.evse_id or None,
                 connector_id=one.connector_id or None,
             )
-            await self._commands.ask(actor.tenant_id, actor.key, command, by="availability", valid_s=60.0)
+            await self._commands.ask(actor.tenant_id, actor.key, command, by=BY, valid_s=60.0)

@@ -16,6 +16,7 @@ from chargeplane.app.ports import StationCredentials
 from chargeplane.domain import quirks
 from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.domain.messages import Boot, Registration
+from chargeplane.domain.opening_hours import OpeningHours
 from chargeplane.domain.quirks import Known, Origin, Quirk, QuirkTable
 from chargeplane.domain.token_rules import ANYWHERE, TRUSTED, AuthorizationPolicy, EvseType, Here
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
@@ -43,6 +44,7 @@ class _Own(msgspec.Struct):
     ask_for_transactions: bool = True
     evse_types: dict[int, EvseType] = {}
     local_list: ListPolicy | None = None
+    opening_hours: OpeningHours | None = None
 
 
 class _Policy(msgspec.Struct):
@@ -114,6 +116,7 @@ class Directory:
         self._here: dict[StationKey, Here] = {}
         self._tenant_lists: dict[TenantId, ListPolicy] = {}
         self._lists: dict[StationKey, ListPolicy] = {}
+        self._hours: dict[StationKey, OpeningHours] = {}
 
     async def load(self) -> None:
         """Reads all tenants and stations."""
@@ -244,6 +247,15 @@ class Directory:
             policy = None if credentials is None else self._tenant_lists.get(credentials.tenant_id)
         return None if policy is None or policy.tokens == "none" else policy
 
+    @property
+    def keeps_hours(self) -> bool:
+        """Whether any station has opening hours."""
+        return bool(self._hours)
+
+    def opening_hours(self, key: StationKey) -> OpeningHours | None:
+        """The station's opening hours, where it has any."""
+        return self._hours.get(key)
+
     def here(self, key: StationKey) -> Here:
         """What decisions about id tokens need to know of a station."""
         known = self._here.get(key)
@@ -303,6 +315,8 @@ class Directory:
             self._sites[made.key] = (_shared(row["location_id"]), own.evse_types)
         if own.local_list is not None:
             self._lists[made.key] = own.local_list
+        if own.opening_hours is not None:
+            self._hours[made.key] = own.opening_hours
 
     def _remove(self, key: StationKey) -> None:
         old = self._by_key.pop(key, None)
@@ -311,6 +325,7 @@ class Directory:
         self._not_asked.discard(key)
         self._sites.pop(key, None)
         self._lists.pop(key, None)
+        self._hours.pop(key, None)
         self._here.pop(key, None)
         if old is not None:
             self._by_id.pop((old.tenant_id, old.station_id), None)

@@ -9,6 +9,7 @@ from chargeplane.app.authorization import Authorization
 from chargeplane.app.availability import Availability
 from chargeplane.app.inquiries import Inquiries, InquiryTimes
 from chargeplane.app.local_lists import ListTimes, LocalLists
+from chargeplane.app.opening_hours import OpeningHoursKeeper
 from chargeplane.app.reservations import Reservations
 from chargeplane.domain.follow_ups import ReservationUsed, TransactionLimited
 from chargeplane.domain.reservations import ReservationUpdate
@@ -64,7 +65,8 @@ async def start_charging(parts: Parts) -> Charging:
     parts.reports.take(ReservationUpdate, reservations.updated)
     parts.reports.take(ReservationUsed, reservations.used)
     availability = Availability(database, commands, stations, after_boot_s=config.ocpp.availability_after_boot_s)
-    for each in (authorization, inquiries, local_lists, reservations, availability):
+    hours = OpeningHoursKeeper(database, commands, stations, parts.directory, every_s=config.ocpp.opening_hours_every_s)
+    for each in (authorization, inquiries, local_lists, reservations, availability, hours):
         await each.start()
         parts.on_stop.append(each.stop)
     return Charging(local_lists=local_lists, reservations=reservations, availability=availability)

@@ -176,6 +176,10 @@ class OcppConfig(Struct, frozen=True, kw_only=True):
             description="So long after a boot the reported statuses are compared with the availability that is wanted."
         ),
     ] = 20.0
+    opening_hours_every_s: Annotated[
+        Seconds,
+        Meta(description="How often it is looked whether stations with opening hours have to open or to close."),
+    ] = 10.0
     shutdown_grace_s: Annotated[
         Seconds, Meta(description="How long a stopping server waits for answers under way and for sockets to close.")
     ] = 10.0

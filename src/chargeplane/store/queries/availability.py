@@ -72,3 +72,19 @@ async def sent_again(db: Db, key: StationKey, evse_id: int, connector_id: int) -
         evse_id,
         connector_id,
     )
+
+
+async def last_word_is(db: Db, key: StationKey, by: str, *, repeats: str) -> bool:
+    """Whether the last accepted change of the whole station's availability was asked for by this one.
+
+    Args:
+        repeats: who only says again what was said, and does not count.
+    """
+    last = await db.fetchval(
+        "SELECT requested_by FROM command WHERE station_key = $1 AND type = 'change_availability' AND state = 'accepted'"
+        " AND coalesce((request::jsonb->>'evse_id')::int, 0) = 0 AND requested_by IS DISTINCT FROM $2"
+        " ORDER BY id DESC LIMIT 1",
+        key,
+        repeats,
+    )
+    return bool(last == by)

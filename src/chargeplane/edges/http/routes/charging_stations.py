@@ -20,11 +20,13 @@ from chargeplane.app.quirks import Quirks
 from chargeplane.bridge import describe
 from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.domain.messages import Registration
-from chargeplane.domain.token_rules import EvseType
+from chargeplane.domain.opening_hours import OpeningHours
+from chargeplane.domain.token_rules import EvseType, zone_exists
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
 from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, revision_of
 from chargeplane.edges.http.services import Services
+from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.store.queries.charging_stations import (
     ChargingStationView,
     QuirkView,
@@ -70,6 +72,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         ask_for_transactions: whether a station whose EVSE turned Available is asked about the transaction open there.
         evse_types: AC or DC by EVSE, for id tokens that may use one kind only.
         local_list: which id tokens belong on its local list; goes before the tenant's.
+        opening_hours: when it is open; at other times it is out of service for new transactions.
         read_variables: whether it is asked for its variables after a boot, where they are not known or templates need them.
     """
 
@@ -82,7 +85,23 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ask_for_transactions: bool = True
     evse_types: Annotated[dict[Annotated[int, Meta(ge=1, le=2**31 - 1)], EvseType], Meta(max_length=1000)] | None = None
     local_list: ListPolicy | None = None
+    opening_hours: OpeningHours | None = None
     read_variables: bool = True
+
+
+def _kept(settings: StationSettings) -> Any:
+    """The settings as they are kept.
+
+    Raises:
+        InvalidInputError: there is no such time zone.
+    """
+    hours = settings.opening_hours
+    if hours is not None and not zone_exists(hours.time_zone):
+        sentence = "Must be the name of a time zone, such as Europe/Berlin"
+        raise InvalidInputError(
+            f"'{hours.time_zone}' is no time zone: {sentence}.", (("/settings/opening_hours/time_zone", sentence),)
+        )
+    return msgspec.to_builtins(settings)
 
 
 class NewStation(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -186,7 +205,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
                 security_profile=data.security_profile,
                 password=UNSET if data.password is None else data.password,
                 registration=Registration(data.registration.value.capitalize()),
-                settings=msgspec.to_builtins(data.settings),
+                settings=_kept(data.settings),
                 metadata=data.metadata,
             ),
         )
@@ -250,7 +269,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
                 registration=UNSET
                 if isinstance(registration, UnsetType)
                 else Registration(registration.value.capitalize()),
-                settings=UNSET if isinstance(data.settings, UnsetType) else msgspec.to_builtins(data.settings),
+                settings=UNSET if isinstance(data.settings, UnsetType) else _kept(data.settings),
                 metadata=data.metadata,
             ),
             revision_of(if_match),
