@@ -142,7 +142,7 @@ async def test_what_a_car_of_iso_15118_20_sends_reaches_the_pool_as_it_is(
     if version == "2.1":
         told |= {
             "maximumContractCertificateChains": 2,
-            "prioritizedEMAIDs": [{"idToken": "DE8AAC00000001", "type": "eMAID"}],
+            "prioritizedEMAIDs": ["DE8AAC00000001"],
         }
     answer = await station.send("Get15118EVCertificate", told)
     assert (answer["status"], answer["exiResponse"]) == ("Accepted", EXI_RESPONSE)

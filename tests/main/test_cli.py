@@ -226,7 +226,7 @@ step = [
     { do = "deliver", wh = 1500 },
     { do = "present", token = "GUEST" },
     { do = "unplug" },
-    { do = "expect_energy", wh = WANTED },
+    { do = "expect_energy", wh = 1500, within_s = 20 },
 ]
 """
 
@@ -234,17 +234,17 @@ step = [
 def test_simulate_plays_a_scenario_and_says_how_it_went(server: Running, tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     door = ("--url", server.ocpp, "--register-with", server.http)
-    file.write_text(SCENARIO.replace("WANTED", "1500"))
+    file.write_text(SCENARIO)
     done = run("simulate", "--scenario", str(file), *door, server=server)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "good" in done.stdout
     rows = list(RestClient(server.http, KEY).pages("/v1/transactions"))
     assert [(row["energy_wh"], row["state"]) for row in rows] == [(1500, "closed")] * 2
-    file.write_text(SCENARIO.replace("WANTED", "9999"))
+    file.write_text(SCENARIO.replace("wh = 1500, within_s = 20", "wh = 9999, within_s = 0.5"))
     failed = run("simulate", "--scenario", str(file), *door, server=server)
     assert failed.returncode == 1
     assert "9999" in failed.stdout + failed.stderr
-    file.write_text(SCENARIO.replace("WANTED", "1500").replace('do = "plug"', 'do = "plugg"'))
+    file.write_text(SCENARIO.replace('do = "plug"', 'do = "plugg"'))
     wrong = run("simulate", "--scenario", str(file), *door, server=server)
     assert wrong.returncode == 1
     assert "plugg" in wrong.stderr
