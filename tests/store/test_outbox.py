@@ -455,3 +455,42 @@ def test_attempt_longer_than_the_lease_is_a_mistake(database_url: str) -> None:
             worker.register("t", Topic(handler=handle, timeout_s=10))
 
     asyncio.run(main())
+
+
+async def test_work_about_a_batch_is_written_with_its_deletion_or_not_at_all(setting: Setting) -> None:
+    """Whatever becomes of the handler, a fact is there, or the work it makes; both only until the batch is committed."""
+    await setting.db.execute("CREATE TABLE work_to_do (fact bigint PRIMARY KEY, times integer NOT NULL)")
+    failing = True
+    tried = 0
+
+    async def keep(db: Connection, facts: Sequence[Fact]) -> None:
+        await db.executemany(
+            "INSERT INTO work_to_do VALUES ($1, 1) ON CONFLICT (fact) DO UPDATE SET times = work_to_do.times + 1",
+            [(fact.id,) for fact in facts],
+        )
+
+    async def handle(facts: Sequence[Fact]) -> None:
+        nonlocal tried
+        tried += 1
+        if failing:
+            raise UnavailableError("away")
+        if any(fact.payload == "bad" for fact in facts):
+            raise InvalidInputError("bad")
+
+    await setting.write(("a", "1"), ("a", "2"), ("b", "3"))
+    worker = OutboxWorker(setting.database.connect_writer, poll_s=0.02)
+    worker.register_batches(("t",), handle)
+    worker.keep(keep)
+    await worker.start()
+    setting.workers.append(worker)
+    async with asyncio.timeout(20):
+        while tried < 2:  # the first attempt is rolled back by then
+            await asyncio.sleep(0.01)
+    assert await setting.db.fetchval("SELECT count(*) FROM work_to_do") == 0
+    failing = False
+    await setting.settled()
+    assert [row["times"] for row in await setting.db.fetch("SELECT times FROM work_to_do")] == [1, 1, 1]
+    # Handed over alone, after their batch failed, facts leave their work too.
+    await setting.write(("a", "4"), ("c", "bad"))
+    await setting.settled("SELECT count(*) = 1 FROM outbox WHERE parked_at IS NOT NULL")
+    await setting.settled("SELECT count(*) = 5 FROM work_to_do")

@@ -87,6 +87,10 @@ BatchHandler = Callable[[Sequence[Fact]], Awaitable[None]]
 """Takes facts of several tenants, in order, all or none; must end within seconds. Errors as for a FactHandler."""
 
 
+Keeper = Callable[[Connection, Sequence[Fact]], Awaitable[None]]
+"""Writes what is to be done about facts, in the database transaction that deletes them; must stand a repeat."""
+
+
 class Topic(Struct, frozen=True, kw_only=True):
     """How facts of one topic are handled.
 
@@ -146,6 +150,7 @@ class OutboxWorker:
         self._pace_s = pace_s
         self._topics: dict[str, Topic] = {}
         self._batches: dict[str, BatchHandler] = {}
+        self._keepers: list[Keeper] = []
         self._one_by_one = False
         self._stopping = False
         self._passed: deque[tuple[float, int]] = deque()
@@ -181,11 +186,22 @@ class OutboxWorker:
         """
 
         async def alone(fact: Fact) -> None:
+            if self._keepers:
+                async with self._use_db() as db, db.transaction():
+                    await self._keep(db, (fact,))
             await handler((fact,))
 
         for name in names:
             self.register(name, Topic(handler=alone, max_attempts=max_attempts))
             self._batches[name] = handler
+
+    def keep(self, keeper: Keeper) -> None:
+        """Has work about the facts that go in batches written down, in the same database transaction, before they are handed over."""
+        self._keepers.append(keeper)
+
+    async def _keep(self, db: Connection, facts: Sequence[Fact]) -> None:
+        for keeper in self._keepers:
+            await keeper(db, facts)
 
     def hint(self) -> None:
         """Something was written: look at once. Costs nothing to call often."""
@@ -279,6 +295,7 @@ class OutboxWorker:
                     for ident, tenant, topic, key, payload, at in rows
                 ]
                 facts.sort(key=attrgetter("id"))
+                await self._keep(db, facts)
                 await self._hand_over(facts)
         except Exception as error:
             self._full_look_at = 0.0
