@@ -46,7 +46,7 @@ class Alerts:
         if new:
             view = await queries.one(db, tenant_id, ident_)
             if view is not None:
-                self._events.publish("alert.raised", tenant_id, view.station_id, view)
+                self._tell(db, "alert.raised", tenant_id, view)
         return ident_
 
     async def clear(
@@ -60,7 +60,11 @@ class Alerts:
         for number in await queries.clear(db, tenant_id, key, kind, ident, because):
             view = await queries.one(db, tenant_id, number)
             if view is not None:
-                self._events.publish("alert.cleared", tenant_id, view.station_id, view)
+                self._tell(db, "alert.cleared", tenant_id, view)
+
+    def _tell(self, db: Db, kind: str, tenant_id: TenantId, view: AlertView) -> None:
+        """Shows an alert once it is committed."""
+        self._database.after_commit(db, lambda: self._events.publish(kind, tenant_id, view.station_id, view))
 
     # -- for people ----------------------------------------------------------------------------------------------------
 

@@ -174,6 +174,7 @@ class Database:
         self._probe: asyncio.Task[None] | None = None
         self._monitor: asyncio.Task[None] | None = None
         self._listeners: list[Callable[[bool], None]] = []
+        self._after: dict[int, list[Callable[[], None]]] = {}
 
     # Connections
 
@@ -275,9 +276,29 @@ class Database:
             async with self._pool_lock:
                 if self._changers is None:
                     self._changers = await self._make_pool("change", {"idle_in_transaction_session_timeout": "60s"})
+        after: list[Callable[[], None]] = []
         with self._told_unavailable():
-            async with self._changers.acquire(timeout=READ_TIMEOUT_S) as connection, connection.transaction():
-                yield connection
+            async with self._changers.acquire(timeout=READ_TIMEOUT_S) as connection:
+                self._after[id(connection)] = after
+                try:
+                    async with connection.transaction():
+                        yield connection
+                finally:
+                    del self._after[id(connection)]
+        for act in after:
+            act()
+
+    def after_commit(self, db: Connection | PooledConnection, act: Callable[[], None]) -> None:
+        """Has something done when the change that `db` belongs to is committed; never where it is rolled back.
+
+        Args:
+            db: of `change`; of any other connection nothing is known, and it is done at once.
+        """
+        waiting = self._after.get(id(db))
+        if waiting is None:
+            act()
+        else:
+            waiting.append(act)
 
     @contextlib.contextmanager
     def _told_unavailable(self) -> Iterator[None]:
