@@ -51,12 +51,15 @@ class CustomerInformation:
 
     async def heard(self, place: Place, part: CustomerInformationPart) -> None:
         """A part of what a station knows (N09.FR.05). Its text goes nowhere but here."""
+        items = [{"characters": len(part.data)}]
         async with self._database.change() as db:
+            taken = await self._requests.part_within(db, place, KIND, part.request_id, part.seq_no, part.more, items)
+            if not taken.new:
+                return  # the same fact again: what it said is kept, or was shown and is gone
             ident = await queries.meant(db, place.tenant_id, place.key, part.request_id, fresh=part.seq_no == 0)
             sealed = self._keys.encrypt(part.data.encode(), _purpose(ident))
             await queries.add_part(db, ident, part.seq_no, part.more, sealed)
-        items = [{"characters": len(part.data)}]
-        await self._requests.part(place, KIND, part.request_id, part.seq_no, part.more, items)
+        await self._requests.show(place.tenant_id, taken.request)
         self._events.publish(
             "customer_information.updated", place.tenant_id, place.station_id, {"id": str(ident), "more": part.more}
         )

@@ -275,7 +275,7 @@ class Firmware:
         number = report.request_id or None
         if number is None:
             async with self._database.read() as db:
-                number = await station_requests.newest_open(db, place.key, KIND)
+                number = await station_requests.goes_on(db, place.key, KIND, place.fact_id, place.received_at)
         if report.status == IDLE and number is None:
             return  # asked by a trigger while nothing goes on
         await self._requests.status(
@@ -295,7 +295,9 @@ class Firmware:
         number = report.request_id or None
         if number is None:
             async with self._database.read() as db:
-                number = await station_requests.newest_open(db, place.key, "publish_firmware")
+                number = await station_requests.goes_on(
+                    db, place.key, "publish_firmware", place.fact_id, place.received_at
+                )
         if report.status == IDLE and number is None:
             return
         detail: dict[str, object] = {"locations": list(report.locations)} if report.locations else {}

@@ -137,7 +137,7 @@ class Logs:
         number = report.request_id or None
         if number is None:
             async with self._database.read() as db:
-                number = await station_requests.newest_open(db, place.key, KIND)
+                number = await station_requests.goes_on(db, place.key, KIND, place.fact_id, place.received_at)
         if report.status == IDLE:
             return  # after a trigger: nothing goes on
         failed = report.status in UPLOAD_FAILED

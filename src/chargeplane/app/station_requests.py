@@ -6,6 +6,8 @@ asked by `station`.
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
 from chargeplane.app.reports import Place
@@ -18,6 +20,20 @@ from chargeplane.store.queries.paging import Db, Position
 from chargeplane.store.queries.station_requests import Opened, PartView, StationRequestView
 
 _ENDED = ("complete", "incomplete", "failed")
+
+
+class TakenPart(Struct, frozen=True, kw_only=True):
+    """A part of a report.
+
+    Args:
+        request: our id of what it belongs to.
+        new: False where the same part was handed over before.
+        ended: the report's last part is there.
+    """
+
+    request: int
+    new: bool
+    ended: bool
 
 
 class StationRequests:
@@ -39,7 +55,7 @@ class StationRequests:
         async with self._database.change() as db:
             number = await queries.next_number(db)
             ident = await queries.insert(db, tenant_id, key, kind, number if numbered else None, by, detail or {})
-        await self._show(tenant_id, ident)
+        await self.show(tenant_id, ident)
         return number
 
     async def close(self, tenant_id: TenantId, key: StationKey, kind: str, request_id: int | None, status: str) -> None:
@@ -49,7 +65,7 @@ class StationRequests:
             if found is None or found.state in _ENDED:
                 return
             await queries.update(db, found.id, "failed", status)
-        await self._show(tenant_id, found.id)
+        await self.show(tenant_id, found.id)
 
     async def open_again(self, key: StationKey, kind: str, request_id: int) -> None:
         """Has a request wait again: the station is asked for the same in another way."""
@@ -70,16 +86,23 @@ class StationRequests:
             All parts where the report has ended with this one, complete or not; else None.
         """
         async with self._database.change() as db:
-            found = await self._meant(db, place, kind, request_id, fresh=seq_no == 0)
-            await queries.add_part(
-                db, found.id, place.fact_id, place.received_at, seq_no=seq_no, more=more, items=items
-            )
-            there, last = await queries.counts(db, found.id)
-            state = "receiving" if last is None else "complete" if there == last + 1 else "incomplete"
-            await queries.update(db, found.id, state, None)
-            ended = await queries.parts(db, found.id) if last is not None else None
-        await self._show(place.tenant_id, found.id)
+            taken = await self.part_within(db, place, kind, request_id, seq_no, more, items)
+            ended = await queries.parts(db, taken.request) if taken.ended else None
+        await self.show(place.tenant_id, taken.request)
         return ended
+
+    async def part_within(
+        self, db: Db, place: Place, kind: str, request_id: int | None, seq_no: int, more: bool, items: object
+    ) -> TakenPart:
+        """A part of a report, within a change of the caller's; `show` the request when that is committed."""
+        found = await self._meant(db, place, kind, request_id, fresh=seq_no == 0)
+        kept = await queries.add_part(
+            db, found.id, place.fact_id, place.received_at, seq_no=seq_no, more=more, items=items
+        )
+        there, last = await queries.counts(db, found.id)
+        state = "receiving" if last is None else "complete" if there == last + 1 else "incomplete"
+        await queries.update(db, found.id, state, None)
+        return TakenPart(request=found.id, new=kept, ended=last is not None)
 
     async def status(
         self,
@@ -106,7 +129,7 @@ class StationRequests:
             )
             if kept:
                 await queries.update(db, found.id, "failed" if failed else "complete" if done else "receiving", word)
-        await self._show(place.tenant_id, found.id)
+        await self.show(place.tenant_id, found.id)
         return found
 
     async def _meant(self, db: Db, place: Place, kind: str, request_id: int | None, *, fresh: bool) -> Opened:
@@ -145,7 +168,8 @@ class StationRequests:
             raise NotFoundError("request", str(ident))
         return found
 
-    async def _show(self, tenant_id: TenantId, ident: int) -> None:
+    async def show(self, tenant_id: TenantId, ident: int) -> None:
+        """Tells who watches how far a request is."""
         if self._events.active:
             async with self._database.read() as db:
                 view = await queries.one(db, tenant_id, ident)

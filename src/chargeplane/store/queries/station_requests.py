@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 from msgspec import Struct
 
@@ -222,12 +222,31 @@ def _view(row: Any, parts: list[PartView] | None) -> StationRequestView:
     return StationRequestView(**{**row, "id": str(row["id"]), "detail": as_json(row["detail"]), "parts": parts})
 
 
-async def newest_open(db: Db, key: StationKey, kind: str) -> int | None:
-    """The number of what still goes on, for a message that names none (1.6 firmware and diagnostics)."""
-    found: int | None = await db.fetchval(
-        "SELECT request_id FROM station_request WHERE station_key = $1 AND kind = $2 AND state IN ('waiting', 'receiving')"
-        " AND request_id IS NOT NULL ORDER BY id DESC LIMIT 1",
+_CLOCKS_APART: Final = timedelta(milliseconds=250)
+"""How far this machine's clock may be behind that of the database."""
+
+
+async def goes_on(db: Db, key: StationKey, kind: str, fact_id: int, received_at: datetime) -> int | None:
+    """The number of what a message belongs to that names none (1.6 firmware and diagnostics).
+
+    A message that was taken before belongs to what it belonged to then; one that came before something was asked for does not belong
+    to that.
+    """
+    row = await db.fetchrow(
+        "SELECT r.request_id FROM station_request r JOIN station_request_part p ON p.request = r.id AND p.fact_id = $3"
+        " WHERE r.station_key = $1 AND r.kind = $2 ORDER BY r.id DESC LIMIT 1",
         key,
         kind,
+        fact_id,
+    )
+    if row is not None:
+        number: int | None = row["request_id"]
+        return number
+    found: int | None = await db.fetchval(
+        "SELECT request_id FROM station_request WHERE station_key = $1 AND kind = $2 AND state IN ('waiting', 'receiving')"
+        " AND request_id IS NOT NULL AND created_at <= $3 ORDER BY id DESC LIMIT 1",
+        key,
+        kind,
+        received_at + _CLOCKS_APART,
     )
     return found
