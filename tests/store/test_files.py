@@ -71,3 +71,15 @@ async def test_leftovers_of_killed_processes_are_swept(tmp_path: Path) -> None:
     os.utime(old, (0, 0))
     await files.sweep()
     assert (old.exists(), young.exists()) == (False, True)
+
+
+async def test_files_are_named_as_left_only_a_day_after_they_were_complete(tmp_path: Path) -> None:
+    files = Files(tmp_path, spare_bytes=0)
+    old, new = await kept(files, b"old"), await kept(files, b"new")
+    os.utime(tmp_path / old, (1, 1))
+    async with files.incoming("firmware", 10) as file:
+        await file.write(b"x")
+        other = await file.finish()
+    os.utime(tmp_path / other.path, (1, 1))
+    assert [some async for some in files.left("uploads")] == [[old]]
+    assert await files.size(new) == 3

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Final
@@ -15,7 +16,7 @@ from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
-from chargeplane.kernel.errors import ConflictError, NotFoundError
+from chargeplane.kernel.errors import ConflictError, NotFoundError, UnavailableError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.database import Database
@@ -27,6 +28,7 @@ from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.uploads import KeptUpload, OpenUpload, UploadView
 
 _SWEEP_S: Final = 600.0
+_FORGET_S: Final = 24 * 3600.0
 _DELETED_AT_ONCE: Final = 200
 
 _log = structlog.get_logger(__name__)
@@ -64,14 +66,20 @@ class Receiving:
             GoneError: it is wanted no more.
         """
         stored = await self._file.finish()
-        async with self._uploads.database.change() as db:
-            taken = await queries.finish(
-                db,
-                self.slot.id,
-                stored,
-                None if not name else made_storable(name.replace("\\", "/").rpartition("/")[2], 255) or None,
-                None if not content_type else made_storable(content_type, 255),
-            )
+        try:
+            async with self._uploads.database.change() as db:
+                taken = await queries.finish(
+                    db,
+                    self.slot.id,
+                    stored,
+                    None if not name else made_storable(name.replace("\\", "/").rpartition("/")[2], 255) or None,
+                    None if not content_type else made_storable(content_type, 255),
+                )
+        except UnavailableError:
+            raise  # it may be committed all the same; if not, `forget_files` finds the file
+        except Exception:
+            await self._uploads.files.remove(stored.path)
+            raise
         self.finished = True
         if not taken:
             await self._uploads.files.remove(stored.path)
@@ -265,13 +273,27 @@ class Uploads:
                     break
         await self.files.sweep()
 
+    async def forget_files(self) -> None:
+        """Deletes files that came whole and that no upload has: the database failed when they were to be written down."""
+        async for some in self.files.left("uploads"):
+            async with self.database.read() as db:
+                unknown = await queries.unknown(db, some)
+            for path in unknown:
+                await self.files.remove(path)
+                _log.info("upload_without_row_deleted", file=path)
+
     async def _sweep_for_ever(self) -> None:
+        forgotten: float | None = None
         while True:
-            await asyncio.sleep(_SWEEP_S)
             try:
+                if forgotten is None or time.monotonic() - forgotten > _FORGET_S:
+                    await self.forget_files()
+                    forgotten = time.monotonic()
+                await asyncio.sleep(_SWEEP_S)
                 await self.sweep()
             except Exception as error:
                 _log.warning("uploads_sweep_failed", error=str(error))
+                await asyncio.sleep(_SWEEP_S)
 
 
 _WHY: Final = {

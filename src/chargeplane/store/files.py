@@ -14,6 +14,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
@@ -210,6 +211,20 @@ class Files:
             with contextlib.suppress(OSError):
                 if now - left.stat().st_mtime > _STALE_S:
                     left.unlink()
+
+    async def left(self, kind: str, batch: int = 500) -> AsyncIterator[list[str]]:
+        """Files of a kind that have been complete for a day, some at a time: somebody knows of them by now, or nobody ever will."""
+        found = iter(await asyncio.to_thread(self._left, kind))
+        while some := list(islice(found, batch)):
+            yield some
+
+    def _left(self, kind: str) -> list[str]:
+        now, old = datetime.now(UTC).timestamp(), []
+        for one in self._folder.glob(f"{kind}/*/[!.]*"):
+            with contextlib.suppress(OSError):
+                if now - one.stat().st_mtime > _STALE_S:
+                    old.append(str(one.relative_to(self._folder)))
+        return old
 
     def _at(self, path: str) -> Path:
         found = (self._folder / path).resolve()

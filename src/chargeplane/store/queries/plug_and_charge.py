@@ -75,6 +75,13 @@ async def anchors(db: Db) -> list[tuple[TenantId, bool, str]]:
     return [(TenantId(row["tenant_id"]), row["is_root"], row["pem"]) for row in rows]
 
 
+async def anchors_version(db: Db) -> tuple[int, int]:
+    """Something that is another whenever an anchor was added or removed: they are never changed."""
+    row = await db.fetchrow("SELECT count(*) AS held, coalesce(sum(id), 0)::bigint AS ids FROM trust_anchor")
+    assert row is not None
+    return row["held"], row["ids"]
+
+
 async def add_anchor(
     db: Db,
     tenant_id: TenantId,

@@ -223,6 +223,13 @@ async def delete_older(db: Db, keep: timedelta, most: int) -> list[str]:
     return [row["file"] for row in rows]
 
 
+async def unknown(db: Db, files: list[str]) -> list[str]:
+    """Those of some files that no upload has."""
+    rows = await db.fetch("SELECT file FROM upload WHERE file = ANY($1) AND state = 'received'", files)
+    known = {row["file"] for row in rows}
+    return [file for file in files if file not in known]
+
+
 async def fail(db: Db, key: StationKey, request_id: int, status: str) -> list[int]:
     """Closes the addresses of a request that the station gave up; their ids."""
     rows = await db.fetch(
