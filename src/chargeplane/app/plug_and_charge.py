@@ -90,6 +90,10 @@ class PlugAndCharge:
         self._unreachable_is_good = unreachable_is_good
         self._anchors: dict[TenantId, tuple[list[x509.Certificate], list[x509.Certificate]]] = {}
         self._read_at: float | None = None
+        self._reading = asyncio.Lock()
+        self._changes = self._read_changes = 0
+        self._version: object = None
+        """Of what was parsed: the anchors' in the database, and the provider's own."""
 
     def register(self, desks: dict[type, Desk]) -> None:
         """Answers stations from now on."""
@@ -158,27 +162,28 @@ class PlugAndCharge:
 
     async def _trusted(self, tenant_id: TenantId) -> tuple[list[x509.Certificate], list[x509.Certificate]]:
         """Roots, and everything known; read again from time to time: another node may have changed them."""
-        now = asyncio.get_running_loop().time()
-        if self._read_at is None or now - self._read_at > _READ_AGAIN_S:
-            await self._read()
-            self._read_at = now
+        if self._stale():
+            async with self._reading:
+                if self._stale():  # else somebody read while we waited
+                    begun, changes = asyncio.get_running_loop().time(), self._changes
+                    await self._read()
+                    self._read_at, self._read_changes = begun, changes
         return self._anchors.get(tenant_id, self._anchors.get(TenantId(0), ([], [])))
 
+    def _stale(self) -> bool:
+        late = self._read_at is None or asyncio.get_running_loop().time() - self._read_at > _READ_AGAIN_S
+        return late or self._read_changes != self._changes
+
     async def _read(self) -> None:
+        """Parses them where there are others than before."""
         own = [] if self._provider is None else await self._provider.roots()
-        own_roots = [one for one in own if one.subject == one.issuer]
         async with self._database.read() as db:
+            version = (*await queries.anchors_version(db), tuple(own))
+            if version == self._version:
+                return
             rows = await queries.anchors(db)
-        anchors: dict[TenantId, tuple[list[x509.Certificate], list[x509.Certificate]]] = {
-            TenantId(0): (own_roots, own)  # stands for tenants without any of their own
-        }
-        for tenant_id, is_root, pem in rows:
-            roots, known = anchors.setdefault(tenant_id, ([*own_roots], [*own]))
-            certificate = x509.load_pem_x509_certificate(pem.encode())
-            known.append(certificate)
-            if is_root:
-                roots.append(certificate)
-        self._anchors = anchors
+        self._anchors = await asyncio.to_thread(_parsed, own, rows)
+        self._version = version
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
@@ -224,7 +229,7 @@ class PlugAndCharge:
                         kind="trust anchor",
                         ident=str(ident),
                     )
-        self._read_at = None
+        self._changes += 1
         return await self.anchors(caller, 200, None)
 
     async def anchors(self, caller: Caller, limit: int, after: Position | None) -> list[TrustAnchorView]:
@@ -244,12 +249,26 @@ class PlugAndCharge:
             await audit(
                 db, caller.tenant_id, actor=caller.actor, action="delete", kind="trust anchor", ident=str(ident)
             )
-        self._read_at = None
+        self._changes += 1
 
     async def requests(self, caller: Caller, limit: int, after: Position | None) -> list[EvCertificateRequestView]:
         """Cars' requests for certificates, newest first; at most `limit`."""
         async with self._database.read() as db:
             return await queries.request_page(db, caller.tenant_id, limit, after)
+
+
+def _parsed(
+    own: list[x509.Certificate], rows: list[tuple[TenantId, bool, str]]
+) -> dict[TenantId, tuple[list[x509.Certificate], list[x509.Certificate]]]:
+    own_roots = [one for one in own if one.subject == one.issuer]
+    anchors = {TenantId(0): (own_roots, own)}  # stands for tenants without any of their own
+    for tenant_id, is_root, pem in rows:
+        roots, known = anchors.setdefault(tenant_id, ([*own_roots], [*own]))
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        known.append(certificate)
+        if is_root:
+            roots.append(certificate)
+    return anchors
 
 
 def _der(certificate: x509.Certificate) -> bytes:

@@ -25,6 +25,9 @@ from chargeplane.domain.contracts import HashData, OcspAsk, RevocationState
 from chargeplane.kernel.errors import PeerError
 
 _KEPT: Final = 5000
+_KEPT_BYTES: Final = 16 * 1024 * 1024
+"""Of answers; responders may make them 64 KiB long."""
+
 _AT_MOST: Final = timedelta(days=7)
 """ISO 15118-20 lets answers be used for a week."""
 
@@ -84,6 +87,7 @@ class RevocationChecks:
         self._fetcher = fetcher
         self._now = now
         self._known: OrderedDict[object, Found] = OrderedDict()
+        self._known_bytes = 0
         self._asking: dict[object, asyncio.Task[Found]] = {}
 
     async def by_ocsp(self, ask: OcspAsk, issuers: Iterable[x509.Certificate]) -> Found:
@@ -124,10 +128,11 @@ class RevocationChecks:
             found = self._failed(str(error))
         finally:
             self._asking.pop(key, None)
+        before = self._known.pop(key, None)
+        self._known_bytes += len(found.der) - (0 if before is None else len(before.der))
         self._known[key] = found
-        self._known.move_to_end(key)
-        if len(self._known) > _KEPT:
-            self._known.popitem(last=False)
+        while len(self._known) > _KEPT or self._known_bytes > _KEPT_BYTES:
+            self._known_bytes -= len(self._known.popitem(last=False)[1].der)
         return found
 
     def _failed(self, reason: str, der: bytes = b"") -> Found:
