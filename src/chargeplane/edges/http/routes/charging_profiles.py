@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from litestar import Request, delete, get, post, put
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import JSONBody, PathParameter, QueryParameter
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
@@ -156,7 +156,7 @@ def charging_profile_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
         wanted_state: Annotated[str | None, QueryParameter(name="state", max_length=20)] = None,
-        purpose: ProfilePurpose | None = None,
+        purpose: FromQuery[ProfilePurpose | None] = None,
         evse: Annotated[int | None, QueryParameter(ge=0, le=2**31 - 1)] = None,
         origin: Annotated[str | None, QueryParameter(max_length=20)] = None,
         limit: Limit = 50,
@@ -232,7 +232,7 @@ def charging_profile_routes(services: Services) -> list[HTTPRouteHandler]:
         station_id: StationIdPath,
         evse: Annotated[int, QueryParameter(ge=0, le=2**31 - 1, description="0: the whole station.")] = 0,
         duration: Annotated[int, QueryParameter(ge=1, le=MAX_DURATION_S, description="Seconds.")] = 86_400,
-        unit: RateUnit = RateUnit.W,
+        unit: FromQuery[RateUnit] = RateUnit.W,
         ask: Annotated[bool, QueryParameter(description="Ask the station for its own, too.")] = False,
         start: Annotated[str | None, QueryParameter(name="from", description="RFC 3339; now unless given.")] = None,
     ) -> SchedulesView:
