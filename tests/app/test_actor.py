@@ -76,7 +76,7 @@ async def test_a_refused_message_costs_its_neighbours_of_the_same_station_nothin
     ]
     messages.insert(position, (bad_notice(), "NotifyEvent"))
     told = [talk.say(message, action) for message, action in messages]
-    await asyncio.wait_for(asyncio.gather(*told), 10)
+    await asyncio.wait_for(asyncio.gather(*told), 30)
     assert await energy(place) == [("T1", Decimal(2000), False)]
     assert await place.db.fetchval("SELECT count(*) FROM transaction_event") == 3
     assert await place.db.fetchval("SELECT count(*) FROM authorization_attempt") == 1
@@ -104,7 +104,7 @@ async def test_rows_of_a_sweep_that_are_refused_cost_no_message(place: Place) ->
     talk.actor.repaired(("bad\x00rule",))
     talk.actor.submit_rows(talk.actor.sweep(datetime.now(UTC)))
     told = [talk.say(report(ReportKind.UPDATED, 1500, seq=1)), talk.say(report(ReportKind.ENDED, 2500, seq=2))]
-    await asyncio.wait_for(asyncio.gather(*told), 10)
+    await asyncio.wait_for(asyncio.gather(*told), 30)
     assert await energy(place) == [("T1", Decimal(1500), False)]
 
 

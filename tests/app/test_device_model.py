@@ -170,7 +170,7 @@ async def test_stations_that_are_not_to_be_read_are_left_alone(database: Databas
     for key in keys:
         after_boot.booted(key)
     await after_boot.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while after_boot.waiting or after_boot._running:
             await asyncio.sleep(0.01)
     await after_boot.stop()

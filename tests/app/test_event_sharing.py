@@ -58,7 +58,7 @@ class Nodes:
         self.shared.append(shared)
 
     async def active(self, feed: EventFeed) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not feed.active:
                 await asyncio.sleep(0.005)
 
@@ -183,7 +183,7 @@ async def test_announcing_while_the_bus_is_away_fails_and_is_to_be_repeated(tmp_
     bus = NatsBus(await server.start())
     await bus.connect()
     await server.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while bus.connected:
             await asyncio.sleep(0.01)
     with pytest.raises(UnavailableError):

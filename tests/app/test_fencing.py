@@ -39,7 +39,7 @@ async def begin(one: Place, two: Place) -> tuple[Talk, Talk, Talk]:
 
 
 async def closed(talk: Talk) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while CloseReason.FENCED not in talk.link.closed:
             await asyncio.sleep(0.005)
 
@@ -90,7 +90,7 @@ async def test_a_station_that_comes_back_is_taken_back_with_what_the_other_node_
     await closed(first)
     back = Talk(one, "CS1")
     back.number = 200
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await back.say(report(ReportKind.ENDED, 4000, seq=2))
     row = await one.db.fetchrow("SELECT energy_wh, is_open, ordinal FROM transaction WHERE station_key = 1")
     assert tuple(row) == (Decimal(3000), False, 3)

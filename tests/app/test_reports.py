@@ -87,7 +87,7 @@ async def test_a_report_reaches_its_subject_after_its_notice_was_committed(place
     await outbox.start()
     answer = await Talk(place).say(smoke(7), "NotifyEvent")
     assert isinstance(answer, Acknowledged)
-    await asyncio.wait_for(taken.enough.wait(), 10)
+    await asyncio.wait_for(taken.enough.wait(), 30)
     assert [(station, thickness) for station, thickness, _ in taken.got] == [("CS1", 7)]
     assert await place.db.fetchval("SELECT count(*) FROM station_notice") == 1
 
@@ -100,7 +100,7 @@ async def test_reports_of_a_station_come_in_order_although_one_fails_first(place
     for thickness in (1, 2, 3):
         await talk.say(smoke(thickness), "NotifyEvent")
     await outbox.start()
-    await asyncio.wait_for(taken.enough.wait(), 20)
+    await asyncio.wait_for(taken.enough.wait(), 30)
     assert [thickness for _, thickness, _ in taken.got] == [1, 2, 3]
 
 
@@ -113,7 +113,7 @@ async def test_a_report_that_its_subject_refuses_for_good_is_parked_and_the_next
     for thickness in (1, 2):
         await talk.say(smoke(thickness), "NotifyEvent")
     await outbox.start()
-    await asyncio.wait_for(taken.enough.wait(), 20)
+    await asyncio.wait_for(taken.enough.wait(), 30)
     assert [thickness for _, thickness, _ in taken.got] == [2]
     assert await place.db.fetchval("SELECT count(*) FROM outbox WHERE parked_at IS NOT NULL") == 1
 
@@ -210,7 +210,7 @@ async def test_a_report_that_cannot_be_read_is_parked_at_once_and_the_next_one_g
             f' "report": {{"type": "smoke", "thickness": {thickness}}}}}',
         )
     await outbox.start()
-    await asyncio.wait_for(taken.enough.wait(), 5)
+    await asyncio.wait_for(taken.enough.wait(), 30)
     assert [thickness for _, thickness, _ in taken.got] == [8]
     parked = await db.fetchval("SELECT error FROM outbox WHERE parked_at IS NOT NULL")
     await db.close()
@@ -237,7 +237,7 @@ async def test_a_report_whose_numbers_no_column_holds_is_parked_at_once(
             f' "report": {{"type": "smoke", "thickness": {thickness}}}}}',
         )
     await outbox.start()
-    await asyncio.wait_for(enough.wait(), 5)
+    await asyncio.wait_for(enough.wait(), 30)
     parked = await db.fetchval("SELECT error FROM outbox WHERE parked_at IS NOT NULL")
     await db.close()
     assert taken == [9]

@@ -187,7 +187,7 @@ async def rest_client(house: House) -> AsyncIterator[httpx.AsyncClient]:
 def client_of(house: House) -> httpx.AsyncClient:
     """An operator's client."""
     headers = {"Authorization": f"Bearer {ADMIN_KEY}"}
-    return httpx.AsyncClient(base_url=house.url, headers=headers, timeout=20)
+    return httpx.AsyncClient(base_url=house.url, headers=headers, timeout=60)
 
 
 @contextlib.asynccontextmanager

@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 
 from tests.conformance import schemas
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 """How long a case waits for the server; the official tool's message timeout is longer."""
 
 EVENTFUL: tuple[str, ...] = ("2.1",)

@@ -157,7 +157,7 @@ async def deleted(csms: Operator, station: Station, algorithm: str, answer: str)
     doing.station = station
     await (await station.expect("GetInstalledCertificateIds")).answer(**found)
     await doing.done()
-    doing = csms.begin("DELETE", f"{path}/{data['serialNumber']}", wait_s=10)
+    doing = csms.begin("DELETE", f"{path}/{data['serialNumber']}", wait_s=30)
     doing.station = station
     await (await station.expect("DeleteCertificate", certificateHashData=data)).answer(status=answer)
     view = await doing.done()

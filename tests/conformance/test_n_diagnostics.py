@@ -301,7 +301,7 @@ async def customer_asked(
         token = await csms.id_token()
         who = {"id_token": {"value": token.value, "type": token.type}}, {"idToken": token.wire}
     body = {"report": report, "clear": clear, **who[0]}
-    doing = csms.begin("POST", f"/charging-stations/{station.id}/customer-information", body, wait_s=10)
+    doing = csms.begin("POST", f"/charging-stations/{station.id}/customer-information", body, wait_s=30)
     called = await station.expect("CustomerInformation", report=report, clear=clear, **who[1])
     assert {"idToken", "customerCertificate", "customerIdentifier"} & set(called.payload) == set(who[1])
     await called.answer(status=answer)
@@ -375,7 +375,7 @@ async def test_TC_N_46_CSMS(csms: Operator, version: str) -> None:
     station = listed.station
     who = {"id_token": {"value": token.value, "type": token.type}}
     body = {"report": True, "clear": True, **who}
-    doing = csms.begin("POST", f"/charging-stations/{station.id}/customer-information", body, wait_s=10)
+    doing = csms.begin("POST", f"/charging-stations/{station.id}/customer-information", body, wait_s=30)
     called = await station.expect("CustomerInformation", report=True, clear=True, idToken=token.wire)
     await called.answer(status="Accepted")
     await doing.ends("accepted", "Accepted")

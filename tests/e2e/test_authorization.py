@@ -199,7 +199,7 @@ async def test_a_transaction_ends_when_its_tokens_limit_is_reached(house: Chargi
         await tenant.until(
             lambda: tenant.transaction(station),
             lambda seen: (seen["energy_wh"], seen["charging_state"]) == (1500, "SuspendedEVSE"),
-            timeout_s=20,
+            timeout_s=30,
         )
         session = station.evse(1).session
         assert session is not None

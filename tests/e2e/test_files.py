@@ -40,7 +40,7 @@ class House:
         self.url = f"ws://127.0.0.1:{server.ocpp.ports[0]}/ocpp"
         self.base = f"http://127.0.0.1:{server.http.port}"
         self.client = httpx.AsyncClient(
-            base_url=self.base, headers={"Authorization": f"Bearer {KEY}"}, timeout=30, trust_env=False
+            base_url=self.base, headers={"Authorization": f"Bearer {KEY}"}, timeout=60, trust_env=False
         )
         self.stations: list[VirtualStation] = []
 
@@ -67,7 +67,7 @@ class House:
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
-    async def until(self, look: Any, timeout_s: float = 10.0) -> Any:
+    async def until(self, look: Any, timeout_s: float = 30.0) -> Any:
         async with asyncio.timeout(timeout_s):
             while not (found := await look()):
                 await asyncio.sleep(0.03)
@@ -133,7 +133,7 @@ async def test_tc_l_01_unsigned_firmware_of_the_house_is_installed(house: House,
     assert firmware["md5"] == hashlib.md5(FIRMWARE, usedforsecurity=False).hexdigest()
     path = f"/v1/charging-stations/{station.station_id}"
     order = {"firmware_id": firmware["id"]}
-    command = await house.ask("POST", f"{path}/firmware-updates?wait_s=5", order)
+    command = await house.ask("POST", f"{path}/firmware-updates?wait_s=30", order)
     assert command["state"] == "accepted", command
     words = await installed(house, station)
     assert words[0] == "Downloading" and words[-1] == "Installed"  # noqa: PT018
@@ -218,7 +218,7 @@ async def test_firmware_is_fetched_in_parts(
     house: House, wanted: str | None, status: int, span: tuple[int, int | None] | None
 ) -> None:
     firmware = await house.firmware()
-    async with httpx.AsyncClient(trust_env=False) as anybody:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as anybody:
         answer = await anybody.get(firmware["url"], headers={} if wanted is None else {"Range": wanted})
         assert answer.status_code == status
         if span is not None:
@@ -231,14 +231,14 @@ async def test_firmware_is_fetched_in_parts(
 async def test_deleted_firmware_is_gone(house: House) -> None:
     firmware = await house.firmware()
     await house.ask("DELETE", f"/v1/firmware/{firmware['id']}")
-    async with httpx.AsyncClient(trust_env=False) as anybody:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as anybody:
         assert (await anybody.get(firmware["url"])).status_code == 404
         wrong = firmware["url"].replace("/firmware/", "/firmware/../firmware/%2e%2e/")
         assert (await anybody.get(wrong)).status_code == 404
 
 
 async def log_of(house: House, station: VirtualStation, **order: Any) -> dict[str, Any]:
-    path = f"/v1/charging-stations/{station.station_id}/logs?wait_s=5"
+    path = f"/v1/charging-stations/{station.station_id}/logs?wait_s=30"
     return dict(await house.ask("POST", path, order))
 
 
@@ -307,7 +307,7 @@ async def location_of(house: House, station: VirtualStation) -> str:
 async def test_address_takes_one_file_and_no_more(house: House) -> None:
     station = await house.station("2.0.1", Fault.UPLOAD_STUCK)
     url = await location_of(house, station)
-    async with httpx.AsyncClient(trust_env=False) as anybody:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as anybody:
         assert (await anybody.head(url)).status_code == 200
         assert (await anybody.get(url)).status_code == 405
         assert (await anybody.post(url, content=b"x" * (2 << 20))).status_code == 413  # leaves it open
@@ -334,7 +334,7 @@ async def test_upload_that_breaks_off_may_be_tried_again(house: House) -> None:
     await house.until(lambda: _is(state, "receiving"))
     writer.close()
     await house.until(lambda: _is(state, "open"))
-    async with httpx.AsyncClient(trust_env=False) as anybody:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as anybody:
         assert (await anybody.post(url, content=b"whole")).status_code == 201
     assert not list(house.files.rglob("*.part"))
 
@@ -347,12 +347,12 @@ async def test_l03_local_controller_publishes_a_firmware_of_the_house(house: Hou
     station = await house.station("2.0.1")
     firmware = await house.firmware()
     body = {"type": "publish_firmware", "location": firmware["url"], "checksum": firmware["md5"]}
-    path = f"/v1/charging-stations/{station.station_id}/commands?wait_s=5"
+    path = f"/v1/charging-stations/{station.station_id}/commands?wait_s=30"
     assert (await house.ask("POST", path, body))["state"] == "accepted"
     done = await house.request(station, "publish_firmware", "complete")
     assert done["parts"][-1]["status"] == "Published"
     (published,) = done["parts"][-1]["items"]["locations"]
-    async with httpx.AsyncClient(trust_env=False) as anybody:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as anybody:
         assert (await anybody.get(published)).content == FIRMWARE
     gone = {"type": "unpublish_firmware", "checksum": firmware["md5"]}
     assert (await house.ask("POST", path, gone))["status"] == "Unpublished"

@@ -57,7 +57,7 @@ async def test_stations_with_tls_fetch_and_upload_by_https(database_url: str, tm
         asked = next(payload for action, payload in station.calls if action == "UpdateFirmware")
         location = asked["firmware"]["location"]
         assert location.startswith(f"https://localhost:{server.addresses.https_port}/files/firmware/")
-        async with httpx.AsyncClient(verify=context, trust_env=False) as anybody:
+        async with httpx.AsyncClient(verify=context, trust_env=False, timeout=60) as anybody:
             assert (await anybody.get(location)).content == FIRMWARE
             assert (await anybody.get(location.split("/files/")[0] + "/v1/firmware")).status_code == 404
         upload = await log_of(house, station)

@@ -104,7 +104,7 @@ class Station16(Said, v16.ChargePoint):
     """OCPP 1.6: what it answers to the server's calls."""
 
     def __init__(self, name: str, socket: Any) -> None:
-        super().__init__(name, socket, response_timeout=15)
+        super().__init__(name, socket, response_timeout=30)
         self.sent = []
         self.number = 0
         self.stopped = asyncio.Event()
@@ -254,11 +254,11 @@ class Operator:
         return answer.json()
 
     async def command(self, **body: Any) -> Any:
-        return await self.post(f"/charging-stations/{self.name}/commands?wait_s=10", body, 202)
+        return await self.post(f"/charging-stations/{self.name}/commands?wait_s=30", body, 202)
 
     async def until(self, path: str, holds: Callable[[Any], bool], **query: Any) -> Any:
         """The resource as soon as `holds` of it."""
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not holds(found := await self.get(path, **query)):
                 await asyncio.sleep(0.02)
         return found
@@ -268,7 +268,7 @@ class Operator:
 async def operator(address: Address, name: str) -> AsyncIterator[Operator]:
     """Registers the station (security profile 1) and a card."""
     async with httpx.AsyncClient(
-        base_url=address.rest, headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+        base_url=address.rest, headers={"Authorization": f"Bearer {KEY}"}, timeout=60
     ) as client:
         one = Operator(client, name)
         made = await one.post("/charging-stations", {"station_id": name, "security_profile": 1}, 201)
@@ -310,7 +310,7 @@ async def by_remote_control(who: Operator, station: Any, names: dict[str, str]) 
     (opened,) = found["items"]
     stopped = await who.command(type="stop", transaction_id=opened["id"])
     assert (stopped["state"], stopped["action"]) == ("accepted", names["stop"])
-    await asyncio.wait_for(station.stopped.wait(), 15)
+    await asyncio.wait_for(station.stopped.wait(), 30)
     done = await who.get(f"/transactions/{opened['id']}")
     assert (done["state"], done["energy_wh"], done["stop_reason"]) == ("closed", 321, "Remote")
     assert done["id_token"] == TAG

@@ -59,7 +59,7 @@ async def house(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Asy
 
 
 async def command(house: House, station: VirtualStation, **body: Any) -> dict[str, Any]:
-    return dict(await house.ask("POST", f"/v1/charging-stations/{station.station_id}/commands?wait_s=10", body))
+    return dict(await house.ask("POST", f"/v1/charging-stations/{station.station_id}/commands?wait_s=30", body))
 
 
 def watch(kind: str, value: float, severity: int, variable: dict[str, Any] = WARMTH) -> dict[str, Any]:
@@ -215,7 +215,7 @@ async def test_events_are_paged_in_their_order(house: House) -> None:
 async def test_tc_n_27_customer_information_is_shown_once(house: House, version: str) -> None:
     station = await house.station(version)
     station.state_of(CustomerState).known["tag1"] = ["Jane Doe " * 100]
-    path = f"/v1/charging-stations/{station.station_id}/customer-information?wait_s=5"
+    path = f"/v1/charging-stations/{station.station_id}/customer-information?wait_s=30"
     done = await house.ask("POST", path, {"id_token": {"value": "TAG1", "type": "ISO14443"}, "clear": True})
     assert done["state"] == "accepted"
 

@@ -129,7 +129,7 @@ async def test_a_silent_transaction_is_closed_and_reopened_when_its_station_spea
         station.tell_status(station.evse(1), force=True)
         return await tenant.transaction(station)
 
-    one = await tenant.until(talk, lambda seen: seen["state"] == "closed", timeout_s=15)
+    one = await tenant.until(talk, lambda seen: seen["state"] == "closed", timeout_s=30)
     assert (one["flags"], one["energy_wh"]) == (["closed_by_evidence"], 800)
     assert one["stop_reason"] == "Nothing was heard of it any more"
     session.stop_request = None
@@ -152,7 +152,7 @@ async def test_a_silent_transaction_with_a_car_is_kept(house: ChargingHouse, ver
         return await details(tenant, station)
 
     seen = await tenant.until(
-        talk, lambda seen: seen["inquiry"] is not None and seen["inquiry"]["reason"] == "silence", timeout_s=15
+        talk, lambda seen: seen["inquiry"] is not None and seen["inquiry"]["reason"] == "silence", timeout_s=30
     )
     assert seen["inquiry"]["answer"] == "kept"
     assert (await tenant.transaction(station))["state"] == "open"

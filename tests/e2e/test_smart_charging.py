@@ -90,7 +90,7 @@ class House:
     def of(self, station: VirtualStation, path: str) -> str:
         return f"/v1/charging-stations/{station.station_id}/{path}"
 
-    async def until(self, look: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> Any:
+    async def until(self, look: Callable[[], Awaitable[Any]], timeout_s: float = 30.0) -> Any:
         """Looks until there is something to see."""
         async with asyncio.timeout(timeout_s):
             while True:
@@ -310,7 +310,7 @@ async def test_f01_fr_10_a_transaction_starts_with_its_profile(house: House, ver
         "evse_id": 1,
         "charging_profile": {"id": 3, "evse_id": 1, "stack_level": 0, **body},
     }
-    sent = await house.ask("POST", house.of(station, "commands?wait_s=10"), command)
+    sent = await house.ask("POST", house.of(station, "commands?wait_s=30"), command)
     assert sent["state"] == "accepted", sent
 
     async def charged() -> bool:
@@ -547,12 +547,12 @@ async def test_k21_priority_charging_goes_before_the_transaction_s_profile(house
     await house.ask("PUT", house.of(station, "charging-profiles/1"), own)
     await house.profile(station, 1, "installed")
     ask = {"type": "use_priority_charging", "ocpp_transaction_id": session.transaction_id}
-    refused = await house.ask("POST", house.of(station, "commands?wait_s=10"), ask)
+    refused = await house.ask("POST", house.of(station, "commands?wait_s=30"), ask)
     assert refused["state"] == "rejected"
     assert "NoProfile" in str(refused), refused
     await house.ask("PUT", house.of(station, "charging-profiles/2"), limit(20_000, purpose="PriorityCharging"))
     await house.profile(station, 2, "installed")
-    await house.ask("POST", house.of(station, "commands?wait_s=10"), ask)
+    await house.ask("POST", house.of(station, "commands?wait_s=30"), ask)
     await station.deliver(session, duration_s=60, meter_interval_s=0)
     assert station.evse(1).meter.power_w == 20_000
     station.clock.thaw()

@@ -73,7 +73,7 @@ def login(house: House, user: str, token: str) -> ftplib.FTP:
     client = ftplib.FTP()
     port = house.server.addresses.ftp_port
     assert port is not None
-    client.connect("127.0.0.1", port, timeout=10)
+    client.connect("127.0.0.1", port, timeout=30)
     client.login(user, token)
     return client
 

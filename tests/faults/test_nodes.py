@@ -98,7 +98,7 @@ async def _knock(server: Served, station_id: str, password: str = PASSWORD) -> t
 
 async def _comes_to(server: Served, station_id: str, status: int, password: str = PASSWORD) -> RawStation:
     """A socket of the station once the node answers its handshake so."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             answered, station = await _knock(server, station_id, password)
             if answered == status:
@@ -119,9 +119,9 @@ async def test_nodes_without_a_bus_learn_of_each_others_changes_from_the_databas
         fresh = "another-password-of-30-chars!!"
         changed = await one.ask("PATCH", "/v1/charging-stations/CS1", {"password": fresh})
         assert changed.status_code == 200, changed.text
-        assert await asyncio.wait_for(station.close_code(), 20) == 1008
+        assert await asyncio.wait_for(station.close_code(), 30) == 1008
         assert (await _knock(two, "CS1"))[0] == 401
         station = await _comes_to(two, "CS1", 101, fresh)
         assert (await one.ask("DELETE", "/v1/charging-stations/CS1")).status_code == 204
-        assert await asyncio.wait_for(station.close_code(), 20) == 1008
+        assert await asyncio.wait_for(station.close_code(), 30) == 1008
         assert (await _knock(two, "CS1", fresh))[0] == 404

@@ -16,7 +16,7 @@ from tests.support.raw_station import RawStation
 LONG = "It does not work.\r\nStack:\n" + "\tat line\n" * 100
 
 
-def ask(world: World, station: Station, action: str, payload: object, timeout_s: float = 5.0) -> asyncio.Task[Any]:
+def ask(world: World, station: Station, action: str, payload: object, timeout_s: float = 30.0) -> asyncio.Task[Any]:
     """A raw call over REST, under way."""
 
     async def call() -> Any:
@@ -279,7 +279,7 @@ async def test_half_of_them_offer_permessage_deflate(world: World, version: str)
         data = compressor.compress(json.encode([2, message_id, *call])) + compressor.flush(zlib.Z_SYNC_FLUSH)
         answered = station.expect(message_id)
         raw.send(data[:-4], rsv=4)
-        return (await asyncio.wait_for(answered, 10))[2]
+        return (await asyncio.wait_for(answered, 30))[2]
 
     given = await compressed(charge.started(1000, 0), "1")
     if version == "1.6":

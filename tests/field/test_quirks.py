@@ -74,7 +74,7 @@ async def test_command_beyond_the_limits_of_a_model_is_rejected_with_the_rule(wo
     station = await world.station("1.6", boot=False)
     await station.call("BootNotification", BOOT)
     order = {"type": "start", "id_token": {"id_token": "T" * 20, "type": "ISO14443"}, "evse_id": 1}
-    path = f"/charging-stations/{station.id}/commands?wait_s=5"
+    path = f"/charging-stations/{station.id}/commands?wait_s=30"
     made = await world.rest.post(path, json=order)
     assert made.status_code < 300, made.text
     command = await world.eventually(

@@ -76,7 +76,7 @@ class House:
 
     async def delivered(self, station_id: str) -> dict[str, Any]:
         """The station's newest certificate, once the station's answer to it is written down."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 newest = (await self.certificates(station_id))[0]
                 if newest["delivery"] not in (None, "pending", "sent"):

@@ -23,7 +23,7 @@ async def house(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     base = f"http://127.0.0.1:{server.http.port}"
     monkeypatch.setenv("CHARGEPLANE_URL", base)
     monkeypatch.setenv("CHARGEPLANE_API_KEY", KEY)
-    async with httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {KEY}"}, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=base, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client:
         made = House(server, client, (await client.get("/v1/certificate-authority")).json()["root"])
         yield made
         await made.close()
@@ -60,7 +60,7 @@ async def test_password_and_profile_of_a_station_and_what_it_trusts(
     code, said = await run(capsys, "certificates", "list", "--station", name)
     assert code == 0, said
     assert not await house.let_in(station, "not-the-password-of-it")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             code, said = await run(capsys, "security-events", "--station", name)
             assert code == 0, said

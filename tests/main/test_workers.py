@@ -68,7 +68,9 @@ class Parent:
 
     async def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         # A connection each: any worker may get it.
-        async with httpx.AsyncClient(base_url=self.rest, headers={"Authorization": f"Bearer {KEY}"}) as client:
+        async with httpx.AsyncClient(
+            base_url=self.rest, headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+        ) as client:
             return await client.request(method, f"/v1{path}", json=body, timeout=30)
 
     async def station(self, name: str) -> ClientConnection:
@@ -127,7 +129,7 @@ async def test_events_of_all_workers_reach_a_watcher_of_one(parent: Parent) -> N
         await _boot(socket)
     told: dict[str, list[str]] = {}
     async with (
-        httpx.AsyncClient(base_url=parent.rest, headers={"Authorization": f"Bearer {KEY}"}) as client,
+        httpx.AsyncClient(base_url=parent.rest, headers={"Authorization": f"Bearer {KEY}"}, timeout=60) as client,
         client.stream("GET", "/v1/events?type=transaction,id_token", timeout=60) as stream,
     ):
         lines = stream.aiter_lines()
@@ -174,7 +176,7 @@ async def test_metrics_of_all_workers_are_on_one_page_whichever_answers(parent: 
         return sums
 
     for _ in range(6):  # a connection each: any worker may answer
-        async with httpx.AsyncClient(base_url=parent.rest) as client:
+        async with httpx.AsyncClient(base_url=parent.rest, timeout=60) as client:
             page = (await client.get("/metrics")).text
         assert figures(page, "chargeplane_worker_up") == {"0": 1.0, "1": 1.0}
         assert sum(figures(page, "chargeplane_ocpp_connections").values()) == 6

@@ -24,7 +24,7 @@ async def running(
         assert server.http is not None
         headers = {"Authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{server.http.port}", headers=headers, timeout=20
+            base_url=f"http://127.0.0.1:{server.http.port}", headers=headers, timeout=60
         ) as client:
             root = (await client.get("/v1/certificate-authority")).json()["root"]
             try:

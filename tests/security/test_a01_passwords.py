@@ -161,7 +161,7 @@ async def test_passwords_stand_neither_in_the_log_of_messages_nor_among_the_comm
     station: VirtualStation = await house.station("2.0.1")
     assert (await done(house, await house.rotate(station, NEW)))["state"] == "done"
     await station.wait_online()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             log = await house.ask("GET", f"/v1/charging-stations/{station.station_id}/messages?limit=200")
             if any(row["action"] == "SetVariables" for row in log["items"]):

@@ -36,7 +36,7 @@ async def test_roots_are_installed_listed_and_deleted(house: House, version: str
     security_of(station).algorithm = algorithm.value
     await station.connect()
     await station.boot()
-    command = await house.ask("POST", f"{path(station)}?wait_s=10", {})
+    command = await house.ask("POST", f"{path(station)}?wait_s=30", {})
     assert command["state"] == "accepted"
     # The server may have brought the root just now, and hashed it by itself until the station's next list.
     view = await house.until(
@@ -50,11 +50,11 @@ async def test_roots_are_installed_listed_and_deleted(house: House, version: str
     assert (own["hash_algorithm"], own["serial_number"]) == (algorithm.value, name.serial_number)
     assert own["issuer_key_hash"] == name.issuer_key_hash
     body = {"use": "ManufacturerRootCertificate", "certificate": OTHER.pem.decode()}
-    assert (await house.ask("POST", f"{path(station)}?wait_s=10", body))["state"] == "accepted"
+    assert (await house.ask("POST", f"{path(station)}?wait_s=30", body))["state"] == "accepted"
     rows = await listed(house, station, 2)
     maker = next(row for row in rows if row["use"] == "ManufacturerRootCertificate")
     assert maker["in_use"] is False
-    deleted = await house.ask("DELETE", f"{path(station)}/{maker['serial_number']}?wait_s=10")
+    deleted = await house.ask("DELETE", f"{path(station)}/{maker['serial_number']}?wait_s=30")
     assert (deleted["state"], deleted["status"]) == ("accepted", "Accepted")
     assert [row["use"] for row in await listed(house, station, 1)] == ["CSMSRootCertificate"]
 
@@ -64,13 +64,13 @@ async def test_root_by_which_the_station_trusts_this_server_is_deleted_by_force_
     house: House, version: str
 ) -> None:
     station = await house.station(version)
-    await house.ask("POST", f"{path(station)}?wait_s=10", {})
+    await house.ask("POST", f"{path(station)}?wait_s=30", {})
     (own,) = await listed(house, station, 1)
-    refused = await house.ask("DELETE", f"{path(station)}/{own['serial_number']}?wait_s=10")
+    refused = await house.ask("DELETE", f"{path(station)}/{own['serial_number']}?wait_s=30")
     assert refused["state"] == "rejected"
     assert "may not come back" in refused["reason"]
     assert "DeleteCertificate" not in [action for action, _ in station.calls]
-    forced = await house.ask("DELETE", f"{path(station)}/{own['serial_number']}?wait_s=10&force=true")
+    forced = await house.ask("DELETE", f"{path(station)}/{own['serial_number']}?wait_s=30&force=true")
     assert forced["state"] == "accepted"
     assert await listed(house, station, 0) == []
 
@@ -78,9 +78,9 @@ async def test_root_by_which_the_station_trusts_this_server_is_deleted_by_force_
 async def test_last_root_of_the_server_is_deleted_by_force_only(house: House) -> None:
     station = await house.station("2.0.1")
     body = {"certificate": OTHER.pem.decode()}
-    await house.ask("POST", f"{path(station)}?wait_s=10", body)
+    await house.ask("POST", f"{path(station)}?wait_s=30", body)
     (row,) = await listed(house, station, 1)
-    refused = await house.ask("DELETE", f"{path(station)}/{row['serial_number']}?wait_s=10")
+    refused = await house.ask("DELETE", f"{path(station)}/{row['serial_number']}?wait_s=30")
     assert (refused["state"], "last root" in refused["reason"]) == ("rejected", True)
 
 
@@ -92,9 +92,9 @@ async def test_a_certificate_can_be_deleted_by_its_pem_with_the_algorithm_the_st
     station = await house.station(version)
     security_of(station).algorithm = "SHA384"
     body = {"use": "ManufacturerRootCertificate", "certificate": OTHER.pem.decode()}
-    await house.ask("POST", f"{path(station)}?wait_s=10", body)
+    await house.ask("POST", f"{path(station)}?wait_s=30", body)
     await listed(house, station, 1)
-    commands = f"/v1/charging-stations/{station.station_id}/commands?wait_s=10"
+    commands = f"/v1/charging-stations/{station.station_id}/commands?wait_s=30"
     wanted = {"type": "delete_certificate", "certificate": OTHER.pem.decode()}
     assert (await house.ask("POST", commands, wanted))["state"] == "accepted"
     payload = next(payload for action, payload in station.calls if action == "DeleteCertificate")
@@ -115,7 +115,7 @@ async def test_what_a_station_has_is_asked_for_on_request(house: House, version:
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_m05_refusal_is_told_and_nothing_is_listed(house: House, version: str) -> None:
     station = await house.station(version, options=replace(FAST, faults=frozenset({Fault.REFUSES_CERTIFICATES})))
-    command = await house.ask("POST", f"{path(station)}?wait_s=10", {})
+    command = await house.ask("POST", f"{path(station)}?wait_s=30", {})
     assert (command["state"], command["status"]) == ("rejected", "Rejected")
     assert (await house.ask("GET", path(station)))["items"] == []
 
@@ -127,7 +127,7 @@ async def test_m04_the_stations_own_certificate_cannot_be_deleted(house: House) 
     await station.wait_online()
     chain = security_of(station).chain
     assert chain is not None
-    commands = f"/v1/charging-stations/{station.station_id}/commands?wait_s=10"
+    commands = f"/v1/charging-stations/{station.station_id}/commands?wait_s=30"
     told = await house.ask("POST", commands, {"type": "delete_certificate", "certificate": chain})
     assert (told["state"], told["status"]) == ("rejected", "Failed")
 

@@ -65,7 +65,7 @@ class Csms:
             if r.action == action and (station_id is None or r.station_id == station_id)
         ]
 
-    async def until(self, condition: Callable[[], object], timeout_s: float = 5.0) -> None:
+    async def until(self, condition: Callable[[], object], timeout_s: float = 30.0) -> None:
         async with asyncio.timeout(timeout_s):
             while not condition():
                 self._changed.clear()
@@ -83,7 +83,7 @@ class Csms:
         future = self._calls[message_id] = asyncio.get_running_loop().create_future()
         socket = self.sockets[station_id]
         socket.send([2, message_id, action, payload or {}])
-        frame = await asyncio.wait_for(future, 5)
+        frame = await asyncio.wait_for(future, 30)
         if frame[0] == 3:
             decode_response(socket.version, action, msgspec.json.encode(frame[2]))
             return frame[2]

@@ -311,7 +311,7 @@ async def test_n07_fr_18_delta_and_n08_periodic(csms: Csms) -> None:
         measured = made.state_of(MonitorState).measured
         measured["evse", 1, "power"] = "1000"
         results = await put(csms, monitor(POWER, "Delta", 500), monitor(WARMTH, "Periodic", 0.1, 8))
-        await asyncio.sleep(0.1)
+        await csms.until(lambda: {one["id"] for one in results} >= made.state_of(MonitorState).last.keys() > set())
         measured["evse", 1, "power"] = "1600"
         kinds = lambda: {event["trigger"] for event in events(csms)}  # noqa: E731
         await csms.until(lambda: kinds() == {"Delta", "Periodic"})

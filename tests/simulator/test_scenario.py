@@ -128,7 +128,7 @@ async def test_scenario_of_the_package_goes_as_described(house: House, name: str
     scenario = hurried(packaged(name))
     stage = await house.stage(scenario, f"P-{name.replace('_', '-')}")
     try:
-        await asyncio.wait_for(stage.play(), 20)
+        await asyncio.wait_for(stage.play(), 30)
     finally:
         await stage.close()
     assert stage.failures == []
@@ -200,7 +200,7 @@ step = [
             await asyncio.sleep(0.02)
         path = f"/v1/charging-stations/{stage.stations[0].station_id}/calls"
         await asyncio.to_thread(house.rest.request, "POST", path, body)
-        await asyncio.wait_for(playing, 20)
+        await asyncio.wait_for(playing, 30)
     finally:
         await stage.close()
     assert stage.failures == []

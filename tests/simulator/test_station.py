@@ -564,7 +564,7 @@ async def test_socket_lost_while_it_was_being_opened_comes_back(csms: Csms) -> N
     station.start()
     await station.boot()
     station.drop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while station.counters.connects < 2:
             await asyncio.sleep(0.005)
     await station.close()

@@ -53,7 +53,7 @@ class Setting:
 
     async def settled(self, sql: str = "SELECT count(*) = 0 FROM outbox") -> None:
         """Waits until a query says true."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while not await self.db.fetchval(sql):
                 await asyncio.sleep(0.01)
 
@@ -115,7 +115,7 @@ async def test_hint_wakes_an_idle_worker(setting: Setting) -> None:
     )
     await setting.write(("k", "1"))
     worker.hint()
-    await asyncio.wait_for(got.wait(), 10)
+    await asyncio.wait_for(got.wait(), 30)
 
 
 async def test_failed_fact_is_tried_again_and_those_behind_it_wait(setting: Setting) -> None:
@@ -163,7 +163,7 @@ async def test_slow_key_holds_up_no_other_key(setting: Setting) -> None:
     for number in range(3):
         await setting.write(("quick", str(number)))
         worker.hint()
-        assert await asyncio.wait_for(heard.get(), 10) == str(number)
+        assert await asyncio.wait_for(heard.get(), 30) == str(number)
 
 
 async def test_outcome_is_written_when_the_database_is_back(setting: Setting) -> None:
@@ -262,7 +262,7 @@ async def test_fact_of_a_worker_that_died_is_taken_when_its_lease_ends(setting: 
     dying._db.terminate()
     dying._connect = _unreachable
     other = await setting.work(handle, poll_s=0.05)
-    await asyncio.wait_for(heard.wait(), 10)
+    await asyncio.wait_for(heard.wait(), 30)
     await setting.settled()
     assert other.handled == 1
     await dying.stop()
@@ -306,7 +306,7 @@ async def test_worker_goes_on_after_its_connection_was_lost(setting: Setting) ->
 
     worker = await setting.work(handle, poll_s=0.05)
     await setting.write(("a", "1"))
-    assert await asyncio.wait_for(heard.get(), 10) == "1"
+    assert await asyncio.wait_for(heard.get(), 30) == "1"
     await setting.settled()
     with contextlib.suppress(Exception):
         await setting.db.execute(
@@ -314,7 +314,7 @@ async def test_worker_goes_on_after_its_connection_was_lost(setting: Setting) ->
             "AND datname = current_database()"
         )
     await setting.write(("a", "2"))
-    assert await asyncio.wait_for(heard.get(), 10) == "2"
+    assert await asyncio.wait_for(heard.get(), 30) == "2"
     assert worker.handled == 2
 
 
@@ -359,7 +359,7 @@ async def test_batch_of_a_worker_that_died_is_handed_over_again(setting: Setting
     )
     await dying.stop()
     await setting.work_batches(handle)
-    await asyncio.wait_for(heard.wait(), 10)
+    await asyncio.wait_for(heard.wait(), 30)
     assert again == ["1", "2", "3"]
     await setting.settled()
 
@@ -377,7 +377,7 @@ async def test_batch_waits_while_its_receiver_is_away(setting: Setting) -> None:
 
     await setting.write(("a", "1"), ("a", "2"))
     worker = await setting.work_batches(handle, poll_s=0.02)
-    await asyncio.wait_for(tried.wait(), 10)
+    await asyncio.wait_for(tried.wait(), 30)
     assert await setting.db.fetchval("SELECT count(*) = 2 AND bool_and(attempts = 0) FROM outbox")
     away = False
     await setting.settled()

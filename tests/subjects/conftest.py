@@ -41,7 +41,7 @@ class Town:
         self.client = httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{server.http.port}/v1",
             headers={"Authorization": f"Bearer {ADMIN_KEY}"},
-            timeout=30,
+            timeout=60,
         )
         self.stations: list[VirtualStation] = []
 
@@ -66,11 +66,11 @@ class Town:
 
     async def command(self, station: VirtualStation, body: dict[str, Any]) -> Any:
         """A version-free command, ended."""
-        return await self.ask("POST", f"/charging-stations/{station.station_id}/commands?wait_s=20", body)
+        return await self.ask("POST", f"/charging-stations/{station.station_id}/commands?wait_s=30", body)
 
     async def eventually(self, look: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool]) -> Any:
         """What `look` finds once it is as it should be."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 found = await look()
                 if holds(found):

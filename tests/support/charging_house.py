@@ -80,7 +80,7 @@ class Tenant:
 
     async def command(self, station: VirtualStation, status: str = "accepted", **body: Any) -> Any:
         """A command that is waited for."""
-        path = f"/charging-stations/{station.station_id}/commands?wait_s=10"
+        path = f"/charging-stations/{station.station_id}/commands?wait_s=30"
         view = await self.send("POST", path, body)
         assert view["state"] == status, view
         return view
@@ -95,7 +95,7 @@ class Tenant:
         return one
 
     async def until(
-        self, read: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], timeout_s: float = 10.0
+        self, read: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], timeout_s: float = 30.0
     ) -> Any:
         """What is read when it holds."""
         seen: Any = None
@@ -121,7 +121,7 @@ class ChargingHouse:
         self.admin = self._client(KEY)
 
     def _client(self, key: str) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(base_url=self.base, headers={"Authorization": f"Bearer {key}"}, timeout=30)
+        client = httpx.AsyncClient(base_url=self.base, headers={"Authorization": f"Bearer {key}"}, timeout=60)
         self._clients.append(client)
         return client
 

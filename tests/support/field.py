@@ -28,7 +28,7 @@ QUICK = OcppConfig(
     close_by_evidence_after_s=1.2,
     seen_flush_s=0.2,
     ping_interval_s=1.0,
-    ping_timeout_s=2.0,
+    ping_timeout_s=4.0,
     shutdown_grace_s=1.0,
 )
 """What the server does by itself, soon enough for tests."""
@@ -126,7 +126,7 @@ class Station:
 
     async def frame(self, action: str, payload: object, message_id: str | None = None) -> list[Any]:
         """Sends a CALL; the whole frame that answers it."""
-        return await asyncio.wait_for(self.begin(action, payload, message_id), 10)
+        return await asyncio.wait_for(self.begin(action, payload, message_id), 30)
 
     async def call(self, action: str, payload: object, message_id: str | None = None) -> Any:
         """Sends a CALL; the payload of its CALLRESULT."""
@@ -138,9 +138,9 @@ class Station:
         """Sends text as it is; the frame that answers `message_id`."""
         future = self.expect(message_id)
         self.raw.send(raw)
-        return await asyncio.wait_for(future, 10)
+        return await asyncio.wait_for(future, 30)
 
-    async def until(self, holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async def until(self, holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
         """Waits until something that was received makes it true."""
         async with asyncio.timeout(timeout_s), self._changed:
             await self._changed.wait_for(holds)
@@ -368,7 +368,7 @@ class World:
         return value
 
     async def eventually(
-        self, read: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], timeout_s: float = 10.0
+        self, read: Callable[[], Awaitable[Any]], holds: Callable[[Any], bool], timeout_s: float = 30.0
     ) -> Any:
         """What is read when it holds; for what the server does by itself in its own time."""
         seen = None
@@ -394,7 +394,7 @@ async def running(server: Server, key: str) -> AsyncIterator[World]:
     await server.start()
     try:
         url = f"http://127.0.0.1:{server.http.port}/v1"
-        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=20) as client:
+        async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=60) as client:
             yield World(server, client)
     finally:
         await server.stop()

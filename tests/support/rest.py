@@ -202,7 +202,7 @@ class Rest:
 
     def as_key(self, key: str) -> httpx.AsyncClient:
         """A client with another key."""
-        return httpx.AsyncClient(base_url=self.base_url, headers={"Authorization": f"Bearer {key}"})
+        return httpx.AsyncClient(base_url=self.base_url, headers={"Authorization": f"Bearer {key}"}, timeout=60)
 
 
 async def _no_metrics() -> tuple[bytes, str]:
@@ -290,7 +290,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     await server.start()
     base_url = f"http://127.0.0.1:{server.port}"
     async with httpx.AsyncClient(
-        base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=20
+        base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
     ) as client:
         yield Rest(client, server, database, stations, events, messages, readiness, base_url)
     await server.stop()

@@ -78,7 +78,7 @@ class House:
         found: dict[str, Any] = await self.ask("GET", f"/v1/charging-stations/{station.station_id}")
         return found
 
-    async def until(self, path: str, ready: Any, timeout_s: float = 20.0) -> Any:
+    async def until(self, path: str, ready: Any, timeout_s: float = 30.0) -> Any:
         """The resource, once it is as a test wants it."""
         found: Any = None
         try:
@@ -91,7 +91,7 @@ class House:
         except TimeoutError:
             raise AssertionError(f"{path} stays {found}") from None
 
-    async def ended(self, noun: str, change: dict[str, Any], timeout_s: float = 20.0) -> dict[str, Any]:
+    async def ended(self, noun: str, change: dict[str, Any], timeout_s: float = 30.0) -> dict[str, Any]:
         """A change of credentials when it has ended."""
         found: dict[str, Any] = await self.until(
             f"/v1/{noun}/{change['id']}", lambda view: view["finished_at"] is not None, timeout_s

@@ -137,7 +137,7 @@ class Served:
     async def ask(self, method: str, path: str, body: object = None) -> httpx.Response:
         """The answer to a request; `path` begins with `/`."""
         if self._client is None:
-            self._client = httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=30)
+            self._client = httpx.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=60)
         try:
             return await self._client.request(method, self.rest + path, json=body)
         except (httpx.RemoteProtocolError, httpx.ReadError):  # a connection kept from before a restart

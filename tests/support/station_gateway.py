@@ -197,7 +197,7 @@ class MemoryGateway:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits for a connect or disconnect that makes the condition true."""
         async with self._changed:
-            await asyncio.wait_for(self._changed.wait_for(condition), 10)
+            await asyncio.wait_for(self._changed.wait_for(condition), 30)
 
     async def heard(self, count: int) -> None:
         """Waits until the actors have taken so many messages."""

@@ -73,7 +73,6 @@ FAST: Final = Options(
     reconnect_min_s=0.02,
     reconnect_max_s=0.5,
     reboot_s=0.02,
-    answer_timeout_s=5.0,
     error_retry_s=0.02,
     boot_retry_s=0.1,
     step_s=0.005,

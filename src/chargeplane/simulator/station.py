@@ -478,7 +478,7 @@ class VirtualStation:
                 f"Station '{self.station_id}' was not accepted by the CSMS within {timeout_s:g} s."
             ) from None
 
-    async def wait_online(self, timeout_s: float = 10.0) -> None:
+    async def wait_online(self, timeout_s: float = 30.0) -> None:
         """Waits until the socket is open and the boot accepted."""
         async with asyncio.timeout(timeout_s):
             while not (self.online and self._accepted):

@@ -17,7 +17,7 @@ T1, T2 = TenantId(1), TenantId(2)
 
 async def _next(lines: AsyncIterator[str]) -> tuple[str | None, str, Any]:
     ident, kind = None, ""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         async for line in lines:
             if line.startswith("id: "):
                 ident = line[4:]
@@ -75,7 +75,7 @@ async def test_stopping_the_server_ends_the_streams(rest: Rest) -> None:
         rest.client.stream("GET", "/v1/charging-stations/CP1/messages/live") as live,
     ):
         await anext(stream.aiter_lines())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await rest.server.stop()
             assert live.status_code == 200
 

@@ -39,7 +39,7 @@ async def server(database_url: str, tmp_path: Path) -> AsyncIterator[Server]:
 @pytest.fixture
 async def rest(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     url = f"http://127.0.0.1:{server.http.port}/v1"
-    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}) as client:
+    async with httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60) as client:
         yield client
 
 

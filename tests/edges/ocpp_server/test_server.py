@@ -387,7 +387,7 @@ async def test_stopping_does_not_wait_longer_than_its_grace(door: Door, dial: Di
     gateway.held = True
     station.send('[2,"1","StatusNotification",{"connectorId":1,"errorCode":"NoError","status":"Available"}]')
     await gateway.heard(1)
-    await asyncio.wait_for(server.stop(0.05), 5)
+    await asyncio.wait_for(server.stop(0.05), 30)
     assert await station.ended()
 
 

@@ -249,7 +249,7 @@ def resumed(port: int, context: ssl.SSLContext, request: bytes) -> list[tuple[bo
     session, answers = None, []
     for _ in range(2):
         with (
-            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
             context.wrap_socket(plain, server_hostname="localhost", session=session) as secure,
         ):
             secure.sendall(request)
