@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.domain.commands import ApnAccess, SetNetworkProfile, SetVariables, VpnAccess
 from chargeplane.domain.commands.hidden import hidden
@@ -77,3 +79,27 @@ def test_commands_are_kept_without_their_secrets() -> None:
     text = repr(hidden(profile))
     assert PASSWORD not in text
     assert "1234" not in text
+
+
+@pytest.mark.parametrize(
+    ("action", "payload"),
+    [
+        ("GetDiagnostics", {"location": "LOCATION"}),
+        ("UpdateFirmware", {"location": "LOCATION", "retrieveDate": "2026-01-31T12:00:00Z"}),
+        ("UpdateFirmware", {"requestId": 1, "firmware": {"location": "LOCATION"}}),
+        ("SignedUpdateFirmware", {"requestId": 1, "firmware": {"location": "LOCATION"}}),
+        ("PublishFirmware", {"location": "LOCATION", "checksum": "x"}),
+        ("GetLog", {"logType": "SecurityLog", "log": {"remoteLocation": "LOCATION"}}),
+    ],
+)
+def test_addresses_of_files_are_kept_without_what_lets_one_in(action: str, payload: object) -> None:
+    for address, kept in (
+        (f"ftp://upload:{PASSWORD}@host:21/a", "ftp://upload:hidden@host:21/a"),
+        (f"https://host/files/uploads/{PASSWORD}/", "https://host/files/uploads/hidden/"),
+        (f"https://host/log?X-Signature={PASSWORD}", "https://host/log?hidden"),
+        ("https://host/files/firmware/abc/x.bin", "https://host/files/firmware/abc/x.bin"),
+    ):
+        text = json.dumps(payload).replace("LOCATION", address)
+        assert json.loads(without_secrets(action, text.encode())) == json.loads(text.replace(address, kept))
+    for odd in (b'{"firmware":3}', b'{"location":3}', b'{"log":[]}', b"{}"):
+        assert without_secrets(action, odd) is odd

@@ -262,6 +262,16 @@ async def test_tc_n_25_log_is_uploaded_to_an_address_of_the_house(house: House, 
     (sent,) = station.state_of(LogState).uploaded.values()
     assert upload["name"] in station.state_of(LogState).uploaded
     assert upload["sha256"] == hashlib.sha256(sent).hexdigest()
+    secret = (await location_of(house, station)).split("/uploads/")[-1].strip("/")
+    path = f"/v1/charging-stations/{station.station_id}/commands"
+
+    async def kept() -> Any:
+        shown = await house.ask("GET", path)
+        assert secret not in str(shown)
+        async with house.server.database.read() as db:
+            return not await db.fetchval("SELECT count(*) FROM command WHERE request LIKE '%' || $1 || '%'", secret)
+
+    assert await house.until(kept)
     file = await house.client.get(f"/v1/uploads/{upload['id']}/file")
     assert file.content == sent
     assert file.headers["content-disposition"].startswith("attachment")

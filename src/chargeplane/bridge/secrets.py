@@ -1,4 +1,5 @@
-"""Payloads as they may be stored and logged: passwords and keys that stations are given have no value in them."""
+"""Payloads as they may be stored and logged: passwords and keys that stations are given have no value in them, and addresses of files
+no secret part."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from chargeplane.domain.addresses import hide_secrets
 from chargeplane.domain.variables import HIDDEN, is_secret
 
 _decode: Final = msgspec.json.Decoder().decode
@@ -64,7 +66,36 @@ def _of_profile(payload: dict[str, Any]) -> Iterator[Holder]:
                     yield found, name
 
 
+def _of_address(*inside: str, name: str = "location") -> Callable[[dict[str, Any]], Iterator[Holder]]:
+    def find(payload: dict[str, Any]) -> Iterator[Holder]:
+        found: Any = payload
+        for step in inside:
+            found = found.get(step)
+            if not isinstance(found, dict):
+                return
+        yield found, name
+
+    return find
+
+
+_ADDRESSES: Final = frozenset({"location", "remoteLocation"})
+"""Fields of which only a part is secret."""
+
+_of_location: Final = _of_address()
+_of_firmware: Final = _of_address("firmware")
+
+
+def _of_update(payload: dict[str, Any]) -> Iterator[Holder]:
+    yield from _of_location(payload)  # 1.6
+    yield from _of_firmware(payload)
+
+
 _CALLS: Final = {
+    "GetDiagnostics": _of_location,
+    "UpdateFirmware": _of_update,
+    "SignedUpdateFirmware": _of_firmware,
+    "PublishFirmware": _of_location,
+    "GetLog": _of_address("log", name="remoteLocation"),
     "ChangeConfiguration": _of_key,
     "SetVariables": _of_items("setVariableData"),
     "SetNetworkProfile": _of_profile,
@@ -104,7 +135,13 @@ def _hidden(find: Callable[[dict[str, Any]], Iterator[Holder]], payload: bytes) 
         return payload
     changed = False
     for holder, name in find(decoded):
-        if holder.get(name) not in (None, ""):
-            holder[name] = HIDDEN if isinstance(holder[name], str) else 0
-            changed = True
+        value = holder.get(name)
+        if value in (None, ""):
+            continue
+        if name in _ADDRESSES:
+            hidden = hide_secrets(value) if isinstance(value, str) else value
+        else:
+            hidden = HIDDEN if isinstance(value, str) else 0
+        changed = changed or hidden != value or name not in _ADDRESSES
+        holder[name] = hidden
     return _encode(decoded) if changed else payload

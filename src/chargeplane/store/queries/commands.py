@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
+from chargeplane.domain.addresses import hide_secrets
 from chargeplane.domain.commands import CommandOutcome, CommandState
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.queries.paging import Db, Position, Where
-from chargeplane.store.queries.payloads import as_json
+from chargeplane.store.queries.payloads import as_json, json_object
 
 
 class CommandView(Struct, frozen=True, kw_only=True):
@@ -121,9 +123,9 @@ async def finish(db: Db, ident: CommandId, outcome: CommandOutcome) -> None:
     if call is not None:
         status = call.error_code if status is None else status
         reason = call.error_description if reason is None else reason
-    await db.execute(
+    request = await db.fetchval(
         "UPDATE command SET state = $2, action = coalesce($3, action), message_id = $4, outcome = $5, answer = $6,"
-        " status = $7, reason = $8, latency_ms = $9, reply = $10, finished_at = now() WHERE id = $1",
+        " status = $7, reason = $8, latency_ms = $9, reply = $10, finished_at = now() WHERE id = $1 RETURNING request",
         ident,
         outcome.state.value,
         outcome.action,
@@ -135,15 +137,19 @@ async def finish(db: Db, ident: CommandId, outcome: CommandOutcome) -> None:
         None if call is None else call.latency_ms,
         None if outcome.reply is None else made_storable(outcome.reply.decode("utf-8", "replace")),
     )
+    await _hide(db, ident, request)
 
 
 async def settle_lost(db: Db, before: datetime) -> None:
     """Ends commands sent before a time whose outcome nobody waits for any more: their process is gone."""
-    await db.execute(
+    rows = await db.fetch(
         "UPDATE command SET state = 'failed', finished_at = now(),"
-        " reason = 'The server stopped before the station answered.' WHERE state = 'sent' AND sent_at < $1",
+        " reason = 'The server stopped before the station answered.' WHERE state = 'sent' AND sent_at < $1"
+        " RETURNING id, request",
         before,
     )
+    for row in rows:
+        await _hide(db, row["id"], row["request"])
 
 
 async def one(db: Db, tenant_id: TenantId, ident: int) -> CommandView | None:
@@ -184,12 +190,29 @@ async def pending(db: Db) -> list[PendingCommand]:
 
 async def expire(db: Db, ident: CommandId) -> bool:
     """Gives up a command that still waits."""
-    status: str = await db.execute(
+    request = await db.fetchval(
         "UPDATE command SET state = 'expired', finished_at = now(),"
-        " reason = 'The station did not become reachable in time.' WHERE id = $1 AND state = 'pending'",
+        " reason = 'The station did not become reachable in time.' WHERE id = $1 AND state = 'pending' RETURNING request",
         ident,
     )
-    return status.endswith(" 1")
+    await _hide(db, ident, request)
+    return request is not None
+
+
+async def _hide(db: Db, ident: int, request: str | None) -> None:
+    """Takes secrets out of an address that is needed no more: until then a restart has to find it whole."""
+    if request is not None and (shown := _without_secrets(request)) != request:
+        await db.execute("UPDATE command SET request = $2 WHERE id = $1", ident, shown)
+
+
+def _without_secrets(request: str) -> str:
+    if '"location"' not in request:
+        return request
+    asked = json_object(request)
+    where = asked.get("location")
+    if not isinstance(where, str) or (hidden := hide_secrets(where)) == where:
+        return request
+    return msgspec.json.encode({**asked, "location": hidden}).decode()
 
 
 def _view(row: Any) -> CommandView:
@@ -197,7 +220,7 @@ def _view(row: Any) -> CommandView:
         **{
             **row,
             "id": str(row["id"]),
-            "request": as_json(row["request"]),
+            "request": as_json(_without_secrets(row["request"])),
             "answer": as_json(row["answer"]),
             "reply": as_json(row["reply"]),
         }
