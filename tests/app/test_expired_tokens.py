@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from chargeplane.app.authorization import Authorization
+from chargeplane.domain.commands import Stop
 from chargeplane.domain.messages import ReportKind
 from chargeplane.kernel.ids import NodeId, TenantId
+from chargeplane.store.database import Database
 from chargeplane.store.queries.authorization import running_expired
 from tests.support.place import Place, Talk, report
 
@@ -41,8 +45,58 @@ async def test_the_stations_node_finds_it_and_another_only_when_that_is_gone(pla
     await place.db.execute("UPDATE node SET seen_at = now()")
 
     async def found(node: NodeId) -> int:
-        return len(await running_expired(place.db, [TenantId(1)], since, now, node))
+        return len(await running_expired(place.db, [TenantId(1)], since, now, node, by="me"))
 
     assert (await found(NodeId(place.node.id)), await found(other)) == (1, 0)
     await place.db.execute("UPDATE node SET seen_at = now() - interval '10 minutes'")
     assert await found(other) == 1
+
+
+class Stops:
+    """Takes orders to stop, and writes them down as commands are."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.completes: dict[type, object] = {}
+        self.given: list[str | None] = []
+        self.came = asyncio.Event()
+
+    async def give(self, tenant_id: TenantId, key: int, command: Stop, *, by: str, valid_s: float) -> None:
+        self.given.append(command.ocpp_transaction_id)
+        await self.place.db.execute(
+            "INSERT INTO command (tenant_id, station_key, type, request, state, requested_by)"
+            " VALUES ($1, $2, 'stop', $3, 'pending', $4)",
+            tenant_id,
+            key,
+            f'{{"type":"stop","ocpp_transaction_id":"{command.ocpp_transaction_id}"}}',
+            f"policy: {by}",
+        )
+        self.came.set()
+
+
+class Everywhere:
+    """Whose node it is, and which tenants want transactions stopped."""
+
+    def __init__(self, node_id: int) -> None:
+        self.node_id = NodeId(node_id)
+
+    def tenants_that_stop(self) -> list[TenantId]:
+        return [TenantId(1)]
+
+
+async def test_a_token_that_ended_while_the_server_was_down_stops_its_transaction_once(
+    place: Place, database_url: str
+) -> None:
+    await Talk(place).say(report(ReportKind.STARTED, 0, seq=0, token="TAG"))
+    await place.db.execute("UPDATE id_token SET valid_until = now() - interval '3 hours'")
+    database = Database(database_url)
+    stops, there = Stops(place), Everywhere(place.node.id)
+    for _ in range(2):  # the second one is a restart
+        authorization = Authorization(database, stops, there, there, every_s=0.01)  # type: ignore[arg-type]
+        await authorization.start()
+        async with asyncio.timeout(30):
+            await stops.came.wait()
+        await authorization._beat()
+        await authorization.stop()
+    assert len(stops.given) == 1
+    await database.close()

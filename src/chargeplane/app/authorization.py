@@ -26,11 +26,13 @@ from chargeplane.domain.messages import AuthorizationStatus, IdToken, Reading
 from chargeplane.domain.token_rules import reached
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationKey, TenantId
+from chargeplane.kernel.time import EPOCH
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import authorization as queries
 from chargeplane.store.queries import id_tokens
 from chargeplane.store.queries.authorization import LimitedTransaction, RunningTransaction, TokenChanged
+from chargeplane.store.queries.charging_stations import NODE_LIVES
 
 STOP_VALID_S: Final = 86_400.0
 """How long an order to stop waits for a station that is away."""
@@ -38,6 +40,7 @@ STOP_VALID_S: Final = 86_400.0
 _AGAIN: Final = timedelta(days=7)
 _EXPIRY_EVERY: Final = timedelta(seconds=10)
 _LONGEST_GROUP: Final = 36  # what every version takes
+_LOST: Final = "id token lost its right"
 _STOP_AGAIN: Final = timedelta(minutes=2)
 
 log = structlog.get_logger(__name__)
@@ -61,12 +64,14 @@ class Authorization:
         self._directory = directory
         self._pulse = Pulse("authorization", every_s, self._beat)
         self._looked: datetime | None = None
+        self._whole_until = self._next_look = utc_now()
         self._settled_again = utc_now()
         commands.completes[Start] = self._complete
 
     async def start(self) -> None:
         """Begins to look."""
-        self._looked = utc_now()
+        self._looked = EPOCH  # what ended while nobody was there to look
+        self._whole_until = utc_now() + 2 * NODE_LIVES
         self._pulse.start()
 
     async def stop(self) -> None:
@@ -116,15 +121,19 @@ class Authorization:
             self._settled_again = now
         async with self._database.change() as db:
             await queries.settle(db, since)
-        if self._looked is not None and now - self._looked >= _EXPIRY_EVERY:
+        if self._looked is not None and now >= self._next_look:
             await self._look_for_expired(self._looked, now)
-            self._looked = now
+            # a node that is gone counts as there for a while: what ended at its stations meanwhile is found later
+            self._looked = EPOCH if now < self._whole_until else now - 2 * NODE_LIVES
+            self._next_look = now + _EXPIRY_EVERY
 
     async def _look_for_expired(self, since: datetime, now: datetime) -> None:
         tenants = self._directory.tenants_that_stop()
         if tenants:
             async with self._database.read() as db:
-                running = await queries.running_expired(db, tenants, since, now, self._stations.node_id)
+                running = await queries.running_expired(
+                    db, tenants, since, now, self._stations.node_id, by=f"policy: {_LOST}"
+                )
             await self._stop_refused(running)
 
     async def _stop_refused(self, running: list[RunningTransaction]) -> None:
@@ -135,7 +144,7 @@ class Authorization:
                 record = matching(token, await id_tokens.records(db, one.tenant_id, token.value))
             if decide(record, now=now, asked=Asked.GO_ON).status is AuthorizationStatus.ACCEPTED:
                 continue
-            await self._order_stop(one.tenant_id, one.station_key, one.ocpp_transaction_id, "id token lost its right")
+            await self._order_stop(one.tenant_id, one.station_key, one.ocpp_transaction_id, _LOST)
             log.info("transaction_deauthorized", transaction=one.id)
 
     async def _order_stop(self, tenant_id: TenantId, key: StationKey, name: str | None, why: str) -> None:

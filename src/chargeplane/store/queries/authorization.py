@@ -68,20 +68,27 @@ async def running_with(db: Db, tenant_id: TenantId, value: str) -> list[RunningT
 
 
 async def running_expired(
-    db: Db, tenant_ids: list[TenantId], since: datetime, now: datetime, node_id: NodeId
+    db: Db, tenant_ids: list[TenantId], since: datetime, now: datetime, node_id: NodeId, *, by: str
 ) -> list[RunningTransaction]:
     """Open transactions of tokens whose time ended in (since, now], at stations that are this node's: last connected to it, or to none
-    that lives."""
+    that lives.
+
+    Args:
+        by: who asks them to stop; what was asked since its token's time ended is left out.
+    """
     rows = await db.fetch(
         f"{_RUNNING} JOIN id_token i ON i.tenant_id = o.tenant_id AND i.token_key = o.token_key"
         " WHERE o.tenant_id = ANY($1) AND i.valid_until > $2 AND i.valid_until <= $3 AND t.id_token IS NOT NULL"
         " AND NOT EXISTS (SELECT FROM station_connection c JOIN node n ON n.id = c.node_id"
-        " WHERE c.station_key = t.station_key AND c.node_id <> $4 AND n.seen_at > now() - $5::interval)",
+        " WHERE c.station_key = t.station_key AND c.node_id <> $4 AND n.seen_at > now() - $5::interval)"
+        " AND NOT EXISTS (SELECT FROM command k WHERE k.station_key = t.station_key AND k.type = 'stop'"
+        " AND k.requested_by = $6 AND k.created_at >= i.valid_until AND strpos(k.request, t.ocpp_transaction_id) > 0)",
         tenant_ids,
         since,
         now,
         node_id,
         NODE_LIVES,
+        by,
     )
     return [RunningTransaction(**row) for row in rows]
 
