@@ -337,9 +337,13 @@ _CONNECTED = """EXISTS (SELECT FROM station_connection c JOIN node n ON n.id = c
 async def counts(db: Db, ident: int) -> list[WaveCounts]:
     """Stations of each wave by state."""
     rows = await db.fetch(
-        f"SELECT m.wave, m.state, count(*) AS number, max(m.finished_at) AS last_change,"
-        f" count(*) FILTER (WHERE m.state = 'waiting' AND ({_CONNECTED} OR m.attempts > 0)) AS reachable"
-        " FROM firmware_campaign_station m WHERE m.campaign = $1 GROUP BY m.wave, m.state",
+        # joined, not asked for row by row: one pass over both tables, whatever the number of stations
+        "SELECT m.wave, m.state, count(*) AS number, max(m.finished_at) AS last_change,"
+        " count(*) FILTER (WHERE m.state = 'waiting' AND (n.id IS NOT NULL OR m.attempts > 0)) AS reachable"
+        " FROM firmware_campaign_station m"
+        " LEFT JOIN station_connection c ON c.station_key = m.station_key AND c.connected AND m.state = 'waiting'"
+        " LEFT JOIN node n ON n.id = c.node_id AND n.seen_at > now() - $2::interval"
+        " WHERE m.campaign = $1 GROUP BY m.wave, m.state",
         ident,
         NODE_LIVES,
     )
