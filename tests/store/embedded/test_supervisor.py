@@ -115,7 +115,12 @@ async def test_postmaster_dying_with_a_busy_backend_is_started_again(data_dir: P
 
 async def test_what_a_killed_server_left_running_is_adopted(data_dir: Path) -> None:
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _CHILD, str(data_dir), stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-c",
+        _CHILD,
+        str(data_dir),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},  # it is perhaps not installed
     )
     assert server.stdout is not None
     left = int(await server.stdout.readline())
