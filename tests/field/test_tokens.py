@@ -263,8 +263,8 @@ async def test_limit_that_a_station_does_not_keep_is_kept_here(world: World) -> 
     asked = await station.until_called("RequestStopTransaction", 20)
     assert asked == {"transactionId": charge.ocpp_id}
     one = await station.transaction()
-    details = await world.get(f"/transactions/{one['id']}/details")
-    assert details["limits"]["reached"] == "soc"
+    details = f"/transactions/{one['id']}/details"
+    await world.eventually(lambda: world.get(details), lambda seen: seen["limits"]["reached"] == "soc", 20)
 
 
 def _group(answer: dict[str, dict[str, object]]) -> object:

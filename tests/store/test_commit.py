@@ -216,6 +216,27 @@ async def test_one_bad_row_never_stops_the_batch_it_is_in(
     await writer.stop()
 
 
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01", "55P03"])
+async def test_a_batch_that_met_another_transaction_is_written_again(connect: Connect, db: Any, sqlstate: str) -> None:
+    """Serialisation failures, deadlocks and locks not had: no work hears of them, none is taken for a bad one."""
+    await db.execute("CREATE SEQUENCE met")  # whose numbers no rollback takes back
+    await db.execute(
+        "CREATE FUNCTION meets() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF nextval('met') <= 2 THEN"
+        f" RAISE EXCEPTION 'met another' USING ERRCODE = '{sqlstate}'; END IF; RETURN NEW; END $$"
+    )
+    await db.execute("CREATE TRIGGER meets BEFORE INSERT ON connector FOR EACH ROW EXECUTE FUNCTION meets()")
+    _, writer = await committer(connect)
+    works = [Told(number, [status(number, "Available"), attempt(number, f"{number:02}")]) for number in range(1, 9)]
+    for work in works:
+        writer.submit(work)
+    await asyncio.gather(*(work.event.wait() for work in works))
+    assert {work.outcome for work in works} == {"committed"}
+    assert await messages(db) == [f"{number:02}" for number in range(1, 9)]
+    assert await db.fetchval("SELECT count(*) FROM connector") == 8
+    assert await db.fetchval("SELECT last_value FROM met") > 2
+    await writer.stop()
+
+
 async def test_a_cancelled_work_is_not_written(connect: Connect, db: Any) -> None:
     _, writer = await committer(connect)
     dropped, kept = Told(1, [attempt(1, "dropped")]), Told(1, [attempt(1, "kept")])

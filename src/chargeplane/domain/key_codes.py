@@ -14,7 +14,7 @@ from msgspec import Struct
 FREE_GUESSES: Final = 5
 """Wrong key codes at one station before the first wait: drivers mistype."""
 
-FIRST_WAIT: Final = timedelta(seconds=10)
+FIRST_WAIT: Final = timedelta(seconds=30)
 LONGEST_WAIT: Final = timedelta(minutes=15)
 """Waits double up to this: about a hundred guesses a day."""
 
