@@ -422,12 +422,47 @@ def folded(points: Iterable[Point]) -> tuple[Track, ...]:
     return tuple(_fold_source(by_source[source]) for source in sorted(by_source))
 
 
-def _fold_source(points: list[Point]) -> Track:
+class Measured(NamedTuple):
+    """What a transaction had taken at a value of its register.
+
+    Args:
+        at: effective time.
+        event_at: effective time of the message the value came with.
+        energy_wh: since the start.
+    """
+
+    at: datetime
+    event_at: datetime
+    energy_wh: Decimal
+
+
+def curve(points: Iterable[Point]) -> list[Measured]:
+    """How the energy came about: at each value of the track that `chosen` takes, in the order it counts.
+
+    The last one may differ from `energy` where a later repair put earlier values into another scale.
+    """
+    by_source: dict[int, list[Point]] = {}
+    for point in points:
+        by_source.setdefault(point.source, []).append(point)
+    track = chosen(tuple(_fold_source(by_source[source]) for source in sorted(by_source)))
+    if track is None:
+        return []
+    along: list[Measured] = []
+    _fold_source(by_source[track.source], along)
+    return along
+
+
+def _fold_source(points: list[Point], along: list[Measured] | None = None) -> Track:
     if points[0].source >= _INTERVAL_RANK:
         # One amount a moment: the same interval told twice is one.
         amounts: dict[datetime, Decimal] = {}
         for point in points:
             amounts[point.at] = max(point.value, amounts.get(point.at, _ZERO))
+        if along is not None:
+            so_far, told = _ZERO, {point.at: point.event_at for point in points}
+            for at in sorted(amounts):
+                so_far += amounts[at]
+                along.append(Measured(at, told[at], so_far))
         return Track(
             source=points[0].source,
             points=len(amounts),
@@ -455,10 +490,14 @@ def _fold_source(points: list[Point]) -> Track:
     samples.sort(key=lambda p: (p.at, p.value))
     ordered = ([begin] if begin else []) + samples + ([end] if end else [])
     track = opened(ordered[0])
+    if along is not None:
+        along.append(Measured(ordered[0].at, ordered[0].event_at, track.energy_wh))
     for point in ordered[1:]:
         if point.place == 1 and point.at == track.last_at and point.value == track.last and track.scale == 0:
             continue
         track = _step(track, point.at, point.value, point.place, point.power)
+        if along is not None:
+            along.append(Measured(point.at, point.event_at, track.energy_wh))
     if end is not None and ordered[0] is not end:
         force_setattr(track, "end", end.value)
         force_setattr(track, "end_at", end.at if end.trusted else None)

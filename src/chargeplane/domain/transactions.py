@@ -30,9 +30,11 @@ from chargeplane.domain.clock import EARLIEST_PLAUSIBLE, FUTURE_TOLERANCE
 from chargeplane.domain.messages import IdToken, Reading, ReportKind, TransactionReport
 from chargeplane.domain.register import (
     Mark,
+    Measured,
     Point,
     Track,
     chosen,
+    curve,
     energy,
     extended,
     folded,
@@ -601,6 +603,11 @@ def _extended_all(tracks: tuple[Track, ...], points: list[Point]) -> tuple[Track
     if not changed:
         return tracks
     return tuple(by_source[source] for source in sorted(by_source))
+
+
+def measured(history: Sequence[StoredEvent]) -> list[Measured]:
+    """How a transaction's energy came about, from its stored events in any order."""
+    return curve(_history_points(history))
 
 
 def _history_points(history: Sequence[StoredEvent]) -> list[Point]:

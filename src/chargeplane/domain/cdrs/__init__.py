@@ -1,0 +1,1 @@
+"""Sessions and charge detail records: what a transaction is to the business."""
