@@ -327,6 +327,31 @@ async def test_f01_fr_10_a_transaction_starts_with_its_profile(house: House, ver
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+async def test_static_limit_of_an_evse_holds_over_transactions(house: House, version: str) -> None:
+    """OCPP lets a TxProfile overrule the TxDefaultProfile that it is: ours are sent with no more in them."""
+    station = await house.station(version)
+    session = await charging(station)
+    own = limit(9_000, purpose="TxProfile", evse_id=1, transaction_id=session.transaction_id)
+    await house.ask("PUT", house.of(station, "charging-profiles/41"), own)
+
+    async def sent(wanted: Any) -> Any:
+        found = await house.ask("GET", house.of(station, "charging-profiles/41"))
+        there = found["sent"] or found["profile"]
+        same = Decimal(str(there["schedules"][0]["periods"][0]["limit"])) == wanted
+        return found if found["state"] == "installed" and same else None
+
+    await house.until(lambda: sent(9_000))
+    await house.ask("PUT", house.of(station, "static-limit"), {"evse_id": 1, "limit": 4_600, "unit": "W"})
+    found = await house.until(lambda: sent(4_600))
+    assert "static limit" in found["changes"][0]
+    computed = await house.ask("GET", house.of(station, "composite-schedule?evse=1&duration=600"))
+    assert {Decimal(str(one["limit"])) for one in computed["ours"]["periods"]} == {Decimal(4_600)}
+    await house.ask("DELETE", house.of(station, "static-limit?evse=1"))
+    await house.until(lambda: sent(9_000))
+    await station.stop_transaction(session)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_an_offline_station_keeps_its_static_limit(house: House, version: str) -> None:
     station = await house.station(version)
     await house.ask("PUT", house.of(station, "static-limit"), {"limit": 10, "unit": "A"})

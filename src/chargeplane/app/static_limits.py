@@ -28,6 +28,7 @@ from chargeplane.domain.charging_profiles import (
     ProfilePurpose,
     RateUnit,
 )
+from chargeplane.domain.static_caps import OVERRULING
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database, is_unavailable
@@ -202,6 +203,7 @@ class StaticLimits:
         if not given:
             if held is not None and held.state not in ("removed", "removing"):
                 await profiles.remove(db, key, ident, set_by)
+                await self._hold_down(db, key, evse_id)
             return
         electrics = electrics_of(await queries.variables_of(db, key), evse_id, 1)
         factor = electrics.voltage * electrics.phases
@@ -209,6 +211,12 @@ class StaticLimits:
         profile = as_profile(evse_id, lowest.limit, RateUnit(lowest.unit))
         if held is None or held.profile != profile or held.state in ("removed", "removing"):
             await profiles.put(db, tenant_id, key, profile, origin="static_limit", set_by=set_by)
+            await self._hold_down(db, key, evse_id)
+
+    async def _hold_down(self, db: Db, key: StationKey, evse_id: int) -> None:
+        """OCPP has no maximum of one EVSE: what overrules its static limit goes to the station with that limit in it."""
+        if evse_id:
+            await profiles.send_again(db, key, evse_id, [one.value for one in OVERRULING])
 
     async def _states(self, db: Db, key: StationKey) -> list[StaticLimitState]:
         given: dict[int, list[StaticLimitView]] = {}

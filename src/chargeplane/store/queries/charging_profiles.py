@@ -188,6 +188,18 @@ async def put(
     )
 
 
+async def send_again(db: Db, key: StationKey, evse_id: int, purposes: Sequence[str]) -> None:
+    """Has what an EVSE's static limit holds down sent anew: that limit is another now."""
+    await db.execute(
+        "UPDATE charging_profile SET state = 'wanted', revision = revision + 1, attempts = 0, retry_at = now()"
+        " WHERE station_key = $1 AND evse_id IN (0, $2) AND purpose = ANY($3) AND state = 'installed'"
+        " AND origin NOT IN ('static_limit', 'station')",
+        key,
+        evse_id,
+        list(purposes),
+    )
+
+
 async def put_values(db: Db, key: StationKey, profile: ChargingProfile) -> None:
     """New values of a dynamic profile, which the station has already or gets in another message."""
     await db.execute(
