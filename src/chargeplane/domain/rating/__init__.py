@@ -6,8 +6,10 @@ rules and what was decided where OCPI's text is silent.
 
 from chargeplane.domain.rating.charge import Charge, Period, PeriodState, Reading, StateChange, charge_of
 from chargeplane.domain.rating.engine import rate, so_far
+from chargeplane.domain.rating.estimate import Expected, PricesNow, Step, estimate, prices_now
 from chargeplane.domain.rating.result import Cost, CostGroup, Line, LineKind, Rating, Tax, TaxAmount
 from chargeplane.domain.rating.terms import Allowance, Discount, DiscountKind, Terms
+from chargeplane.domain.rating.words import words
 
 __all__ = [
     "Allowance",
@@ -16,17 +18,23 @@ __all__ = [
     "CostGroup",
     "Discount",
     "DiscountKind",
+    "Expected",
     "Line",
     "LineKind",
     "Period",
     "PeriodState",
+    "PricesNow",
     "Rating",
     "Reading",
     "StateChange",
+    "Step",
     "Tax",
     "TaxAmount",
     "Terms",
     "charge_of",
+    "estimate",
+    "prices_now",
     "rate",
     "so_far",
+    "words",
 ]

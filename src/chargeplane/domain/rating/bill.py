@@ -90,6 +90,10 @@ class Bill:
         )
         self._priced.append(_Priced(line, rates))
 
+    def unit(self, component: PriceComponent) -> Cost:
+        """What one kWh, hour or fee costs."""
+        return self._cost(component.price, self._rates(component))
+
     def close(
         self,
         *,
@@ -392,3 +396,8 @@ def _due(total: Cost, currency: str) -> Cost:
         for one, amount in zip(total.taxes, amounts, strict=True)
     )
     return Cost(excl=excl.amount, incl=incl.amount, taxes=taxes)
+
+
+def unit_price(tariff: Tariff, component: PriceComponent, taxes: Sequence[Tax] = ()) -> Cost:
+    """What one kWh, hour or fee costs, before and after taxes."""
+    return Bill(tariff, taxes, Terms()).unit(component)

@@ -89,8 +89,7 @@ class Plan:
         self.duration_cuts = [timedelta(seconds=s) for s in sorted(seconds)]
         self._clocked = any(_has_clock(r) for r in used)
         minutes = {_minute(text) for r in used for text in (r.start_time, r.end_time) if text is not None}
-        if any(r.start_date or r.end_date or r.day_of_week for r in used):
-            minutes.add(0)
+        minutes.add(0)  # days and dates change, and what has a start or an end only goes to it or begins at it
         self._minutes = sorted(minutes)
         self._everything = (1 << len(used)) - 1
         self._days: dict[tuple[str, date], tuple[list[datetime], list[int]]] = {}
