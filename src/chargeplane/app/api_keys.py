@@ -52,6 +52,10 @@ class Scope(enum.StrEnum):
     CUSTOMER_INFORMATION = "customer-information"
     SECURITY_READ = "security:read"
     EVENTS_READ = "events:read"
+    LOCATIONS_READ = "locations:read"
+    LOCATIONS_WRITE = "locations:write"
+    TARIFFS_READ = "tariffs:read"
+    TARIFFS_WRITE = "tariffs:write"
     ADMIN = "admin"
 
 

@@ -10,4 +10,4 @@ from chargeplane.main.subjects import Parts
 async def start_business(parts: Parts, subjects: Subjects) -> Business:
     """Makes and starts every part of it."""
     rating = await start_rating(parts)
-    return Business(locations=rating.locations, tariffs=rating.tariffs)
+    return Business(locations=rating.locations, tariffs=rating.tariffs, code_addresses=rating.code_addresses)

@@ -681,6 +681,13 @@ class Config(Struct, frozen=True, kw_only=True):
     ocpps_port: Annotated[
         Port, Meta(description="Stations over wss; opened only where there is a certificate. 0 takes any free port.")
     ] = 9443
+    public_url: Annotated[
+        Annotated[str, Meta(pattern="^https?://[^/?#]+(/[^?#]*)?$")] | None,
+        Meta(
+            description="Where people reach this server: in the QR codes on EVSEs, in pages and mails for drivers.",
+            extra={"default": "the address it was asked by", "allowed": "an http or https URL"},
+        ),
+    ] = None
     data_dir: Annotated[
         str,
         Meta(

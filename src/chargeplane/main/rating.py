@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from chargeplane.app.locations import Locations
+from chargeplane.app.locations import CodeAddresses, Locations
 from chargeplane.app.locations.binding import Binding
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.main.config import Role
@@ -17,6 +17,7 @@ class RatingParts:
 
     locations: Locations
     tariffs: Tariffs
+    code_addresses: CodeAddresses
 
 
 async def start_rating(parts: Parts) -> RatingParts:
@@ -26,5 +27,7 @@ async def start_rating(parts: Parts) -> RatingParts:
         await binding.start()
         parts.on_stop.append(binding.stop)
     return RatingParts(
-        locations=Locations(parts.database, parts.events, binding), tariffs=Tariffs(parts.database, parts.events)
+        locations=Locations(parts.database, parts.events, binding),
+        tariffs=Tariffs(parts.database, parts.events),
+        code_addresses=CodeAddresses(parts.config.public_url),
     )

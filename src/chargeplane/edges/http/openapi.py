@@ -47,6 +47,8 @@ _TAGS: Final = (
     ("firmware", "Firmware files, and updates of charging stations."),
     ("diagnostics", "Logs that charging stations upload, their monitors and events."),
     ("security", "The security log, certificates on stations, changes of their passwords and security profiles."),
+    ("locations", "Locations with their EVSEs and connectors, and the stations they are bound to."),
+    ("tariffs", "Tariffs with versions that never change, and what charging would cost."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

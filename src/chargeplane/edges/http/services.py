@@ -30,7 +30,7 @@ from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.installed_certificates import InstalledCertificatesOf
 from chargeplane.app.local_lists import LocalLists
-from chargeplane.app.locations import Locations
+from chargeplane.app.locations import CodeAddresses, Locations
 from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
 from chargeplane.app.monitoring import Monitoring
@@ -104,6 +104,7 @@ class Business:
 
     locations: Locations
     tariffs: Tariffs
+    code_addresses: CodeAddresses
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,7 @@ from chargeplane.edges.http.routes.firmware import firmware_routes
 from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
 from chargeplane.edges.http.routes.local_lists import local_list_routes
+from chargeplane.edges.http.routes.locations import location_routes
 from chargeplane.edges.http.routes.messages import message_routes
 from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
@@ -33,6 +34,7 @@ from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
+from chargeplane.edges.http.routes.tariffs import tariff_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.routes.variables import variable_routes
 from chargeplane.edges.http.services import Services
@@ -70,6 +72,8 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *der_control_routes(services),
         *credential_routes(services),
         *security_event_routes(services),
+        *location_routes(services),
+        *tariff_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]
