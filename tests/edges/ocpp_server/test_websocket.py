@@ -323,6 +323,84 @@ async def test_flood_is_answered_in_order_and_the_neighbour_gets_its_turns(
     assert order.index("calm") < 200
 
 
+async def test_loop_goes_round_while_many_stations_speak_at_once(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    server = await door(messages_per_round=3)
+    stations = []
+    for number in range(12):
+        gateway.add(f"CS{number}")
+        station = await dial(server)
+        await station.upgrade(f"/ocpp/CS{number}")
+        stations.append(station)
+    loop = asyncio.get_running_loop()
+    order: list[str] = []
+    longest = 0
+
+    def took(_: object) -> None:
+        nonlocal longest
+        if not order:
+            loop.call_soon(went_round)
+        order.append("message")
+        longest = max(longest, len(order))
+
+    def went_round() -> None:
+        order.clear()
+
+    gateway.on_take = took
+    for _ in range(5):
+        for station in stations:
+            station.send(status("1") + b" ")
+        for station in stations:
+            assert await station.message() == [3, "1", {}]
+    assert 0 < longest <= 3
+
+
+async def test_station_that_waits_in_line_keeps_its_order(door: Door, dial: Dial, gateway: MemoryGateway) -> None:
+    key = gateway.add("CS1")
+    server = await door(messages_per_round=1, frames_per_turn=4)
+    station = await dial(server)
+    await station.upgrade("/ocpp/CS1")
+    for number in range(200):
+        station.send(status(str(number)))
+    assert [(await station.message())[1] for _ in range(200)] == [str(number) for number in range(200)]
+    assert [message.message_id for message in gateway.actors[key].messages] == [str(number) for number in range(200)]
+
+
+async def test_station_is_not_read_while_a_turns_messages_of_it_wait_in_line(
+    door: Door, dial: Dial, gateway: MemoryGateway
+) -> None:
+    key = gateway.add("CS1")
+    server = await door(messages_per_round=1, frames_per_turn=4)
+    station = await dial(server)
+    await station.upgrade("/ocpp/CS1")
+    await gateway.until(lambda: key in gateway.actors)
+    (session,) = server._sessions
+    paused = []
+    for number in range(5):
+        session._stand_in_line(status(str(number)))
+        paused.append(session.paused)
+    assert paused == [False, False, False, True, True]
+    assert [(await station.message())[1] for _ in range(5)] == [str(number) for number in range(5)]
+    assert not session.paused
+
+
+@pytest.mark.parametrize("says_goodbye", [True, False])
+async def test_what_waits_in_line_is_taken_before_the_station_leaves(
+    door: Door, dial: Dial, gateway: MemoryGateway, says_goodbye: bool
+) -> None:
+    key = gateway.add("CS1")
+    station = await dial(await door(messages_per_round=1))
+    await station.upgrade("/ocpp/CS1")
+    station.writer.write(b"".join([frame(status(str(number))) for number in range(5)]))
+    if says_goodbye:
+        station.send(b"\x03\xe8", CLOSE)
+    else:
+        station.writer.close()
+    await gateway.until(lambda: len(gateway.gone) == 1)
+    assert [message.message_id for message in gateway.actors[key].messages] == [str(number) for number in range(5)]
+
+
 async def test_socket_is_not_read_above_its_backlog_and_read_again_below(
     door: Door, dial: Dial, gateway: MemoryGateway
 ) -> None:

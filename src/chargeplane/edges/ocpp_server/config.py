@@ -61,6 +61,8 @@ class OcppServerConfig(Struct, frozen=True, kw_only=True):
         ping_timeout_s: a station that sends nothing for so long after a ping is cut.
         max_backlog: unanswered messages of a station at which its socket is no longer read until half are answered.
         frames_per_turn: frames of one station handled before the others get their turn.
+        messages_per_round: messages of all stations, heartbeats apart, that are taken before the loop goes round once; the others
+            stand in a line.
         rate_limit_per_s, rate_limit_burst: messages a station may send while the event loop is behind by more than
             `loaded_lag_s`; what is above waits. A loop that keeps up never slows anyone.
         loaded_lag_s: how late the loop must be to count as full.
@@ -90,6 +92,7 @@ class OcppServerConfig(Struct, frozen=True, kw_only=True):
     ping_timeout_s: float = 30.0
     max_backlog: int = 32
     frames_per_turn: int = 16
+    messages_per_round: int = 16
     rate_limit_per_s: float = 50.0
     rate_limit_burst: int = 500
     loaded_lag_s: float = 0.1

@@ -27,6 +27,7 @@ from chargeplane.app.ports import MessageLog, StationCredentials, StationGateway
 from chargeplane.edges.ocpp_server.admission import Occupancy, Throttle
 from chargeplane.edges.ocpp_server.config import OcppServerConfig
 from chargeplane.edges.ocpp_server.handshake import Door, Judgement, Opening, Verdict, refusal
+from chargeplane.edges.ocpp_server.line import Line
 from chargeplane.edges.ocpp_server.linger import Lingering
 from chargeplane.edges.ocpp_server.metrics import OcppMeasures
 from chargeplane.edges.ocpp_server.protocol import StationProtocol
@@ -80,6 +81,7 @@ class OcppServer:
         self.config = config
         self.message_log = message_log
         self.wheel = Wheel(config.tick_s, config.loaded_lag_s)
+        self.line = Line(config.messages_per_round)
         self.measures = OcppMeasures(measures, self._sockets_by_version, lambda: self.wheel.lag_s)
         self.voices = {version: Voice(version, self.measures) for version in config.versions}
         self.ports: tuple[int, ...] = ()
@@ -114,6 +116,7 @@ class OcppServer:
             loop, seconds=self.config.close_timeout_s, max_bytes=_DRAINED_TIMES * self.config.max_message_bytes
         )
         self.wheel.start()
+        self.line.start()
         ports = []
         try:
             for listener in self.config.listeners:

@@ -497,6 +497,8 @@ class Session(StationSocket):
             message = self._corrected(message, at)
         if route.is_boot:
             self._recognise(message)
+        if not route.is_heartbeat:
+            self._line.room -= 1
         pending = Pending(self, route, event, request, type(message) in _STORED, now, at)
         self._in_hand += 1
         if not self.accepted and not self._may_send(route):

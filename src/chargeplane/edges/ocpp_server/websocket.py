@@ -5,7 +5,8 @@ no pong of its own here and leaves the closing handshake to us.
 
 Fairness: after `frames_per_turn` messages a socket gives way: it is not read until the loop has been round once. That
 costs a loop with nothing else to do two microseconds, and a flooding station the advantage over its neighbours.
-What picows still hands over from its buffer meanwhile is held, in order.
+What picows still hands over from its buffer meanwhile is held, in order. Where many sockets speak at once, they wait in a line
+(`line`) between two rounds of the loop, each with what it has said.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from chargeplane.edges.ocpp_server.config import OcppServerConfig
 from chargeplane.edges.ocpp_server.deflate import DeflateError, TooLargeError, deflate, inflate
+from chargeplane.edges.ocpp_server.line import Line
 from chargeplane.edges.ocpp_server.protocol import StationProtocol
 from chargeplane.edges.ocpp_server.wheel import Wheel
 
@@ -51,6 +53,7 @@ class Surroundings(Protocol):
 
     config: OcppServerConfig
     wheel: Wheel
+    line: Line
 
     def give_way(self, socket: StationSocket) -> None:
         """Calls `socket.turn_again()` when the loop has been round once."""
@@ -80,6 +83,7 @@ class StationSocket(WSListener):
         "_assembly",
         "_close_due",
         "_held",
+        "_line",
         "_paused",
         "_pinged_at",
         "_rest_until",
@@ -110,6 +114,7 @@ class StationSocket(WSListener):
         self._paused = 0
         self._turn = around.config.frames_per_turn
         self._wheel = around.wheel
+        self._line = around.line
         self._tokens = float(around.config.rate_limit_burst)
         self._tokens_at = 0.0
 
@@ -225,13 +230,20 @@ class StationSocket(WSListener):
                 self._held = deque()
             self._held.append(data)
             return
-        self._take(data, now)
+        if self._line.room > 0:
+            self._take(data, now)
+        else:
+            self._stand_in_line(data)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        held = None if self._paused else self._held
+        self._held = None
         if not self._close_due:
             self._close_due = monotonic()
+            # What came before the end counts, though nobody sees the answers.
+            for data in held or ():
+                self._take(data, self._close_due)
         self.around.wheel.remove(self)
-        self._held = None
         self._assembly = None
         self.on_gone()
         self.transport = None
@@ -244,6 +256,34 @@ class StationSocket(WSListener):
         pass
 
     # Messages
+
+    def _stand_in_line(self, data: bytes) -> None:
+        held = self._held
+        if held is None:
+            self._held = held = deque()
+        held.append(data)
+        if len(held) == 1:
+            self._line.join(self)
+        elif len(held) >= self.around.config.frames_per_turn:
+            # Not read until its turn: what waits is bounded.
+            self.pause(_TURN)
+
+    def at_its_turn(self) -> None:
+        """The loop has been round once (called by the line): takes what was held."""
+        if self._paused & _TURN:
+            self.unpause(_TURN)
+        elif not self._paused:
+            self._take_held()
+
+    def _take_held(self) -> bool:
+        """Takes what was held, in order, until something stops it; whether all was taken."""
+        held = self._held
+        while held:
+            self._take(held.popleft(), monotonic())
+            if self._paused or self._close_due:
+                return False
+        self._held = None
+        return True
 
     def _take(self, data: bytes, now: float) -> None:
         self._turn -= 1
@@ -284,6 +324,9 @@ class StationSocket(WSListener):
         if kind is WSMsgType.PONG:
             return None
         if kind is WSMsgType.CLOSE:
+            if self._held and not self._paused:
+                # It stands in the line with what it said before.
+                self._take_held()
             # RFC 6455, 5.5.1: the answer echoes the code, if there was one. picows has refused impossible ones.
             code = int.from_bytes(frame.get_payload_as_bytes()[:2], "big")
             self.shut(code if code >= 1000 and code != 1006 else 1000, "")
@@ -354,13 +397,8 @@ class StationSocket(WSListener):
         transport = self.transport
         if self._paused or self._close_due or transport is None:
             return
-        held = self._held
-        while held:
-            self._take(held.popleft(), monotonic())
-            if self._paused or self._close_due:
-                return
-        self._held = None
-        transport.underlying_transport.resume_reading()
+        if self._take_held():
+            transport.underlying_transport.resume_reading()
 
     def took(self, seconds: float) -> None:
         """A message took so long to understand; after a dear one the socket rests."""
