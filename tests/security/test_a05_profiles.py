@@ -71,6 +71,19 @@ async def test_from_2_to_3_with_a_certificate_of_its_own(house: House, version: 
     await station.wait_online()
 
 
+@pytest.mark.parametrize("steps", [(1, 2), (2, 3)])
+async def test_socket_by_which_a_station_came_in_by_its_new_profile_stays(house: House, steps: tuple[int, int]) -> None:
+    """What nodes without a bus look at, every two seconds: with the change its password may be gone."""
+    before, after = steps
+    station = await house.station("2.0.1", before)
+    assert (await done(house, await house.raise_profile(station, after)))["state"] == "done"
+    await station.wait_online()
+    credentials = house.server.directory.find(None, station.station_id)
+    assert credentials is not None
+    await house.server.directory.refresh([credentials.key])
+    assert not house.server.stations.proved_otherwise(credentials.key)
+
+
 @pytest.mark.parametrize("tls", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 @pytest.mark.parametrize("is_rsa", [False, True])
 async def test_certificate_of_either_key_with_either_tls(house: House, tls: ssl.TLSVersion, is_rsa: bool) -> None:

@@ -66,7 +66,7 @@ class Actor(Transacting):
         super().__init__(house, key, tenant_id, station_id)
         self.connected_at: datetime | None = None
         self.proved: tuple[object, ...] | None = None
-        """Password and certificate name that its socket came in by."""
+        """Password or certificate name that its socket came in by."""
         self.booted = False
         self.booted_at: datetime | None = None
         self._loaded_at: datetime | None = None

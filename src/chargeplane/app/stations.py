@@ -78,6 +78,11 @@ def _unproven(credentials: StationCredentials, proof: Proof) -> None:
     pass
 
 
+def _proved_by(proof: Proof, password_hash: bytes | None, certificate_name: str | None) -> tuple[object, ...]:
+    """What counts for a socket that came in by a security profile: the password in 1 and 2, the certificate's name in 3."""
+    return (password_hash if proof.profile in (1, 2) else None, certificate_name if proof.profile == 3 else None)
+
+
 class Stations:
     """Implements the edge's gateway (`ports.StationGateway`) and holds the actors.
 
@@ -242,7 +247,7 @@ class Stations:
         now = utc_now()
         actor.connected_at = now
         came_by = credentials.next_password_hash if link.proof.next_password else credentials.password_hash
-        actor.proved = (came_by, credentials.certificate_name)
+        actor.proved = _proved_by(link.proof, came_by, credentials.certificate_name)
         actor.last_seen = now
         actor.booted = False
         version, address = link.ocpp_version, link.remote_address
@@ -322,13 +327,15 @@ class Stations:
         )
 
     def proved_otherwise(self, key: StationKey) -> bool:
-        """Whether a station's socket came in by other credentials than it has now, or by a lower security profile."""
+        """Whether a station's socket came in by other credentials than it has now, or by a security profile it has no more."""
         actor = self._actors.get(key)
         credentials = self.directory.by_key(key)
         if actor is None or actor.link is None or actor.proved is None or credentials is None:
             return False
-        now = (credentials.password_hash, credentials.certificate_name)
-        return actor.proved != now or actor.link.proof.profile < credentials.security_profile
+        proof = actor.link.proof
+        if proof.profile not in (credentials.security_profile, credentials.next_profile):
+            return True
+        return actor.proved != _proved_by(proof, credentials.password_hash, credentials.certificate_name)
 
     def credentials_changed(self, key: StationKey) -> None:
         """After the directory was refreshed: a deleted or refused station, or one with new credentials, loses its socket."""
