@@ -36,6 +36,14 @@ Each official case whose role is CSMS is a function of `tests/conformance/` with
 a scripted station that shares no code with the server, over real sockets, against the real server with a real PostgreSQL;
 every message that the server sends is checked against the official JSON schema, and what the case says an operator does is
 done by REST. *Passed* means that: it is no certificate. What is not run says what is missing.
+
+Beside the cases, a station that nobody here wrote goes through every subject in each version: `tests/foreign/` has stations made of the
+package `ocpp` of the package index over `websockets`, the server as `chargeplane serve` starts it, and an operator at REST who sees what
+came of it. Sessions; a password changed, TLS with Basic, then a certificate that the house signed for the station's own request, renewed
+and revoked; roots; security events; resets, triggers, unlocking, availability; firmware fetched, checked, refused, and by a campaign over
+HTTPS; logs uploaded; monitors, events and customer information (2.x); local lists; reservations; charging profiles with the station's own
+composite schedule; variables and reports. The package checks what the server sends by its own copy of the official schemas: a test in
+which it found fault with a message, or left one unanswered, fails.
 """
 
 

@@ -25,15 +25,14 @@ async def test_local_list_is_brought_whole_then_by_differences(address: Address,
             path = f"{who.station}/local-list"
 
             async def held(*wanted: str) -> Any:
-                seen = await who.until(
+                return await who.until(
                     path,
                     lambda found: (
-                        (found["in_sync"], found["entries"]) == (True, len(wanted))
+                        found["in_sync"]
+                        and (found["version"], found["entries"]) == (station.list_version, len(wanted))
                         and station.local_list == dict.fromkeys(wanted, "Accepted")
                     ),
                 )
-                assert seen["version"] == station.list_version
-                return seen
 
             first = await held(*tags)
             assert station.asked("SendLocalList")[0]["updateType"] == "Full"

@@ -28,11 +28,13 @@ class FileAddresses:
     Args:
         public_url: of the doors behind a proxy; None: their own.
         host: name or address that stations reach.
+        tls_host: the one that the doors' certificate names; None: the same.
     """
 
-    def __init__(self, *, public_url: str | None, host: str, http_port: int) -> None:
+    def __init__(self, *, public_url: str | None, host: str, http_port: int, tls_host: str | None = None) -> None:
         self._public_url = None if public_url is None else public_url.rstrip("/")
         self.host = host
+        self._tls_host = tls_host
         self.http_port = http_port
         self.https_port: int | None = None
         self.ftp_port: int | None = None
@@ -72,8 +74,9 @@ class FileAddresses:
         """`https://HOST:PORT`, without a slash."""
         if self._public_url is not None and self._public_url.startswith(f"{transfer.value}:"):
             return self._public_url
-        port = self.https_port if transfer is Transfer.HTTPS else self.http_port
-        return f"{transfer.value}://{self._host}:{port}"
+        if transfer is Transfer.HTTPS:
+            return f"https://{self._host if self._tls_host is None else _bracketed(self._tls_host)}:{self.https_port}"
+        return f"{transfer.value}://{self._host}:{self.http_port}"
 
     def upload(self, transfer: Transfer, token: str) -> str:
         """Where a station uploads a file."""
@@ -92,7 +95,11 @@ class FileAddresses:
         host = self.host
         if self._public_url is not None:
             host = urlsplit(self._public_url).hostname or host
-        return f"[{host}]" if ":" in host else host
+        return _bracketed(host)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def own_host(bind: str) -> str:

@@ -121,10 +121,16 @@ def station_url(config: Config) -> str | None:
     """Where stations reach this server by TLS; None where that is not known."""
     if config.security.station_url:
         return config.security.station_url.rstrip("/")
-    names = [name for part in config.tls.server_names.split(",") if (name := part.strip())]
-    if not names or not config.ocpps_port:
+    name = server_name(config)
+    if name is None or not config.ocpps_port:
         return None
-    return f"wss://{names[0]}:{config.ocpps_port}/ocpp"
+    return f"wss://{name}:{config.ocpps_port}/ocpp"
+
+
+def server_name(config: Config) -> str | None:
+    """What stations call this server by; None where nothing says it."""
+    names = (part.strip() for part in config.tls.server_names.split(","))
+    return next((name for name in names if name), None)
 
 
 async def start_security(

@@ -66,7 +66,7 @@ from chargeplane.main.business import start_business
 from chargeplane.main.config import Config, Role
 from chargeplane.main.limits import raise_descriptor_limit
 from chargeplane.main.logging import configure_logging
-from chargeplane.main.security import signer_of, v2g_authority_of
+from chargeplane.main.security import server_name, signer_of, v2g_authority_of
 from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.main.tls import StationTls
 from chargeplane.store.commit import CommitLimits, GroupCommitter, Node
@@ -330,7 +330,10 @@ class Server:
         await self.certificates.start()
         self._stops.append(self.certificates.stop)
         self.addresses = FileAddresses(
-            public_url=config.files.public_url, host=own_host(config.bind), http_port=config.http_port
+            public_url=config.files.public_url,
+            host=own_host(config.bind),
+            http_port=config.http_port,
+            tls_host=server_name(config),
         )
         parts = Parts(
             config=config,

@@ -84,4 +84,8 @@ class Line:
             action = self._actions.pop(frame[1], "")
             if frame[0] == 4:
                 self.errors.append((action, frame[2], frame[4]))
-        await self.socket.send(message)
+        try:
+            await self.socket.send(message)
+        except ConnectionClosed:
+            if frame[0] == 2:
+                raise  # an answer to what came over a socket that it has closed since goes nowhere
