@@ -144,6 +144,9 @@ def test_every_measurand_of_the_specification_has_a_unit_or_is_a_ratio() -> None
     for measurand in ("Current.Offered", "Energy.Active.Net", "Power.Active.Setpoint", "EnergyRequest.Target", "SoC"):
         assert base_unit(measurand) is not None
     assert base_unit("Power.Factor") is None
+    assert base_unit("Display.RemainingTimeToTargetSOC") == "s"
+    assert base_unit("Display.MinimumSOC") == "Percent"
+    assert normalise("Display.PresentSOC", "57", "Wh") == (Decimal(57), "Percent", "unit_foreign", None)
 
 
 @given(

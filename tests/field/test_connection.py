@@ -425,6 +425,29 @@ async def test_close_of_the_old_socket_does_not_mark_the_new_one_offline(world: 
     assert not (await new.view())["connected"]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_second_socket_from_elsewhere_raises_an_alert(world: World, version: str) -> None:
+    """Item 18: a second socket with the same id is an event to alert on; the station itself coming back is none."""
+    own = await world.station(version)
+    back = await world.plug(own.id, version)
+    await back.boot()
+    elsewhere = RawStation(
+        *await asyncio.open_connection("127.0.0.1", world.server.ocpp.ports[0], local_addr=("127.0.0.2", 0))
+    )
+    auth = f"{own.id}:{PASSWORD}".encode()
+    assert (await elsewhere.upgrade(f"/ocpp/{own.id}", protocols=f"ocpp{version}", auth=auth)).status == 101
+    await back.until(lambda: back.close_code is not None)
+
+    async def alerts() -> Any:
+        return (await world.get("/alerts", station_id=own.id, kind="security_event"))["items"]
+
+    (alert,) = await world.eventually(alerts, bool, 20)
+    assert (alert["ident"], alert["severity"]) == ("SecondConnection", "warning")
+    page = await world.get("/security-events", station_id=own.id, type="SecondConnection")
+    assert page["items"][0]["remote_address"] == "127.0.0.2"
+    elsewhere.hang_up()
+
+
 async def test_dead_socket_is_found_by_ping(world: World) -> None:
     """Item 8: dead sockets are found by ping, not by the next user."""
     station = await world.station("1.6")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec import json
 
+from chargeplane.ocpp import v16, v21, v201
 from tests.support.field import REGISTER, VERSIONS, VERSIONS_2X, World, at, sampled
 
 WH = {"measurand": REGISTER, "unit": "Wh"}
@@ -138,6 +141,43 @@ async def test_only_power_on_a_trigger(world: World, version: str) -> None:
     assert (one["energy_wh"], one["flags"]) == (200, [])
     (shown,) = [s for s in await station.samples() if s["measurand"] == "Power.Active.Import"]
     assert (shown["value"], shown["unit"], shown["context"]) == (11040, "W", "Trigger")
+
+
+def words(version: str, name: str) -> list[str]:
+    """All that the version's enumeration has."""
+    types: Any = {"1.6": v16, "2.0.1": v201, "2.1": v21}[version]
+    enum = getattr(types, name, None) or getattr(types, f"{name}EnumType")
+    return [str(member.value) for member in enum]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_every_measurand_phase_and_location_of_the_version_is_kept_and_shown(world: World, version: str) -> None:
+    """ocpp.md, block J: all measurands, phases, locations, each with its unit; the energy is the register of the outlet alone."""
+    station = await world.station(version)
+    charge = station.charge()
+    await charge.start(1000, 0)
+    number = str if version == "1.6" else int
+    measurands, phases, locations = (words(version, name) for name in ("Measurand", "Phase", "Location"))
+    assert len(measurands) >= 22
+    assert len(phases) == 10
+    assert len(locations) >= 5
+    samples: list[dict[str, Any]] = [
+        *({"value": number(7 + n), "measurand": name} for n, name in enumerate(measurands) if name != REGISTER),
+        *({"value": number(230), "measurand": "Voltage", "phase": name} for name in phases),
+        *({"value": number(40), "measurand": "Temperature", "location": name} for name in locations),
+    ]
+    await charge.update(0, 10, meterValue=[{"timestamp": at(10), "sampledValue": samples}])
+    await charge.end(1800, 20)
+    one = await station.transaction()
+    assert (one["energy_wh"], one["flags"]) == (800, [])
+    shown = await station.samples()
+    plain = {s["measurand"]: s["value"] for s in shown if s["phase"] is None and s["location"] is None}
+    assert {name for name in measurands if name not in plain and name != REGISTER} == set()
+    assert all(s["value"] is not None and s["repaired"] is None for s in shown)
+    unitless = {s["measurand"] for s in shown if s["unit"] is None}
+    assert unitless <= {"Power.Factor", "Display.ChargingComplete", "Display.InletHot"}, unitless
+    assert {s["phase"] for s in shown if s["measurand"] == "Voltage"} == {None, *phases}
+    assert {s["location"] for s in shown if s["measurand"] == "Temperature"} >= set(locations)
 
 
 OCMF = 'OCMF|{"FV":"1.0","GI":"ABL SBC-301","RD":[{"TM":"2026-01-31T12:30:00,000+0000 S","RV":1.5,"RU":"kWh"}]}|{"SD":"30"}'

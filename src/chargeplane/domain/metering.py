@@ -140,6 +140,13 @@ _FAMILY_BY_PREFIX: Final = (
     ("Temperature", "Celsius"),
     ("SoC", "Percent"),
     ("RPM", "RPM"),
+    # 2.1: what a car has its station show
+    ("Display.PresentSOC", "Percent"),
+    ("Display.MinimumSOC", "Percent"),
+    ("Display.TargetSOC", "Percent"),
+    ("Display.MaximumSOC", "Percent"),
+    ("Display.RemainingTime", "s"),
+    ("Display.BatteryEnergyCapacity", "Wh"),
 )
 
 # What a station means that writes the unit of a rate for the amount or of the amount for the rate.
@@ -177,7 +184,7 @@ _NINE: Final = Decimal(9)
 
 
 def base_unit(measurand: str) -> str | None:
-    """The base unit a measurand is kept in, or None where it has none (`Power.Factor`) or is unknown to us."""
+    """The base unit a measurand is kept in, or None where it has none (`Power.Factor`, `Display.InletHot`) or is unknown to us."""
     if measurand == "Power.Factor":
         return None
     for prefix, unit in _FAMILY_BY_PREFIX:

@@ -136,6 +136,21 @@ async def test_common_name_may_be_one_that_the_operator_has_set(
     assert await status(server, place.client(place.authority.issue("CS")), "CS") == 403
 
 
+async def test_only_the_certificate_of_the_serial_number_that_the_operator_has_set_is_taken(
+    door: Door, gateway: MemoryGateway, place: Place
+) -> None:
+    gateway.add("CS", profile=3)
+    mine, other = place.authority.issue("CS"), place.authority.issue("CS")
+    number = mine.certificate.serial_number
+    for spelled in (f"{number:x}", f"{number:X}"):
+        gateway.stations[(None, "CS")] = msgspec.structs.replace(
+            gateway.stations[(None, "CS")], certificate_serial_number=spelled
+        )
+        server = await open_tls(door, TlsDoor(place.material()))
+        assert await status(server, place.client(mine), "CS") == 101
+        assert await status(server, place.client(other), "CS") == 403
+
+
 @BOTH
 async def test_expired_and_foreign_certificates_end_the_tls_handshake_with_a_log_line(
     door: Door, gateway: MemoryGateway, place: Place, version: ssl.TLSVersion
