@@ -51,6 +51,8 @@ class Scope(enum.StrEnum):
     DIAGNOSTICS_WRITE = "diagnostics:write"
     CUSTOMER_INFORMATION = "customer-information"
     SECURITY_READ = "security:read"
+    AGREEMENTS_READ = "agreements:read"
+    AGREEMENTS_WRITE = "agreements:write"
     EVENTS_READ = "events:read"
     LOCATIONS_READ = "locations:read"
     LOCATIONS_WRITE = "locations:write"

@@ -101,6 +101,8 @@ class EventFeed:
         """Told of every event made here; for other nodes."""
         self.on_watched: Callable[[], None] | None = None
         """Told when the first watcher comes."""
+        self.listeners: list[Callable[[TenantId, bytes], None]] = []
+        """Told of every publication of facts, watched or not, on every node; they must be quick."""
 
     @property
     def active(self) -> bool:
@@ -139,6 +141,8 @@ class EventFeed:
 
     def announce(self, tenant_id: TenantId, publication: bytes) -> None:
         """Shows facts of the outbox: a publication as `app/facts` makes it."""
+        for listener in self.listeners:
+            listener(tenant_id, publication)
         self._unread.append((tenant_id, publication))
         self._unread_bytes += len(publication)
         if self.active:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 from msgspec import UNSET, Struct, UnsetType
@@ -18,13 +18,14 @@ from chargeplane.app.events import EventFeed
 from chargeplane.domain.authorization import canonical
 from chargeplane.domain.token_rules import MOST, TokenRules, zone_exists
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.time import as_utc
 from chargeplane.store.database import Database
 from chargeplane.store.queries import id_tokens as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.authorization import note_change
 from chargeplane.store.queries.id_tokens import IdTokenFilter, IdTokenView
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Db, Position
 
 
 class IdTokenType(enum.StrEnum):
@@ -70,17 +71,47 @@ class IdTokenChanges(Struct, kw_only=True):
     note: str | UnsetType | None = UNSET
 
 
+class TokenHolds(Protocol):
+    """Who holds id tokens to what agreements allow."""
+
+    async def begin(self, db: Db, tenant_id: TenantId) -> bool:
+        """First in a change: whether agreements have a say in it."""
+        ...
+
+    async def settle_token(self, db: Db, tenant_id: TenantId, ident: int) -> None:
+        """Last in a change, where they have: decides what the token is held to."""
+        ...
+
+
 class IdTokens:
     """Use cases about id tokens.
 
     Args:
         changed: told after a change that transactions may follow from, when it is committed.
+        holds: agreements; None where there are none.
     """
 
-    def __init__(self, database: Database, events: EventFeed, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        events: EventFeed,
+        changed: Callable[[], None] = lambda: None,
+        holds: TokenHolds | None = None,
+    ) -> None:
         self._database = database
         self._events = events
         self._changed = changed
+        self._holds = holds
+
+    async def _begin(self, db: Db, tenant_id: TenantId) -> TokenHolds | None:
+        holds = self._holds
+        return holds if holds is not None and await holds.begin(db, tenant_id) else None
+
+    async def _settled(self, db: Db, tenant_id: TenantId, view: IdTokenView, holds: TokenHolds | None) -> IdTokenView:
+        if holds is None:
+            return view
+        await holds.settle_token(db, tenant_id, int(view.id))
+        return await queries.one(db, tenant_id, int(view.id)) or view
 
     async def page(
         self, caller: Caller, wanted: IdTokenFilter, limit: int, after: Position | None
@@ -113,7 +144,9 @@ class IdTokens:
         _canonical(columns, columns["type"])
         try:
             async with self._database.change() as db:
+                holds = await self._begin(db, caller.tenant_id)
                 view = await queries.insert(db, caller.tenant_id, columns)
+                view = await self._settled(db, caller.tenant_id, view, holds)
                 await audit(
                     db,
                     caller.tenant_id,
@@ -142,6 +175,7 @@ class IdTokens:
         columns = _columns(wanted)
         try:
             async with self._database.change() as db:
+                holds = await self._begin(db, caller.tenant_id)
                 before = await queries.one(db, caller.tenant_id, ident, lock=True)
                 if before is None:
                     raise NotFoundError("id token", str(ident))
@@ -154,6 +188,7 @@ class IdTokens:
                     columns.setdefault("id_token", before.id_token)
                     _canonical(columns, columns.get("type", before.type))
                 view = await queries.update(db, ident, columns)
+                view = await self._settled(db, caller.tenant_id, view, holds)
                 await note_change(db, caller.tenant_id, before)
                 await audit(
                     db,

@@ -27,6 +27,7 @@ from chargeplane.store.commit import Premise
 from chargeplane.store.commit.committer import ONE_PLAN
 from chargeplane.store.commit.fields import int4, int8, text
 from chargeplane.store.commit.tables import ID_TOKEN_MATCH, ID_TOKEN_VERSION
+from chargeplane.store.held import EFFECTIVE_CONCURRENT, EFFECTIVE_CREDIT_WH, EFFECTIVE_STATUS
 
 if TYPE_CHECKING:
     from asyncpg import Connection, Record
@@ -38,9 +39,10 @@ TokenCallback = Callable[[tuple[IdTokenRecord, ...]], None]
 _decode_rules = msgspec.json.Decoder(TokenRules).decode
 
 _QUERY = f"""
-SELECT q.ordinality, t.id_token, t.type, t.status, t.valid_from, t.valid_until, t.group_id, t.language, t.personal_message,
-       t.concurrent_limit, t.rules::text, t.credit_wh, t.credit,
-       CASE WHEN t.concurrent_limit IS NULL THEN 0 ELSE
+SELECT q.ordinality, t.id_token, t.type, {EFFECTIVE_STATUS}, t.valid_from, t.valid_until, t.group_id, t.language,
+       t.personal_message,
+       {EFFECTIVE_CONCURRENT}, t.rules::text, {EFFECTIVE_CREDIT_WH}, t.credit,
+       CASE WHEN {EFFECTIVE_CONCURRENT} IS NULL THEN 0 ELSE
            (SELECT count(*) FROM open_transaction o WHERE o.tenant_id = q.tenant_id AND o.token_key = q.token_key) END,
        {ID_TOKEN_VERSION}
 FROM unnest($1::int4[], $2::text[]) WITH ORDINALITY AS q(tenant_id, token_key, ordinality)

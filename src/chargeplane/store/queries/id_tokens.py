@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,28 @@ from chargeplane.domain.authorization import IdTokenRecord, token_key
 from chargeplane.domain.messages import AuthorizationStatus
 from chargeplane.domain.token_rules import TokenRules
 from chargeplane.kernel.ids import TenantId
+from chargeplane.store.held import EFFECTIVE_CREDIT_WH, EFFECTIVE_STATUS
 from chargeplane.store.queries.paging import Db, Position, Where, like
+
+
+class TokenHold(Struct, frozen=True, kw_only=True):
+    """What a service agreement holds an id token to, beside what the operator set.
+
+    Args:
+        agreement_id: of the agreement.
+        status: what stations are told instead of Accepted; null where it may charge within the limits.
+        reason: one sentence.
+        concurrent_limit: transactions it may have open at a time; null for no limit.
+        left_wh: what is left of the month's energy; null for no limit.
+        since: of the present hold.
+    """
+
+    agreement_id: str
+    status: str | None
+    reason: str
+    concurrent_limit: int | None
+    left_wh: Decimal | None
+    since: datetime
 
 
 class IdTokenView(Struct, frozen=True, kw_only=True):
@@ -28,6 +49,7 @@ class IdTokenView(Struct, frozen=True, kw_only=True):
         concurrent_limit: transactions at a time; null for no limit.
         rules: where, when and how much; null for no rules.
         credit_wh, credit: what is left of a prepaid account, in Wh and in money; null where it is none.
+        held: what an agreement holds it to; null where none does.
         revision: rises with every change; the ETag.
     """
 
@@ -45,6 +67,7 @@ class IdTokenView(Struct, frozen=True, kw_only=True):
     credit_wh: Decimal | None
     credit: Decimal | None
     note: str | None
+    held: TokenHold | None
     revision: int
     created_at: datetime
     updated_at: datetime
@@ -62,7 +85,8 @@ class IdTokenFilter(Struct, frozen=True, kw_only=True):
 
 _COLUMNS = (
     "id::text AS id, id_token, type, status, valid_from, valid_until, group_id, language, personal_message,"
-    " concurrent_limit, rules, credit_wh, credit, note, revision, created_at, updated_at"
+    " concurrent_limit, rules, credit_wh, credit, note, revision, created_at, updated_at,"
+    " held_by, held_status, held_reason, held_concurrent, held_wh, held_at"
 )
 
 
@@ -70,8 +94,21 @@ _decode_rules = msgspec.json.Decoder(TokenRules).decode
 
 
 def _view(row: Any) -> IdTokenView:
-    rules = row["rules"]
-    return IdTokenView(**{**row, "rules": None if rules is None else _decode_rules(rules)})
+    fields = {name: value for name, value in row.items() if not name.startswith("held_")}
+    rules = fields["rules"]
+    fields["rules"] = None if rules is None else _decode_rules(rules)
+    return IdTokenView(**fields, held=None if row["held_by"] is None else _hold(row))
+
+
+def _hold(row: Any) -> TokenHold:
+    return TokenHold(
+        agreement_id=str(row["held_by"]),
+        status=row["held_status"],
+        reason=row["held_reason"],
+        concurrent_limit=row["held_concurrent"],
+        left_wh=row["held_wh"],
+        since=row["held_at"],
+    )
 
 
 def _value(value: Any) -> Any:
@@ -192,8 +229,9 @@ async def candidates(
     """
     rows = await db.fetch(
         f"SELECT {_COLUMNS} FROM id_token WHERE tenant_id = $1 AND ($2::text[] IS NULL OR lower(group_id) = ANY($2))"
-        " AND ($3 OR status = 'Accepted') AND (status <> 'Accepted' OR credit_wh IS NULL AND credit IS NULL)"
-        " ORDER BY status = 'Accepted' DESC, updated_at DESC, id_token.id LIMIT $4",
+        f" AND ($3 OR {EFFECTIVE_STATUS} = 'Accepted')"
+        f" AND ({EFFECTIVE_STATUS} <> 'Accepted' OR {EFFECTIVE_CREDIT_WH} IS NULL AND credit IS NULL)"
+        f" ORDER BY {EFFECTIVE_STATUS} = 'Accepted' DESC, updated_at DESC, id_token.id LIMIT $4",
         tenant_id,
         None if group_ids is None else [group.lower() for group in group_ids],
         refused,
@@ -202,20 +240,32 @@ async def candidates(
     return [record_of(row) for row in rows]
 
 
+N = TypeVar("N", int, Decimal)
+
+
+def _least(one: N | None, other: N | None) -> N | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
+
+
 def record_of(row: Any) -> IdTokenRecord:
-    """A row as the domain knows it."""
+    """A row as the domain knows it: with what agreements hold it to, as `store/held.py` has it in SQL."""
     rules = row["rules"]
+    status = row["status"]
+    if status == "Accepted":
+        status = row["held_status"] or status
     return IdTokenRecord(
         value=row["id_token"],
         type=row["type"],
-        status=AuthorizationStatus(row["status"]),
+        status=AuthorizationStatus(status),
         valid_from=row["valid_from"],
         valid_until=row["valid_until"],
         group_id=row["group_id"],
         language=row["language"],
         personal_message=row["personal_message"],
-        concurrent_limit=row["concurrent_limit"],
+        concurrent_limit=_least(row["concurrent_limit"], row["held_concurrent"]),
         rules=None if rules is None else _decode_rules(rules),
-        credit_wh=row["credit_wh"],
+        credit_wh=_least(row["credit_wh"], row["held_wh"]),
         credit=row["credit"],
     )

@@ -1,0 +1,101 @@
+"""What agreements ask others: whose id tokens are, where EVSEs are, what sessions cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from chargeplane.kernel.ids import TenantId
+from chargeplane.kernel.money import Money
+from chargeplane.store.queries.paging import Db
+
+
+class Holder(Struct, frozen=True, kw_only=True):
+    """Whose an id token is."""
+
+    driver_id: str
+    user_groups: tuple[str, ...] = ()
+
+
+class Drivers(Protocol):
+    """Who has which id tokens."""
+
+    async def holders(self, db: Db, tenant_id: TenantId, id_token_ids: Sequence[int]) -> dict[int, Holder]:
+        """Whose id tokens are, by our id of the token; those of nobody are absent."""
+        ...
+
+    async def id_tokens(
+        self, db: Db, tenant_id: TenantId, driver_ids: Sequence[str], user_groups: Sequence[str]
+    ) -> list[int]:
+        """Our ids of the tokens of drivers, and of the members of groups of users; both without case."""
+        ...
+
+
+class NoDrivers:
+    """Id tokens belong to nobody."""
+
+    async def holders(self, db: Db, tenant_id: TenantId, id_token_ids: Sequence[int]) -> dict[int, Holder]:
+        """None."""
+        return {}
+
+    async def id_tokens(
+        self, db: Db, tenant_id: TenantId, driver_ids: Sequence[str], user_groups: Sequence[str]
+    ) -> list[int]:
+        """None."""
+        return []
+
+
+class WherePlace(Struct, frozen=True, kw_only=True):
+    """Where an EVSE or a station is; None where it is not known."""
+
+    evse_uid: str | None = None
+    station_id: str | None = None
+    location_id: str | None = None
+    country: str | None = None
+
+
+class Places(Protocol):
+    """Where EVSEs and stations are."""
+
+    async def place(self, db: Db, tenant_id: TenantId, known: WherePlace) -> WherePlace:
+        """What is known, completed from the smallest place that is named."""
+        ...
+
+
+class StationPlaces:
+    """Knows the locations of stations, and nothing of EVSEs and countries."""
+
+    async def place(self, db: Db, tenant_id: TenantId, known: WherePlace) -> WherePlace:
+        """With the location of the station."""
+        if known.station_id is None or known.location_id is not None:
+            return known
+        location: str | None = await db.fetchval(
+            "SELECT location_id FROM charging_station WHERE tenant_id = $1 AND lower(station_id) = lower($2)"
+            " AND deleted_at IS NULL",
+            tenant_id,
+            known.station_id,
+        )
+        return WherePlace(
+            evse_uid=known.evse_uid, station_id=known.station_id, location_id=location, country=known.country
+        )
+
+
+class Charged(Struct, frozen=True, kw_only=True):
+    """What the sessions under an agreement cost, with and without tax."""
+
+    sessions: int
+    excl_tax: Money
+    incl_tax: Money
+
+
+class Charges(Protocol):
+    """What sessions cost."""
+
+    async def charged(
+        self, db: Db, tenant_id: TenantId, agreement_id: int, since: datetime, until: datetime
+    ) -> list[Charged]:
+        """The sums by currency of what was rated under an agreement."""
+        ...
