@@ -42,6 +42,7 @@ from chargeplane.domain.commands import (
     CommandState,
 )
 from chargeplane.edges.http import HttpConfig, HttpServer, Services
+from chargeplane.edges.http.services import Business
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
 from chargeplane.kernel.proxies import TrustedProxies
@@ -185,6 +186,7 @@ class Rest:
     messages: MessageFeed
     readiness: ReadyDouble
     base_url: str
+    business: Business
 
     async def execute(self, sql: str, *values: Any) -> Any:
         """Runs a statement; what its first row's first column holds."""
@@ -277,7 +279,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
         commands=commands,
         messages=Messages(database, messages),
         transactions=Transactions(database, stations),
-        id_tokens=IdTokens(database, events),
+        id_tokens=IdTokens(database, events, holds=business.agreement_following),
         quarantine=Quarantine(database, events),
         quirks=Quirks(database, stations, directory),
         outbox=Outbox(database, lambda: None),
@@ -292,7 +294,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     async with httpx.AsyncClient(
         base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
     ) as client:
-        yield Rest(client, server, database, stations, events, messages, readiness, base_url)
+        yield Rest(client, server, database, stations, events, messages, readiness, base_url, business)
     await server.stop()
     while on_stop:
         await on_stop.pop()()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from chargeplane.app.agreements.agreements import Agreements
 from chargeplane.app.agreements.following import Following
-from chargeplane.app.agreements.ports import Charges, Drivers, Places
+from chargeplane.app.agreements.ports import Charges, Drivers
 from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.app.agreements.usage import Usage
 from chargeplane.main.config import Role
@@ -30,13 +30,12 @@ async def start_agreements(
     parts: Parts,
     *,
     drivers: Drivers | None = None,
-    places: Places | None = None,
     charges: Charges | None = None,
 ) -> AgreementParts:
     """Makes and starts them.
 
     Args:
-        drivers, places, charges: what others know; without them id tokens are nobody's, only stations have places, nothing was rated.
+        drivers, charges: what others know; without them id tokens are nobody's and nothing was rated.
     """
     database, outbox = parts.database, parts.outbox
     following = Following(
@@ -51,7 +50,7 @@ async def start_agreements(
     parts.on_stop.append(following.stop)
     return AgreementParts(
         agreements=Agreements(database, outbox.hint),
-        resolving=Resolving(database, drivers, places),
-        usage=Usage(database, drivers, places, charges),
+        resolving=Resolving(database, drivers),
+        usage=Usage(database, drivers, charges),
         following=following,
     )

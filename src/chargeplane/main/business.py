@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chargeplane.edges.http.services import Business, Subjects
+from chargeplane.main.agreements import start_agreements
 from chargeplane.main.rating import start_rating
 from chargeplane.main.subjects import Parts
 
@@ -11,3 +12,12 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     """Makes and starts every part of it."""
     rating = await start_rating(parts)
     return Business(locations=rating.locations, tariffs=rating.tariffs, code_addresses=rating.code_addresses)
+    agreements = await start_agreements(parts)
+    return Business(
+        locations=rating.locations,
+        tariffs=rating.tariffs,
+        agreements=agreements.agreements,
+        agreement_resolving=agreements.resolving,
+        agreement_usage=agreements.usage,
+        agreement_following=agreements.following,
+    )

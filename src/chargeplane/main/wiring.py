@@ -367,7 +367,7 @@ class Server:
             commands=commands,
             messages=Messages(self.database, self.messages),
             transactions=Transactions(self.database, reach),
-            id_tokens=IdTokens(self.database, self.events, reports.hint),
+            id_tokens=IdTokens(self.database, self.events, reports.hint, business.agreement_following),
             quarantine=Quarantine(self.database, self.events),
             outbox=Outbox(self.database, outbox.look_again),
             certificates=self.certificates,

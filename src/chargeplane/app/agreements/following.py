@@ -32,8 +32,8 @@ from chargeplane.app.pulse import Pulse
 from chargeplane.domain.agreements.clock import advance, as_of, month_of
 from chargeplane.domain.agreements.holds import Room, hold_of
 from chargeplane.domain.agreements.model import Agreement, AgreementState
-from chargeplane.domain.agreements.scope import covers_person, who_key
 from chargeplane.domain.agreements.scope import Who as WhoLevel
+from chargeplane.domain.agreements.scope import covers_person, who_key
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact, OutboxWorker, Topic

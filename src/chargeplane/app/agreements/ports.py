@@ -1,4 +1,4 @@
-"""What agreements ask others: whose id tokens are, where EVSEs are, what sessions cost."""
+"""What agreements ask others: whose id tokens are, what sessions cost."""
 
 from __future__ import annotations
 
@@ -46,41 +46,6 @@ class NoDrivers:
     ) -> list[int]:
         """None."""
         return []
-
-
-class WherePlace(Struct, frozen=True, kw_only=True):
-    """Where an EVSE or a station is; None where it is not known."""
-
-    evse_uid: str | None = None
-    station_id: str | None = None
-    location_id: str | None = None
-    country: str | None = None
-
-
-class Places(Protocol):
-    """Where EVSEs and stations are."""
-
-    async def place(self, db: Db, tenant_id: TenantId, known: WherePlace) -> WherePlace:
-        """What is known, completed from the smallest place that is named."""
-        ...
-
-
-class StationPlaces:
-    """Knows the locations of stations, and nothing of EVSEs and countries."""
-
-    async def place(self, db: Db, tenant_id: TenantId, known: WherePlace) -> WherePlace:
-        """With the location of the station."""
-        if known.station_id is None or known.location_id is not None:
-            return known
-        location: str | None = await db.fetchval(
-            "SELECT location_id FROM charging_station WHERE tenant_id = $1 AND lower(station_id) = lower($2)"
-            " AND deleted_at IS NULL",
-            tenant_id,
-            known.station_id,
-        )
-        return WherePlace(
-            evse_uid=known.evse_uid, station_id=known.station_id, location_id=location, country=known.country
-        )
 
 
 class Charged(Struct, frozen=True, kw_only=True):

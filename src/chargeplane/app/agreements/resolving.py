@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chargeplane.app.agreements.ports import Drivers, NoDrivers, Places, StationPlaces, WherePlace
+from chargeplane.app.agreements.ports import Drivers, NoDrivers
 from chargeplane.app.agreements.views import ResolutionView, ResolvedView
 from chargeplane.app.house import utc_now
 from chargeplane.domain.agreements.clock import as_of
@@ -19,6 +19,7 @@ from chargeplane.domain.authorization import canonical, token_key
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import agreements as queries
+from chargeplane.store.queries.agreement_places import NamedPlace, completed
 from chargeplane.store.queries.paging import Db
 
 _MOST: Final = 200
@@ -52,10 +53,9 @@ class Resolved(Struct, frozen=True, kw_only=True):
 class Resolving:
     """Finds the agreement that applies."""
 
-    def __init__(self, database: Database, drivers: Drivers | None = None, places: Places | None = None) -> None:
+    def __init__(self, database: Database, drivers: Drivers | None = None) -> None:
         self._database = database
         self.drivers: Drivers = drivers or NoDrivers()
-        self.places: Places = places or StationPlaces()
 
     async def resolve(self, tenant_id: TenantId, ask: ResolveAsk) -> Resolved | None:
         """The agreement that applies; None where none does.
@@ -146,10 +146,10 @@ class Resolving:
                     driver_id=ask.driver_id or (holder and holder.driver_id),
                     user_groups=ask.user_groups or (() if holder is None else holder.user_groups),
                 )
-        known = WherePlace(
+        known = NamedPlace(
             evse_uid=ask.evse_uid, station_id=ask.station_id, location_id=ask.location_id, country=ask.country
         )
-        place = await self.places.place(db, tenant_id, known)
+        place = await completed(db, tenant_id, known, ask.ocpp_evse_id)
         return replace(
             ask,
             evse_uid=place.evse_uid,

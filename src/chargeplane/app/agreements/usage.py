@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from chargeplane.app.agreements.covering import covered_by
-from chargeplane.app.agreements.ports import Charges, Drivers, NoDrivers, Places, StationPlaces, WherePlace
+from chargeplane.app.agreements.ports import Charges, Drivers, NoDrivers
 from chargeplane.app.agreements.views import UsageView
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.house import utc_now
@@ -17,6 +17,7 @@ from chargeplane.kernel.errors import InvalidInputError, NotFoundError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import agreement_holds as holds
 from chargeplane.store.queries import agreements as queries
+from chargeplane.store.queries.agreement_places import NamedPlace, completed
 
 
 class Usage:
@@ -30,14 +31,12 @@ class Usage:
         self,
         database: Database,
         drivers: Drivers | None = None,
-        places: Places | None = None,
         charges: Charges | None = None,
         *,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self.drivers: Drivers = drivers or NoDrivers()
-        self.places: Places = places or StationPlaces()
         self.charges = charges
         self._now = now
 
@@ -79,8 +78,8 @@ class Usage:
                     since=first,
                     until=last,
                 ):
-                    known = WherePlace(station_id=one.station_id, location_id=one.location_id)
-                    place = await self.places.place(db, caller.tenant_id, known)
+                    known = NamedPlace(station_id=one.station_id)
+                    place = await completed(db, caller.tenant_id, known, one.evse_id)
                     here = asked_places(
                         ResolveAsk(
                             at=now,

@@ -71,6 +71,7 @@ class ResolveAsk(Struct, frozen=True, kw_only=True):
         user_groups: the driver's.
         party: OCPI party that issued the token, as `DE*ABC`.
         evse_uid, station_id, location_id, country: the place, from the smallest.
+        ocpp_evse_id: the station's number of the EVSE, where its uid is not known.
         at: the moment.
         kinds: of agreements that are looked for.
     """
@@ -84,6 +85,7 @@ class ResolveAsk(Struct, frozen=True, kw_only=True):
     party: str | None = None
     evse_uid: str | None = None
     station_id: str | None = None
+    ocpp_evse_id: int | None = None
     location_id: str | None = None
     country: str | None = None
     kinds: tuple[AgreementKind, ...] = CHARGING

@@ -50,6 +50,10 @@ _TAGS: Final = (
     ("locations", "Locations with their EVSEs and connectors, and the stations they are bound to."),
     ("tariffs", "Tariffs with versions that never change, and what charging would cost."),
     ("service-agreements", "Contracts between providers and consumers of charging: terms, states, versions, who they apply to."),
+    (
+        "service-agreements",
+        "Contracts between providers and consumers of charging: terms, states, versions, who they apply to.",
+    ),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

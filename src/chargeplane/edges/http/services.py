@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from chargeplane.app.after_boot import AfterBoot
+from chargeplane.app.agreements.agreements import Agreements
+from chargeplane.app.agreements.following import Following
+from chargeplane.app.agreements.resolving import Resolving
+from chargeplane.app.agreements.usage import Usage
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import ApiKeys
 from chargeplane.app.availability import Availability
@@ -105,6 +109,10 @@ class Business:
     locations: Locations
     tariffs: Tariffs
     code_addresses: CodeAddresses
+    agreements: Agreements
+    agreement_resolving: Resolving
+    agreement_usage: Usage
+    agreement_following: Following
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from chargeplane.kernel.errors import ChargeplaneError
 from chargeplane.main.cli.administration import apikey, idtoken, station, tenant
+from chargeplane.main.cli.agreement import agreement
 from chargeplane.main.cli.bench import bench
 from chargeplane.main.cli.charging_profile import charging_profile, static_limit
 from chargeplane.main.cli.database import db
@@ -119,6 +120,7 @@ for command in (
     tenant,
     apikey,
     idtoken,
+    agreement,
     station,
     template,
     charging_profile,

@@ -201,7 +201,6 @@ class UsedAt(Struct, frozen=True, kw_only=True):
     """What an agreement's id tokens used at one EVSE of a station."""
 
     station_id: str
-    location_id: str | None
     evse_id: int | None
     sessions: int
     open_sessions: int
@@ -220,14 +219,14 @@ async def used_by_place(
 ) -> list[UsedAt]:
     """The same by station and EVSE, of transactions opened in an interval."""
     rows = await db.fetch(
-        f"WITH k AS ({_TOKENS_OF}) SELECT s.station_id, s.location_id, x.evse_id, count(*) AS sessions,"
+        f"WITH k AS ({_TOKENS_OF}) SELECT s.station_id, x.evse_id, count(*) AS sessions,"
         " count(*) FILTER (WHERE x.is_open) AS open_sessions,"
         " sum(CASE WHEN NOT x.is_open THEN x.energy_wh ELSE coalesce((SELECT e.energy_wh FROM transaction_event e"
         " WHERE e.transaction_id = x.id AND e.opened_on = (x.opened_at AT TIME ZONE 'UTC')::date"
         " ORDER BY e.ordinal DESC LIMIT 1), 0) END) AS energy_wh"
         " FROM transaction x JOIN charging_station s ON s.key = x.station_key"
         " WHERE x.tenant_id = $1 AND x.token_key IN (SELECT token_key FROM k) AND x.opened_at >= $5 AND x.opened_at < $6"
-        " GROUP BY s.station_id, s.location_id, x.evse_id",
+        " GROUP BY s.station_id, x.evse_id",
         tenant_id,
         list(token_keys),
         list(groups),

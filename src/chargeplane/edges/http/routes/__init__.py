@@ -32,6 +32,7 @@ from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.quirks import quirk_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
+from chargeplane.edges.http.routes.service_agreements import service_agreement_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.tariffs import tariff_routes
@@ -74,6 +75,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *security_event_routes(services),
         *location_routes(services),
         *tariff_routes(services),
+        *service_agreement_routes(services),
         *event_routes(services),
         *administration_routes(services),
     ]

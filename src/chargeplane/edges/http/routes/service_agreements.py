@@ -161,6 +161,9 @@ class Versions(Struct, kw_only=True):
     items: Sequence[VersionView]
 
 
+EvseNumber = Annotated[
+    int | None, QueryParameter(ge=0, le=9_999, description="The station's number of the EVSE, beside station_id.")
+]
 SinceArgument = Annotated[str | None, QueryParameter(name="from", description="RFC 3339; included.")]
 UntilArgument = Annotated[str | None, QueryParameter(name="to", description="RFC 3339; not included.")]
 ActionPath = Annotated[str, PathParameter(description=f"One of {', '.join(Action)}.")]
@@ -226,6 +229,7 @@ def service_agreement_routes(services: Services) -> list[HTTPRouteHandler]:
         party: Text = None,
         evse_uid: Text = None,
         station_id: Text = None,
+        evse_id: EvseNumber = None,
         location_id: Text = None,
         country: Text = None,
         at: From = None,
@@ -243,6 +247,7 @@ def service_agreement_routes(services: Services) -> list[HTTPRouteHandler]:
             party=party,
             evse_uid=evse_uid,
             station_id=station_id,
+            ocpp_evse_id=evse_id,
             location_id=location_id,
             country=country,
             kinds=CHARGING if kind is None else (kind,),
