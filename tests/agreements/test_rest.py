@@ -116,7 +116,7 @@ async def test_wrong_fields_are_named(rest: Rest) -> None:
         ({"kind": "plan"}, "#/kind"),
         ({"currency": "eur"}, "#/currency"),
         ({"time_zone": "Mars"}, "#/time_zone"),
-        ({"items": [{"type": "gift"}]}, "#/items/-"),
+        ({"items": [{"type": "gift"}]}, "#/items/0/type"),
         ({"items": [{"type": "discount", "name": "x", "percent": 120}]}, "#/items/0/percent"),
         (
             {"items": [{"type": "minimum", "name": "x", "amount": {"amount": "5", "currency": "SEK"}}]},
@@ -129,7 +129,7 @@ async def test_wrong_fields_are_named(rest: Rest) -> None:
         ({"unknown": 1}, "#/unknown"),
     ):
         problem = (await rest.client.post(PATH, json=body("wrong", **more))).json()
-        assert pointer.replace("/-", "") in {one["pointer"].replace("/-", "") for one in problem["errors"]}, problem
+        assert pointer in {one["pointer"] for one in problem["errors"]}, problem
     ident = (await made(rest, "empty", scope=[], parties=[]))["id"]
     problem = await do(rest, ident, "propose", 422)
     assert {one["pointer"] for one in problem["errors"]} == {"#/parties", "#/scope"}
@@ -393,4 +393,4 @@ async def test_resolve_reads_a_handful_of_rows_among_tens_of_thousands(rest: Res
         await queries.candidates(db, TenantId(1), ["5:m777", "*0:"], ["0:"], 200)
         after = await db.fetchrow(counted)
     assert after["read_through"] - before["read_through"] == 0
-    assert after["fetched"] - before["fetched"] < 10
+    assert after["fetched"] - before["fetched"] < 50
