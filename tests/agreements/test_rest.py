@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from chargeplane.app.agreements.following import Following
 from chargeplane.domain.agreements.clock import as_of
@@ -18,22 +16,10 @@ from chargeplane.domain.agreements.scope import ResolveAsk
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries import agreements as queries
 from chargeplane.store.queries.agreements import AgreementFilter, AgreementSort
-from tests.support import postgres
-from tests.support.rest import Rest, assert_problem, running_rest
+from tests.support.rest import Rest, assert_problem
 
 PATH = "/v1/service-agreements"
 HOUSE = {"role": "provider", "kind": "house"}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rest(postgres_server: postgres.TestServer) -> AsyncIterator[Rest]:
-    """One server for the module; tests keep apart by the names they use."""
-    with postgres_server.database() as url:
-        async with running_rest(url) as running:
-            yield running
-
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def body(token: str, **more: Any) -> dict[str, Any]:
