@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from chargeplane.main.wiring import Server
+from chargeplane.simulator import FAST, Plan
 from tests.support import postgres
 from tests.support.charging_house import VERSIONS, ChargingHouse, Tenant, config
+
+HOLD = replace(FAST, remote_plan=Plan(hold=True))
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -115,9 +119,12 @@ async def test_nobody_begins_beyond_the_months_energy(house: ChargingHouse, vers
     await held(tenant, token, left_wh=1000)
     station = await tenant.station(version)
     assert await station.authorize(token["id_token"]) == "Accepted"
-    await station.charge(id_token=token["id_token"], energy_wh=1500)
+    other = await tenant.station(version)
+    charging = asyncio.create_task(station.charge(id_token=token["id_token"], energy_wh=1500))
     await held(tenant, token, left_wh=0)
-    assert await station.authorize(token["id_token"]) == word
+    assert await other.authorize(token["id_token"]) == word
+    charging.cancel()  # a station of 2.1 knows the limit and waits for its driver
+    await asyncio.gather(charging, return_exceptions=True)
 
 
 async def test_tokens_without_an_agreement_are_nobodys_business(house: ChargingHouse) -> None:
@@ -135,10 +142,9 @@ async def test_a_running_session_is_stopped_with_its_agreement_where_the_tenant_
     tenant = await house.tenant(stop_deauthorized=True)
     token = await tenant.token(group_id="vans")
     ident = await agreement(tenant, "vans")
-    station = await tenant.station("2.0.1")
-    station.plug_in(1)
-    session = await station.start_transaction(token["id_token"], 1)
-    charging = asyncio.create_task(station.deliver(session, energy_wh=20_000_000))
+    station = await tenant.station("2.0.1", HOLD)
+    await tenant.command(station, type="start", id_token=token["id_token"])
+    await tenant.until(lambda: tenant.transactions(station), lambda seen: len(seen) == 1, 30)
     await act(tenant, ident, "suspend")
-    await tenant.until(lambda: tenant.transaction(station), lambda seen: seen["state"] == "closed", 30)
-    await asyncio.gather(charging, return_exceptions=True)
+    one = await tenant.until(lambda: tenant.transaction(station), lambda seen: seen["state"] == "closed", 30)
+    assert one["stop_reason"] == "Remote"
