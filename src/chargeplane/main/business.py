@@ -11,11 +11,11 @@ from chargeplane.main.subjects import Parts
 async def start_business(parts: Parts, subjects: Subjects) -> Business:
     """Makes and starts every part of it."""
     rating = await start_rating(parts)
-    return Business(locations=rating.locations, tariffs=rating.tariffs, code_addresses=rating.code_addresses)
     agreements = await start_agreements(parts)
     return Business(
         locations=rating.locations,
         tariffs=rating.tariffs,
+        code_addresses=rating.code_addresses,
         agreements=agreements.agreements,
         agreement_resolving=agreements.resolving,
         agreement_usage=agreements.usage,

@@ -49,7 +49,6 @@ _TAGS: Final = (
     ("security", "The security log, certificates on stations, changes of their passwords and security profiles."),
     ("locations", "Locations with their EVSEs and connectors, and the stations they are bound to."),
     ("tariffs", "Tariffs with versions that never change, and what charging would cost."),
-    ("service-agreements", "Contracts between providers and consumers of charging: terms, states, versions, who they apply to."),
     (
         "service-agreements",
         "Contracts between providers and consumers of charging: terms, states, versions, who they apply to.",
