@@ -220,7 +220,7 @@ async def test_the_state_in_a_list_is_that_of_the_clock(rest: Rest) -> None:
         for days in (-1, 0, 1, 2, 3, 40):
             now = base + timedelta(days=days, seconds=1)
             for state in AgreementState:
-                wanted = AgreementFilter(now=now, state=state)
+                wanted = AgreementFilter(now=now, state=state, q="c-clock")
                 listed = await queries.page(db, TenantId(1), wanted, AgreementSort.NEWEST, 1000, None)
                 found = {one.agreement.id for one in listed} & set(ids)
                 assert found == {one.agreement.id for one in stored if as_of(one.agreement, now).state is state}, (

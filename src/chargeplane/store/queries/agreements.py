@@ -9,6 +9,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -146,17 +148,18 @@ def _stored(row: Any, versions: Sequence[Version]) -> Stored:
     )
 
 
-def _version(row: Any) -> Version:
+def _version(row: Any, prefix: str = "") -> Version:
+    proposed_by = row[f"{prefix}proposed_by"]
     return Version(
-        version=row["version"],
-        state=VersionState(row["state"]),
-        terms=_terms(row["terms"]),
-        effective_at=row["effective_at"],
-        reason=row["reason"],
-        proposed_by=None if row["proposed_by"] is None else PartyRole(row["proposed_by"]),
-        proposed_at=row["proposed_at"],
-        hash=row["hash"],
-        acceptances=_acceptances(row["acceptances"]),
+        version=row[f"{prefix}version"],
+        state=VersionState(row[f"{prefix}state"]),
+        terms=_terms(row[f"{prefix}terms"]),
+        effective_at=row[f"{prefix}effective_at"],
+        reason=row[f"{prefix}reason"],
+        proposed_by=None if proposed_by is None else PartyRole(proposed_by),
+        proposed_at=row[f"{prefix}proposed_at"],
+        hash=row[f"{prefix}hash"],
+        acceptances=_acceptances(row[f"{prefix}acceptances"]),
     )
 
 
@@ -407,16 +410,23 @@ async def candidates(
         most: those made last, at most.
     """
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM service_agreement WHERE id IN (SELECT k.agreement_id FROM service_agreement_key k"
+        f"WITH found AS (SELECT {_COLUMNS} FROM service_agreement WHERE id IN (SELECT k.agreement_id FROM service_agreement_key k"
         " WHERE k.tenant_id = $1 AND k.key = ANY($2) AND ($3::text[] IS NULL OR k.places && $3))"
-        " AND tenant_id = $1 AND state = ANY($4) ORDER BY state IN ('ended', 'closed'), id DESC LIMIT $5",
+        " AND tenant_id = $1 AND state = ANY($4) ORDER BY state IN ('ended', 'closed'), id DESC LIMIT $5)"
+        " SELECT found.*, v.version AS v_version, v.state AS v_state, v.terms AS v_terms, v.effective_at AS v_effective_at,"
+        " v.reason AS v_reason, v.proposed_by AS v_proposed_by, v.proposed_at AS v_proposed_at, v.hash AS v_hash,"
+        " v.acceptances AS v_acceptances FROM found JOIN service_agreement_version v ON v.agreement_id = found.id"
+        " ORDER BY found.id, v.version",
         tenant_id,
         list(keys),
         None if places is None else list(places),
         list(_MATTERS),
         most,
     )
-    return await _with_versions(db, rows)
+    return [
+        _stored(first, [_version(first, "v_"), *(_version(row, "v_") for row in others)])
+        for first, *others in (list(group) for _, group in groupby(rows, key=itemgetter("id")))
+    ]
 
 
 async def due(db: Db, now: datetime, most: int) -> list[tuple[TenantId, int]]:
