@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from chargeplane.app.agreements.following import Following
 from chargeplane.domain.agreements.clock import as_of
 from chargeplane.domain.agreements.model import AgreementState
 from chargeplane.domain.agreements.scope import ResolveAsk
 from chargeplane.kernel.ids import TenantId
+from chargeplane.main.cli.agreement import agreement
 from chargeplane.store.queries import agreements as queries
 from chargeplane.store.queries.agreements import AgreementFilter, AgreementSort
-from tests.support.rest import Rest, assert_problem
+from tests.support.rest import ADMIN_KEY, Rest, assert_problem
 
 PATH = "/v1/service-agreements"
 HOUSE = {"role": "provider", "kind": "house"}
@@ -340,6 +342,39 @@ async def test_resolve_tells_which_and_why(rest: Rest) -> None:
     found = (await rest.client.get(f"{PATH}/resolve", params={"id_token": "nobody"})).json()
     assert (found["applies"], found["candidates"]) == (None, [])
     assert_problem(await rest.client.get(f"{PATH}/resolve", params={"at": "then"}), 400, parameter="at")
+
+
+async def test_what_happens_is_shown_live_in_order(rest: Rest) -> None:
+    watcher = rest.events.watch(TenantId(1), kinds=frozenset({"agreement"}))
+    try:
+        ident = (await active(rest, "live"))["id"]
+        seen: list[str] = []
+        while "agreement.activated" not in seen:
+            event = await watcher.next(30)
+            assert event is not None, seen
+            if f'"agreement_id":"{ident}"'.encode() in event.data:
+                seen.append(event.kind)
+        order = ["agreement.created", "agreement.proposed", "agreement.accepted", "agreement.activated"]
+        assert list(dict.fromkeys(seen)) == order
+    finally:
+        watcher.close()
+
+
+async def test_the_command_line_shows_and_explains(rest: Rest, monkeypatch: pytest.MonkeyPatch) -> None:
+    ident = (await active(rest, "CLI-1", number="CLI", limits={"concurrent_sessions": 2}))["id"]
+    monkeypatch.setenv("CHARGEPLANE_URL", rest.base_url)
+    monkeypatch.setenv("CHARGEPLANE_API_KEY", ADMIN_KEY)
+    runner = CliRunner()
+
+    async def run(*arguments: str) -> str:
+        result = await asyncio.to_thread(runner.invoke, agreement, arguments)
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.output
+
+    assert "CLI" in await run("list", "--party", "c-cli-1")
+    assert '"number": "CLI"' in await run("show", ident, "--json")
+    explained = await run("resolve", "--id-token", "cli-1", "--json")
+    assert "Applies: it covers the id token everywhere" in explained
 
 
 async def test_resolve_reads_a_handful_of_rows_among_tens_of_thousands(rest: Rest) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from chargeplane.main.config import Config, LocalListsConfig, OcppConfig, TransactionsConfig
+from chargeplane.main.config import AgreementsConfig, Config, LocalListsConfig, OcppConfig, TransactionsConfig
 from chargeplane.main.wiring import Server
 from chargeplane.simulator import FAST, Options, VirtualStation
 
@@ -29,6 +29,7 @@ SOON = {
         shutdown_grace_s=1.0,
     ),
     "transactions": TransactionsConfig(quiet_s=0.3, silent_after_s=1.5, look_every_s=0.2, limits_every_s=0.1),
+    "agreements": AgreementsConfig(look_every_s=0.3),
     "local_lists": LocalListsConfig(settle_s=0.1, spread_s=0.1, retry_s=0.3),
 }
 _numbers = itertools.count(1)

@@ -44,6 +44,7 @@ async def start_agreements(
         jobs=parts.config.role in (Role.ALL, Role.JOBS),
         drivers=drivers,
         told=outbox.hint,
+        every_s=parts.config.agreements.look_every_s,
     )
     following.register(outbox)
     await following.start()

@@ -542,6 +542,18 @@ class AlertsConfig(Struct, frozen=True, kw_only=True):
     look_every_s: Annotated[Seconds, Meta(description="How often this is looked for.")] = 60.0
 
 
+class AgreementsConfig(Struct, frozen=True, kw_only=True):
+    """Service agreements."""
+
+    look_every_s: Annotated[
+        Seconds,
+        Meta(
+            description="How often what the clock did to agreements is written, and some of those with limits are looked at; "
+            "whoever reads one sees it as of now all the same."
+        ),
+    ] = 5.0
+
+
 class FilesConfig(Struct, frozen=True, kw_only=True):
     """Firmware that stations fetch, and logs that they upload."""
 
@@ -776,6 +788,7 @@ class Config(Struct, frozen=True, kw_only=True):
     message_log: MessageLogConfig = MessageLogConfig()
     files: FilesConfig = FilesConfig()
     alerts: AlertsConfig = AlertsConfig()
+    agreements: AgreementsConfig = AgreementsConfig()
     log: LogConfig = LogConfig()
 
     def proxies(self) -> TrustedProxies:
