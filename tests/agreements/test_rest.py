@@ -275,6 +275,9 @@ async def test_a_token_that_comes_later_is_held_at_once(rest: Rest) -> None:
     assert token["held"]["status"] == "Blocked"
     moved = await rest.client.patch(f"/v1/id-tokens/{token['id']}", json={"group_id": "cars"})
     assert moved.json()["held"] is None
+    await rest.execute("UPDATE id_token SET group_id = 'Vans' WHERE id = $1", int(token["id"]))
+    await rest.business.agreement_following.settle_tokens(TenantId(1), [int(token["id"])])
+    assert (await rest.client.get(f"/v1/id-tokens/{token['id']}")).json()["held"]["status"] == "Blocked"
 
 
 async def test_limits_follow_what_is_used(rest: Rest) -> None:
@@ -337,6 +340,12 @@ async def test_resolve_tells_which_and_why(rest: Rest) -> None:
     assert found["applies"]["agreement_id"] == near["id"]
     assert [one["verdict"] for one in found["candidates"]] == ["applies", "lost"]
     assert (found["token_group"], found["location_id"]) == ("res", "RES-HQ")
+    resolving = rest.business.agreement_resolving
+    frozen = await resolving.frozen(TenantId(1), int(near["id"]), 1, location_id="RES-HQ")
+    assert frozen is not None
+    assert frozen.tariff is not None
+    assert (frozen.number, frozen.version, frozen.tariff.tariff_id) == (near["number"], 1, "T1")
+    assert await resolving.frozen(TenantId(1), int(near["id"]), 2) is None
     found = (await rest.client.get(f"{PATH}/resolve", params={"id_token": "res"})).json()
     assert found["applies"]["agreement_id"] == wide["id"]
     found = (await rest.client.get(f"{PATH}/resolve", params={"id_token": "nobody"})).json()

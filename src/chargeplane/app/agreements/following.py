@@ -236,6 +236,26 @@ class Following:
         )
         await self._hold(db, tenant_id, tokens)
 
+    async def settle_tokens(self, tenant_id: TenantId, idents: Sequence[int]) -> None:
+        """Decides what id tokens are held to: for whoever made them, or gave them to a driver, in a transaction that is committed."""
+        for first in range(0, len(idents), _TOKENS):
+            async with self._database.change() as db:
+                if not await self.begin(db, tenant_id):
+                    return
+                tokens = await holds.covered(
+                    db,
+                    tenant_id,
+                    token_keys=(),
+                    groups=(),
+                    ids=idents[first : first + _TOKENS],
+                    held_by=None,
+                    after=0,
+                    most=_TOKENS,
+                )
+                changed = await self._hold(db, tenant_id, tokens)
+            if changed:
+                self._told()
+
     async def _hold(self, db: Db, tenant_id: TenantId, tokens: Sequence[CoveredToken]) -> bool:
         if not tokens:
             return False

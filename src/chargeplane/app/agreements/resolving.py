@@ -12,7 +12,7 @@ from chargeplane.app.agreements.views import ResolutionView, ResolvedView
 from chargeplane.app.house import utc_now
 from chargeplane.domain.agreements.clock import as_of
 from chargeplane.domain.agreements.items import Item, ReservationTerms, TariffItem
-from chargeplane.domain.agreements.model import AgreementKind, Billing, Limits
+from chargeplane.domain.agreements.model import Agreement, AgreementKind, Billing, Limits, Version
 from chargeplane.domain.agreements.resolve import Candidate, resolve
 from chargeplane.domain.agreements.scope import ResolveAsk, asked_keys, asked_places
 from chargeplane.domain.authorization import canonical, token_key
@@ -63,7 +63,7 @@ class Resolving:
         Args:
             ask: what is not known of the token and the place is found out.
         """
-        _, found = await self._decide(tenant_id, ask)
+        _, _, found = await self._all(tenant_id, ask)
         return found
 
     async def explain(self, tenant_id: TenantId, ask: ResolveAsk) -> ResolutionView:
@@ -92,9 +92,20 @@ class Resolving:
             country=ask.country,
         )
 
-    async def _decide(self, tenant_id: TenantId, ask: ResolveAsk) -> tuple[ResolveAsk, Resolved | None]:
-        ask, _, found = await self._all(tenant_id, ask)
-        return ask, found
+    async def frozen(
+        self, tenant_id: TenantId, agreement_id: int, version: int, *, location_id: str | None = None
+    ) -> Resolved | None:
+        """A version that a session froze, whatever became of the agreement since; None where there is none.
+
+        Args:
+            location_id: of the session, for `tariff`.
+        """
+        async with self._database.read() as db:
+            stored = await queries.one(db, tenant_id, agreement_id)
+        if stored is None or not 1 <= version <= len(stored.agreement.versions):
+            return None
+        ask = ResolveAsk(at=utc_now(), location_id=location_id)
+        return _resolved(stored.agreement, stored.agreement.numbered(version), ask, ())
 
     async def _all(
         self, tenant_id: TenantId, ask: ResolveAsk
@@ -108,26 +119,7 @@ class Resolving:
         agreement, version = resolution.agreement, resolution.version
         if agreement is None or version is None:
             return ask, resolution.candidates, None
-        terms = version.terms
-        return (
-            ask,
-            resolution.candidates,
-            Resolved(
-                agreement_id=agreement.id,
-                number=agreement.number,
-                name=agreement.name,
-                kind=agreement.kind,
-                version=version.version,
-                currency=agreement.currency,
-                time_zone=agreement.time_zone,
-                items=terms.items,
-                tariff=_tariff(terms.items, ask),
-                reservation_terms=next((one for one in terms.items if isinstance(one, ReservationTerms)), None),
-                limits=terms.limits,
-                billing=terms.billing,
-                candidates=resolution.candidates,
-            ),
-        )
+        return ask, resolution.candidates, _resolved(agreement, version, ask, resolution.candidates)
 
     async def _completed(self, db: Db, tenant_id: TenantId, ask: ResolveAsk) -> ResolveAsk:
         if ask.id_token is not None and (ask.token_group is None or ask.driver_id is None):
@@ -157,6 +149,25 @@ class Resolving:
             location_id=place.location_id,
             country=place.country,
         )
+
+
+def _resolved(agreement: Agreement, version: Version, ask: ResolveAsk, candidates: tuple[Candidate, ...]) -> Resolved:
+    terms = version.terms
+    return Resolved(
+        agreement_id=agreement.id,
+        number=agreement.number,
+        name=agreement.name,
+        kind=agreement.kind,
+        version=version.version,
+        currency=agreement.currency,
+        time_zone=agreement.time_zone,
+        items=terms.items,
+        tariff=_tariff(terms.items, ask),
+        reservation_terms=next((one for one in terms.items if isinstance(one, ReservationTerms)), None),
+        limits=terms.limits,
+        billing=terms.billing,
+        candidates=candidates,
+    )
 
 
 def _tariff(items: tuple[Item, ...], ask: ResolveAsk) -> TariffItem | None:
