@@ -58,6 +58,8 @@ class Scope(enum.StrEnum):
     LOCATIONS_WRITE = "locations:write"
     TARIFFS_READ = "tariffs:read"
     TARIFFS_WRITE = "tariffs:write"
+    PAYMENTS_READ = "payments:read"
+    PAYMENTS_WRITE = "payments:write"
     ADMIN = "admin"
 
 

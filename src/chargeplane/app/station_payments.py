@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 import structlog
@@ -17,7 +18,7 @@ from chargeplane.domain.vat_numbers import can_be, normalized
 from chargeplane.kernel.errors import UnavailableError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import settlements as queries
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Db, Position
 from chargeplane.store.queries.settlements import SettlementView
 
 _RECEIPT_S: Final = 15.0
@@ -46,6 +47,10 @@ class VatRegister(Protocol):
         ...
 
 
+Recorder = Callable[[Db, Place, Settlement], Awaitable[None]]
+"""Keeps a settlement elsewhere too, within the same transaction; a repeat has the same station, reference and status."""
+
+
 class StationPayments:
     """Use cases about payments at stations' terminals.
 
@@ -66,6 +71,8 @@ class StationPayments:
         self._events = events
         self.receipts = receipts
         self.register_of_companies = register
+        self.recorders: list[Recorder] = []
+        """Told of every settlement that was not kept before."""
 
     def register(self, desks: dict[type, Desk]) -> None:
         """Answers stations from now on."""
@@ -106,6 +113,9 @@ class StationPayments:
                 place.received_at,
             )
             view = None if ident is None else await queries.one(db, ident)
+            if view is not None:
+                for recorder in self.recorders:
+                    await recorder(db, place, told)
         if view is not None:
             self._events.publish("settlement.noted", place.tenant_id, view.station_id, view)
         return receipt

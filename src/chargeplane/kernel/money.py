@@ -54,3 +54,16 @@ class Money(Struct, frozen=True, kw_only=True):
             place = order[turn % len(order)] if left > 0 else order[-1 - turn % len(order)]
             given[place] += unit if left > 0 else -unit
         return given
+
+    def view(self) -> MoneyView:
+        """The amount as the API shows it: in minor units, with more decimals where it has more."""
+        rounded = self.rounded().amount
+        value = rounded if rounded == self.amount else self.amount.normalize()
+        return MoneyView(amount=f"{value:f}", currency=self.currency)
+
+
+class MoneyView(Struct, frozen=True, kw_only=True):
+    """An amount in a currency; a decimal number as text, so that nobody reads it as a float."""
+
+    amount: str
+    currency: str

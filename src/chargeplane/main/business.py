@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
+from chargeplane.main.payments import start_payments
 from chargeplane.main.rating import start_rating
 from chargeplane.main.subjects import Parts
 
@@ -12,6 +13,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     """Makes and starts every part of it."""
     rating = await start_rating(parts)
     agreements = await start_agreements(parts)
+    paying = await start_payments(parts, subjects, rating)
     return Business(
         locations=rating.locations,
         tariffs=rating.tariffs,
@@ -20,4 +22,10 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         agreement_resolving=agreements.resolving,
         agreement_usage=agreements.usage,
         agreement_following=agreements.following,
+        payments=paying.payments,
+        payment_providers=paying.providers,
+        payment_webhooks=paying.webhooks,
+        payment_accounts=paying.accounts,
+        guests=paying.guests,
+        guest_door=paying.guest_door,
     )

@@ -684,6 +684,70 @@ def default_data_dir() -> str:
     return f"{base}/chargeplane"
 
 
+class PaymentsConfig(Struct, frozen=True, kw_only=True):
+    """Payments, and the door for guests."""
+
+    public_url: (
+        Annotated[
+            str,
+            Meta(
+                pattern="^https?://[^ ]+[^/ ]$",
+                description="Where guests and payment providers reach REST, without a slash at its end; without it, the address "
+                "each guest asked.",
+                extra={"allowed": "an address"},
+            ),
+        ]
+        | None
+    ) = None
+    look_every_s: Annotated[Seconds, Meta(description="How often what is unfinished is looked for and carried on.")] = (
+        1.0
+    )
+    call_timeout_s: Annotated[
+        Seconds, Meta(description="How long a payment provider may take to answer; then it is asked again.")
+    ] = 20.0
+    claim_s: Annotated[
+        Seconds,
+        Meta(
+            description="What a process that died was doing with a payment is taken up by another so long after; above "
+            "call_timeout_s."
+        ),
+    ] = 30.0
+    guest_hold: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Held for a guest's session where the tariff names no amount (preauthorize_amount), in whole units of "
+            "its currency.",
+        ),
+    ] = 50
+    guest_plug_in_s: Annotated[
+        Seconds, Meta(description="How long a guest has to plug in after the station has taken the start.")
+    ] = 120.0
+    guest_answer_s: Annotated[
+        Seconds, Meta(description="How long a station may take to be reached and to answer the start of a guest.")
+    ] = 25.0
+    guest_look_s: Annotated[
+        Seconds, Meta(description="How often the cost of a guest's session is looked at while it goes on.")
+    ] = 5.0
+    guest_stop_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long it may take from the order to stop until a car takes nothing more; charging ends so much before the "
+            "hold is used up."
+        ),
+    ] = 20.0
+    guest_requests_per_minute: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="Requests of guests from one address.")
+    ] = 240.0
+    guest_payments_per_minute: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="Payments that guests begin from one address.")
+    ] = 10.0
+    guest_wrong_per_minute: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="Wrong codes and addresses from one address; then it waits.")
+    ] = 20.0
+
+
 class Config(Struct, frozen=True, kw_only=True):
     """Everything an installation can set."""
 
@@ -784,6 +848,7 @@ class Config(Struct, frozen=True, kw_only=True):
     commit: CommitConfig = CommitConfig()
     retention: RetentionConfig = RetentionConfig()
     transactions: TransactionsConfig = TransactionsConfig()
+    payments: PaymentsConfig = PaymentsConfig()
     local_lists: LocalListsConfig = LocalListsConfig()
     message_log: MessageLogConfig = MessageLogConfig()
     files: FilesConfig = FilesConfig()

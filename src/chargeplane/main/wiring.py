@@ -57,7 +57,7 @@ from chargeplane.edges.ftp import FtpConfig, FtpServer
 from chargeplane.edges.http.files import files_app
 from chargeplane.edges.http.files_server import FilesServer
 from chargeplane.edges.http.server import HttpConfig, HttpServer
-from chargeplane.edges.http.services import Services, Subjects
+from chargeplane.edges.http.services import Business, Services, Subjects
 from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposition
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.errors import InvalidInputError
@@ -144,6 +144,8 @@ class Server:
         self.ocpp: OcppServer | None = None
         self.subjects: Subjects | None = None
         """What stations do besides charging; plug-ins and other ports are put in here."""
+        self.business: Business | None = None
+        """Locations, prices, people, agreements and money; other ports are put in here."""
         self._stops: list[Callable[[], Any]] = []
         self.failed: asyncio.Future[Exception] | None = None
 
@@ -355,7 +357,7 @@ class Server:
             addresses=self.addresses,
         )
         self.subjects = subjects = await start_subjects(parts)
-        business = await start_business(parts, subjects)
+        self.business = business = await start_business(parts, subjects)
         self.stations.house.boot_committed = subjects.after_boot.booted
         services = Services(
             database=self.database,

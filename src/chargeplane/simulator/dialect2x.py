@@ -90,7 +90,11 @@ def _token(id_token: str) -> v201.IdTokenType:
     return v201.IdTokenType(id_token=id_token, type=v201.IdTokenEnumType.ISO14443)
 
 
-_TOKEN_TYPES: Final = {word.value: word for word in v201.IdTokenEnumType}
+_TOKEN_TYPES: Final = {word.value: word for word in v201.IdTokenEnumType} | {
+    # words of 2.1: only its stations are told them, and tell them
+    word: cast("v201.IdTokenEnumType", word)
+    for word in ("DirectPayment", "EVCCID", "VIN")
+}
 
 
 def _sampled(values: Sequence[Measured], context: v201.ReadingContextEnumType) -> tuple[v201.SampledValueType, ...]:

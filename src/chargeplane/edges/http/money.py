@@ -7,13 +7,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from chargeplane.domain.rating.result import Cost
-
-
-class MoneyView(Struct, frozen=True, kw_only=True):
-    """An amount in a currency; a decimal number as text, so that nobody reads it as a float."""
-
-    amount: str
-    currency: str
+from chargeplane.kernel.money import MoneyView
 
 
 class TaxView(Struct, frozen=True, kw_only=True):

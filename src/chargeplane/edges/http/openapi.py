@@ -42,6 +42,8 @@ _TAGS: Final = (
     ("display", "Messages and tariffs on stations' displays."),
     ("battery-swaps", "Batteries given and taken."),
     ("event-streams", "Streams of periodic values of stations."),
+    ("payments", "Payments, their providers, wallets and credit accounts."),
+    ("guests", "What guests at an EVSE see and do, without a key."),
     ("settlements", "Payments at stations' own terminals."),
     ("alerts", "What a person should look at."),
     ("firmware", "Firmware files, and updates of charging stations."),

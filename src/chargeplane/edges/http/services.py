@@ -39,6 +39,11 @@ from chargeplane.app.logs import Logs
 from chargeplane.app.messages import Messages
 from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.outbox import Outbox
+from chargeplane.app.payments.accounts import Accounts
+from chargeplane.app.payments.guests import Guests
+from chargeplane.app.payments.payments import Payments
+from chargeplane.app.payments.providers import Providers
+from chargeplane.app.payments.webhooks import Webhooks
 from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.quarantine import Quarantine
@@ -103,6 +108,20 @@ class Subjects:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuestDoor:
+    """How the door without a key behaves, per address.
+
+    Args:
+        public_url: where guests reach it; None: as each asks.
+    """
+
+    public_url: str | None = None
+    requests_per_minute: float = 240
+    payments_per_minute: float = 10
+    wrong_per_minute: float = 20
+
+
+@dataclass(frozen=True, kw_only=True)
 class Business:
     """Use cases about locations, prices, people, agreements and money; made by main/business."""
 
@@ -113,6 +132,12 @@ class Business:
     agreement_resolving: Resolving
     agreement_usage: Usage
     agreement_following: Following
+    payments: Payments
+    payment_providers: Providers
+    payment_webhooks: Webhooks
+    payment_accounts: Accounts
+    guests: Guests
+    guest_door: GuestDoor
 
 
 @dataclass(frozen=True, kw_only=True)

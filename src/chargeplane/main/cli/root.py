@@ -19,6 +19,7 @@ from chargeplane.main.cli.charging_profile import charging_profile, static_limit
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
+from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.security import certificates, security_events
 from chargeplane.main.cli.simulate import simulate
 from chargeplane.main.cli.terminal import (
@@ -130,6 +131,8 @@ for command in (
     firmware,
     campaign,
     log,
+    payment,
+    simulate_payments,
     bench,
 ):
     cli.add_command(command)

@@ -20,6 +20,7 @@ from chargeplane.edges.http.routes.diagnostics import diagnostics_routes
 from chargeplane.edges.http.routes.display_and_cost import display_and_cost_routes
 from chargeplane.edges.http.routes.events import event_routes
 from chargeplane.edges.http.routes.firmware import firmware_routes
+from chargeplane.edges.http.routes.guests import guest_routes
 from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
 from chargeplane.edges.http.routes.local_lists import local_list_routes
@@ -27,6 +28,7 @@ from chargeplane.edges.http.routes.locations import location_routes
 from chargeplane.edges.http.routes.messages import message_routes
 from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
+from chargeplane.edges.http.routes.payments import payment_routes
 from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.quirks import quirk_routes
@@ -77,5 +79,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *tariff_routes(services),
         *service_agreement_routes(services),
         *event_routes(services),
+        *payment_routes(services),
+        *guest_routes(services),
         *administration_routes(services),
     ]

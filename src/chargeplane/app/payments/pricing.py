@@ -1,0 +1,292 @@
+"""Where guests charge and what it costs, from locations, tariffs and rating."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from chargeplane.app.house import utc_now
+from chargeplane.app.locations import EvsePlace, Locations
+from chargeplane.app.payments.ports import CostSoFar, PayPlace, PriceLine, PublicPrice
+from chargeplane.app.reports import Place
+from chargeplane.app.tariffs import Tariffs
+from chargeplane.domain.clock import effective
+from chargeplane.domain.locations.model import PaymentMethod
+from chargeplane.domain.rating import PeriodState, Rating, Reading, StateChange, charge_of, rate, so_far
+from chargeplane.domain.tariffs.model import Tariff, TariffDimension, TaxIncluded
+from chargeplane.kernel.ids import TenantId
+from chargeplane.kernel.money import Money
+from chargeplane.store.database import Database
+from chargeplane.store.queries import transactions
+from chargeplane.store.queries.paging import Db
+
+_MOST_EVENTS: Final = 100_000
+_UNKNOWN_POWER_W: Final = 150_000
+"""Of a connector of which nothing is said: rather stopped early than not paid."""
+
+_SHORTEST: Final = timedelta(seconds=5)
+_LONGEST: Final = timedelta(minutes=30)
+_SHORTEST_SPAN: Final = timedelta(milliseconds=300)
+_USUAL: Final = timedelta(seconds=60)
+_PARKED: Final = frozenset({"EVConnected", "Idle", "SuspendedEV"})
+"""OCPP 2.x charging states in which the car takes nothing of its own will."""
+
+_KINDS: Final = {
+    TariffDimension.ENERGY: "energy",
+    TariffDimension.TIME: "time",
+    TariffDimension.PARKING_TIME: "parking_time",
+    TariffDimension.FLAT: "flat",
+}
+
+
+class FrozenPrice(Struct, frozen=True, kw_only=True):
+    """By what a guest's session is rated, whatever changes meanwhile."""
+
+    tariff_id: str
+    version: int
+    time_zone: str
+    power_w: int
+
+
+_frozen = msgspec.json.Decoder(FrozenPrice).decode
+
+
+class GuestPlaces:
+    """EVSEs by their codes; implements `Places`."""
+
+    def __init__(self, locations: Locations) -> None:
+        self._locations = locations
+
+    async def by_code(self, code: str) -> PayPlace | None:
+        """The EVSE; None where there is none, it is bound to no station, or is not for guests."""
+        found = await self._locations.evse_by_code(code)
+        if found is None or found.station_key is None or found.station_id is None or found.ocpp_evse_id is None:
+            return None
+        connector = found.connector or (found.connectors[0] if found.connectors else None)
+        return PayPlace(
+            tenant_id=found.tenant_id,
+            code=found.code,
+            evse_uid=found.evse_uid,
+            evse_name=found.evse_id,
+            station_key=found.station_key,
+            station_id=found.station_id,
+            ocpp_evse_id=found.ocpp_evse_id,
+            location_id=found.location_id,
+            name=found.location_name or found.location_id,
+            address=None,
+            time_zone=found.time_zone.key,
+            connector=None if connector is None else connector.standard,
+            power_w=None if connector is None else connector.power_w,
+            for_guests=_for_guests(found),
+        )
+
+
+def _for_guests(place: EvsePlace) -> bool:
+    return not place.payment_methods or PaymentMethod.WEB in place.payment_methods
+
+
+class GuestPrices:
+    """What guests pay, by the public tariff of the connector; implements `Prices`.
+
+    Args:
+        hold: held for a session where the tariff names no amount to be reserved, in major units of any currency.
+    """
+
+    def __init__(self, tariffs: Tariffs, *, hold: Decimal = Decimal(50)) -> None:
+        self._tariffs = tariffs
+        self._hold = hold
+
+    async def public(self, place: PayPlace, at: datetime) -> PublicPrice | None:
+        """The price; None where no tariff says one."""
+        tariff = await self._tariffs.public_for(place.tenant_id, place.evse_uid, at)
+        if tariff is None:
+            return None
+        hold = tariff.preauthorize_amount or self._hold
+        frozen = FrozenPrice(
+            tariff_id=tariff.id,
+            version=tariff.version,
+            time_zone=place.time_zone,
+            power_w=place.power_w or _UNKNOWN_POWER_W,
+        )
+        return PublicPrice(
+            currency=tariff.currency,
+            lines=tuple(_lines(tariff)),
+            hold=Money(amount=hold, currency=tariff.currency).rounded(),
+            frozen=msgspec.json.encode(frozen),
+            words={text.language: text.text for text in tariff.tariff_alt_text},
+        )
+
+
+class TransactionCosts:
+    """What transactions cost so far, rated by the price that was frozen; implements `Costs`."""
+
+    def __init__(self, database: Database, tariffs: Tariffs) -> None:
+        self._database = database
+        self._tariffs = tariffs
+
+    async def so_far(self, tenant_id: TenantId, session_id: int, price: bytes | None) -> CostSoFar | None:
+        """What it would cost if it ended now; its price where it has ended."""
+        if price is None:
+            return None
+        by = _frozen(price)
+        tariff = await self._tariffs.frozen(tenant_id, by.tariff_id, by.version)
+        if tariff is None:
+            return None
+        async with self._database.read() as db:
+            place = await transactions.place(db, tenant_id, session_id)
+            view = await transactions.one(db, tenant_id, session_id)
+            if place is None or view is None:
+                return None
+            rows = await transactions.stored_events(db, place)
+            energies = await db.fetch(
+                "SELECT at, received_at, energy_wh, ordinal FROM transaction_event WHERE transaction_id = $1"
+                " AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date ORDER BY ordinal LIMIT $3",
+                place.id,
+                place.opened_at,
+                _MOST_EVENTS,
+            )
+        return await asyncio.to_thread(_rated, rows, energies, view, tariff, by)
+
+
+def _rated(
+    rows: list[Any], energies: Sequence[Any], view: transactions.TransactionView, tariff: Tariff, by: FrozenPrice
+) -> CostSoFar:
+    now = utc_now()
+    final = view.state != "open"
+    start = view.started_at
+    readings = [
+        Reading(at=effective(row["at"], row["received_at"]), energy_wh=row["energy_wh"], ordinal=row["ordinal"])
+        for row in energies
+    ]
+    newest = max((one.at for one in readings), default=start)
+    end = max(start, view.stopped_at or newest)
+    states = [
+        StateChange(at=one.at, state=PeriodState.PARKING if one.charging_state in _PARKED else PeriodState.CHARGING)
+        for one in transactions.heard(rows)
+        if one.charging_state is not None
+    ]
+    charge = charge_of(start, end, readings, states, total_wh=view.energy_wh)
+    zone = ZoneInfo(by.time_zone)
+    rating = rate(charge, tariff, zone) if final else so_far(charge, tariff, zone, max(now, end))
+    times = sorted({one.at for one in readings})[-6:]
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    interval = min(max(max(gaps, default=_USUAL), _SHORTEST), _LONGEST)
+    return CostSoFar(
+        cost=Money(amount=rating.due.incl, currency=tariff.currency),
+        energy_wh=view.energy_wh,
+        per_hour=_most_an_hour(tariff, max(by.power_w, _seen_power_w(readings))),
+        lines=tuple(_spoken(rating)),
+        told_at=newest,
+        meter_interval=interval,
+        final=final,
+    )
+
+
+def _seen_power_w(readings: Sequence[Reading]) -> int:
+    """The highest of the last values, and a tenth more: a connector may give more than it was described with."""
+    last = sorted(readings, key=lambda one: one.at)[-6:]
+    powers = [
+        (b.energy_wh - a.energy_wh) * 3600 / Decimal(str((b.at - a.at).total_seconds()))
+        for a, b in itertools.pairwise(last)
+        if b.at - a.at >= _SHORTEST_SPAN
+    ]
+    return int(max(powers, default=Decimal(0)) * 11 / 10)
+
+
+def _spoken(rating: Rating) -> list[tuple[str, Decimal]]:
+    """The bill by what it is for, in the order of the groups."""
+    return [(group.value, cost.incl) for group, cost in rating.groups.items()]
+
+
+def _tax(tariff: Tariff, vat: Decimal | None) -> Decimal:
+    if tariff.tax_included is not TaxIncluded.NO or vat is None:
+        return Decimal(1)
+    return 1 + vat / 100
+
+
+def _most_an_hour(tariff: Tariff, power_w: int) -> Decimal:
+    """The highest that an hour can cost: each dimension by its dearest element."""
+    dearest: dict[TariffDimension, Decimal] = {}
+    for element in tariff.elements:
+        if element.restrictions is not None and element.restrictions.reservation is not None:
+            continue
+        for component in element.price_components:
+            price = component.price * _tax(tariff, component.vat)
+            dearest[component.type] = max(dearest.get(component.type, Decimal(0)), price)
+    hour = dearest.get(TariffDimension.ENERGY, Decimal(0)) * power_w / 1000
+    return hour + max(
+        dearest.get(TariffDimension.TIME, Decimal(0)), dearest.get(TariffDimension.PARKING_TIME, Decimal(0))
+    )
+
+
+def _lines(tariff: Tariff) -> list[PriceLine]:
+    """The prices, taxes included where the tariff names them."""
+    made: list[PriceLine] = []
+    for element in tariff.elements:
+        if element.restrictions is not None and element.restrictions.reservation is not None:
+            continue
+        for component in element.price_components:
+            price = component.price * _tax(tariff, component.vat)
+            if price == 0 and len(tariff.elements) > 1:
+                continue
+            r = element.restrictions
+            words = []
+            if r is not None:
+                if r.start_time or r.end_time:
+                    words.append(f"{r.start_time or '00:00'}-{r.end_time or '24:00'}")
+                if r.day_of_week:
+                    words.append(", ".join(day.value[:3].capitalize() for day in r.day_of_week))
+                if r.min_duration:
+                    words.append(f"> {r.min_duration // 60} min")
+                if r.max_duration:
+                    words.append(f"< {r.max_duration // 60} min")
+                if r.min_kwh is not None:
+                    words.append(f"> {r.min_kwh:f} kWh")
+                if r.max_kwh is not None:
+                    words.append(f"< {r.max_kwh:f} kWh")
+                if r.min_power is not None:
+                    words.append(f"> {r.min_power:f} kW")
+                if r.max_power is not None:
+                    words.append(f"< {r.max_power:f} kW")
+            made.append(
+                PriceLine(
+                    kind=_KINDS[component.type],
+                    price=Money(amount=price.normalize() + 0, currency=tariff.currency),
+                    incl_tax=tariff.tax_included is not TaxIncluded.NO or component.vat is not None,
+                    condition=" ".join(words) or None,
+                )
+            )
+    return made
+
+
+class TerminalCurrencies:
+    """What stations' terminals take: the currency of the tariff we gave the station, else that of
+    the tenant's newest payment; implements `Terminals`.
+
+    Args:
+        default: where none says.
+    """
+
+    def __init__(self, default: str = "EUR") -> None:
+        self._default = default
+
+    async def currency(self, db: Db, place: Place) -> str:
+        """The currency (ISO 4217)."""
+        found: str | None = await db.fetchval(
+            "SELECT tariff ->> 'currency' FROM station_tariff WHERE station_key = $1 AND tariff ? 'currency' LIMIT 1",
+            place.key,
+        )
+        if found is None:
+            found = await db.fetchval(
+                "SELECT currency FROM payment WHERE tenant_id = $1 AND purpose <> 'terminal' ORDER BY id DESC LIMIT 1",
+                place.tenant_id,
+            )
+        return found or self._default

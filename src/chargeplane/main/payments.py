@@ -1,0 +1,114 @@
+"""Payments, their providers, and guests: made and started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from chargeplane.app.payments.accounts import Accounts
+from chargeplane.app.payments.carrying import Carrying, Times
+from chargeplane.app.payments.guests import Guests, GuestTimes, stop_before_expiry
+from chargeplane.app.payments.house import house_factory
+from chargeplane.app.payments.payments import Payments
+from chargeplane.app.payments.pricing import GuestPlaces, GuestPrices, TerminalCurrencies, TransactionCosts
+from chargeplane.app.payments.providers import Providers
+from chargeplane.app.payments.reconciliation import Reconciliation
+from chargeplane.app.payments.subscriptions import Subscriptions
+from chargeplane.app.payments.terminals import TerminalPayments
+from chargeplane.app.payments.webhooks import Webhooks
+from chargeplane.edges.http.guest import mail
+from chargeplane.edges.http.services import GuestDoor, Subjects
+from chargeplane.edges.payments import simulator_provider, stripe_provider
+from chargeplane.main.config import Role
+from chargeplane.main.rating import RatingParts
+from chargeplane.main.subjects import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaymentParts:
+    """What the other parts ask of payments.
+
+    Args:
+        reconciliation: looks after what is unfinished, on nodes that do jobs.
+        subscriptions: who hears of payments.
+    """
+
+    payments: Payments
+    providers: Providers
+    webhooks: Webhooks
+    accounts: Accounts
+    guests: Guests
+    guest_door: GuestDoor
+    carrying: Carrying
+    reconciliation: Reconciliation
+    subscriptions: Subscriptions
+
+
+async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) -> PaymentParts:
+    """Makes them; nodes that do jobs look after what is unfinished from now on."""
+    config, database = parts.config.payments, parts.database
+    providers = Providers(
+        database,
+        parts.secrets,
+        {
+            "simulator": simulator_provider,
+            "stripe": stripe_provider,
+            **{kind: house_factory(database, kind) for kind in ("invoice", "wallet", "free")},
+        },
+    )
+    parts.on_stop.append(providers.close)
+    costs = TransactionCosts(database, rating.tariffs)
+    carrying = Carrying(
+        database,
+        providers,
+        parts.events,
+        subjects.alerts,
+        costs=costs,
+        times=Times(call_s=config.call_timeout_s, claim_s=config.claim_s),
+    )
+    carrying.on_expiring = stop_before_expiry(database, parts.commands)
+    carrying.on_fact = parts.outbox.hint
+    payments = Payments(database, providers, carrying)
+    webhooks = Webhooks(database, providers, carrying)
+    guests = Guests(
+        database,
+        payments,
+        providers,
+        parts.commands,
+        parts.reach,
+        GuestPlaces(rating.locations),
+        GuestPrices(rating.tariffs, hold=Decimal(config.guest_hold)),
+        costs,
+        times=GuestTimes(
+            answer_s=config.guest_answer_s,
+            plug_in_s=config.guest_plug_in_s,
+            look_s=config.guest_look_s,
+            stop_s=config.guest_stop_s,
+            every_s=min(0.5, config.look_every_s),
+        ),
+    )
+    guests.receipt = mail(lambda: config.public_url or f"http://127.0.0.1:{parts.config.http_port}")
+    subjects.station_payments.recorders.append(TerminalPayments(TerminalCurrencies()).record)
+    subscriptions = Subscriptions(database, parts.outbox, parts.events)
+    reconciliation = Reconciliation(database, carrying, webhooks, every_s=config.look_every_s)
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        await reconciliation.start()
+        parts.on_stop.append(reconciliation.stop)
+        await guests.start()
+        parts.on_stop.append(guests.stop)
+    return PaymentParts(
+        payments=payments,
+        providers=providers,
+        webhooks=webhooks,
+        accounts=Accounts(database, payments),
+        guests=guests,
+        guest_door=GuestDoor(
+            public_url=config.public_url,
+            requests_per_minute=config.guest_requests_per_minute,
+            payments_per_minute=config.guest_payments_per_minute,
+            wrong_per_minute=config.guest_wrong_per_minute,
+        ),
+        carrying=carrying,
+        reconciliation=reconciliation,
+        subscriptions=subscriptions,
+    )
