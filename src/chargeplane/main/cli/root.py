@@ -22,6 +22,7 @@ from chargeplane.main.cli.firmware import campaign, firmware, log
 from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.security import certificates, security_events
 from chargeplane.main.cli.simulate import simulate
+from chargeplane.main.cli.tariffs import location, tariff
 from chargeplane.main.cli.terminal import (
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
@@ -124,6 +125,8 @@ for command in (
     agreement,
     station,
     template,
+    location,
+    tariff,
     charging_profile,
     static_limit,
     certificates,
