@@ -245,3 +245,35 @@ async def test_scopes_and_tenants_keep_locations_apart(rest: Rest) -> None:
     async with rest.as_key(other.json()["key"]) as stranger:
         assert_problem(await stranger.get(f"/v1/locations/{place['id']}"), 404)
         assert (await stranger.post("/v1/locations", json=location(id=place["id"]))).status_code == 201
+
+
+async def test_ways_to_pay_are_told_to_a_station_that_has_switches_for_them(rest: Rest) -> None:
+    place, station = await make(rest), ident("CP")
+    key = await rest.station(station)
+    for component, evse, variable, value in (
+        ("WebPaymentsCtrlr", 1, "Enabled", "false"),
+        ("WebPaymentsCtrlr", 2, "Enabled", "true"),
+        ("PaymentCtrlr", 0, "Enabled", "true"),
+        ("ISO15118Ctrlr", 0, "PnCEnabled", "false"),
+    ):
+        await rest.execute(
+            "INSERT INTO station_variable (station_key, component, evse_id, variable, value, mutability, reported_at)"
+            " VALUES ($1, $2, $3, $4, $5, 'ReadWrite', now())",
+            key,
+            component,
+            evse,
+            variable,
+            value,
+        )
+    bound = {"station_id": station, "ocpp_evse_id": 1}
+    evse = await add(rest, place["id"], **bound)
+    changes = f"/v1/charging-stations/{station}/variable-changes"
+    assert (await rest.client.get(changes)).json()["items"] == []
+    body = {**bound, "payment_methods": ["web", "contract"]}
+    assert (await rest.client.put(f"/v1/evses/{evse['uid']}", json=body)).status_code == 200
+    asked = (await rest.client.get(changes)).json()["items"]
+    assert len(asked) == 1
+    assert [(one["component"], one.get("evse_id"), one["value"]) for one in asked[0]["variables"]] == [
+        ("PaymentCtrlr", None, "false"),
+        ("WebPaymentsCtrlr", 1, "true"),
+    ]

@@ -11,7 +11,7 @@ from chargeplane.main.subjects import Parts
 
 async def start_business(parts: Parts, subjects: Subjects) -> Business:
     """Makes and starts every part of it."""
-    rating = await start_rating(parts)
+    rating = await start_rating(parts, subjects)
     agreements = await start_agreements(parts)
     paying = await start_payments(parts, subjects, rating)
     return Business(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from chargeplane.app.locations import CodeAddresses, Locations
 from chargeplane.app.locations.binding import Binding
+from chargeplane.app.locations.paying import WaysToPay
 from chargeplane.app.tariffs import Tariffs
+from chargeplane.edges.http.services import Subjects
 from chargeplane.main.config import Role
 from chargeplane.main.subjects import Parts
 
@@ -20,14 +22,16 @@ class RatingParts:
     code_addresses: CodeAddresses
 
 
-async def start_rating(parts: Parts) -> RatingParts:
+async def start_rating(parts: Parts, subjects: Subjects) -> RatingParts:
     """Makes the use cases; on nodes that do jobs, stations are bound to their locations from now on."""
     binding = Binding(parts.database, parts.events)
     if parts.config.role in (Role.ALL, Role.JOBS):
         await binding.start()
         parts.on_stop.append(binding.stop)
     return RatingParts(
-        locations=Locations(parts.database, parts.events, binding),
+        locations=Locations(
+            parts.database, parts.events, binding, WaysToPay(parts.database, subjects.variable_changes)
+        ),
         tariffs=Tariffs(parts.database, parts.events),
         code_addresses=CodeAddresses(parts.config.public_url),
     )

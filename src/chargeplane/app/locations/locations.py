@@ -15,6 +15,7 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.charging_stations import StaleError
 from chargeplane.app.events import EventFeed
 from chargeplane.app.locations.binding import Binding, make_code, make_id
+from chargeplane.app.locations.paying import WaysToPay
 from chargeplane.app.locations.places import EvsePlace, place_of
 from chargeplane.domain.locations.checks import check_evse, check_location
 from chargeplane.domain.locations.model import ConnectorContent, EvseContent, LocationContent
@@ -50,12 +51,16 @@ class Locations:
     Args:
         events: told of every change.
         binding: makes EVSEs of what stations reported.
+        ways_to_pay: told to stations; None: they are not told.
     """
 
-    def __init__(self, database: Database, events: EventFeed, binding: Binding) -> None:
+    def __init__(
+        self, database: Database, events: EventFeed, binding: Binding, ways_to_pay: WaysToPay | None = None
+    ) -> None:
         self._database = database
         self._events = events
         self._binding = binding
+        self._ways_to_pay = ways_to_pay
 
     # Looked up by others
 
@@ -222,6 +227,7 @@ class Locations:
             await queries.put_connectors(db, caller.tenant_id, key, connectors)
             await queries.touch(db, location.key)
             await self._audit(db, caller, "create", "evse", uid, None, wanted)
+        await self._tell(caller, wanted, station)
         return await self._told_evse(caller, "evse.created", uid)
 
     async def replace_evse(
@@ -248,6 +254,7 @@ class Locations:
             for key in {location.key, stored.location_key}:
                 await queries.touch(db, key)
             await self._audit(db, caller, "update", "evse", stored.uid, stored.content, wanted)
+        await self._tell(caller, wanted, station)
         return await self._told_evse(caller, "evse.updated", stored.uid)
 
     async def remove_evse(self, caller: Caller, uid: str, if_revision: int | None) -> None:
@@ -329,6 +336,10 @@ class Locations:
         await self._audit(db, caller, "update", "evse", stored.uid, before, connectors)
 
     # What they share
+
+    async def _tell(self, caller: Caller, wanted: EvseWanted, station: tuple[StationKey, int] | None) -> None:
+        if self._ways_to_pay is not None and station is not None and wanted.station_id is not None:
+            await self._ways_to_pay.tell(caller, station[0], wanted.station_id)
 
     async def _stored(
         self, db: Db, caller: Caller, location_id: str, if_revision: int | None

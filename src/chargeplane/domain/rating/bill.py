@@ -18,6 +18,8 @@ _NOTHING: Final = Decimal(0)
 _ONE: Final = Decimal(1)
 _HUNDRED: Final = Decimal(100)
 _QUANTUM: Final = Decimal(1).scaleb(-12)
+_TINY: Final = Decimal(1).scaleb(-9)
+"""Less than this is nothing: what rounding to twelve decimals may leave of an amount and its taxes."""
 _FREE: Final = Cost()
 
 PER: Final = {
@@ -209,7 +211,7 @@ class Bill:
                 less = stated * min(max(discount.value, _NOTHING), _HUNDRED) / _HUNDRED
             else:
                 less = max(discount.value, _NOTHING) * priced.billed / PER[line.dimension]
-            cost = priced.left if less >= stated else self._cost(less, priced.rates)
+            cost = priced.left if less + _TINY >= stated else self._cost(less, priced.rates)
             percent = discount.kind is DiscountKind.PERCENT
             self._less(priced, cost, LineKind.DISCOUNT, priced.billed, discount.value, discount.reference, percent)
 
@@ -281,10 +283,13 @@ class Bill:
             if wanted is None:
                 continue
             for place, one in enumerate(rates):
-                change = (wanted[place] - nets[place]).quantize(_QUANTUM, ROUND_HALF_EVEN)
-                if change:
-                    self._adjust(kind, one, _taxed(change, one), limit.before_taxes, start, end)
-                    nets[place] += change
+                target = wanted[place].quantize(_QUANTUM, ROUND_HALF_EVEN)
+                if target != nets[place]:
+                    # Against the taxes that are there, so that in the end they are what their rates say.
+                    there = self._by_rates().get(one, _FREE)
+                    change = summed((_taxed(target, one), _negated(there)))
+                    self._adjust(kind, one, change, limit.before_taxes, start, end)
+                    nets[place] = target
 
     def _discount_all(self, discount: Discount, start: datetime, end: datetime) -> None:
         sides = {rates: cost for rates, cost in self._by_rates().items() if cost.incl > 0}
@@ -299,7 +304,11 @@ class Bill:
         if not part:
             return
         for rates, cost in sides.items():
-            less = cost if part == _ONE else self._cost((cost.incl if self._included else cost.excl) * part, rates)
+            less = (
+                cost
+                if stated - stated * part < _TINY
+                else self._cost((cost.incl if self._included else cost.excl) * part, rates)
+            )
             percent = discount.kind is DiscountKind.PERCENT
             self._adjust(
                 LineKind.DISCOUNT, rates, _negated(less), discount.value, start, end, discount.reference, percent

@@ -7,7 +7,7 @@ import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from msgspec import Struct
@@ -15,6 +15,8 @@ from msgspec import Struct
 from chargeplane.kernel.errors import InvalidInputError
 
 _NOTHING: Final = Decimal(0)
+SPREAD: Final = Decimal(1).scaleb(-9)
+"""Wh to which energy is divided, so that the parts make the whole exactly."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -192,7 +194,7 @@ def _between(spans: list[tuple[datetime, datetime, PeriodState]], reading: Readi
         part = _NOTHING
         if taken and micros:
             passed += (b - a) // _MICROSECOND
-            upto = energy if passed == micros else energy * passed / micros
+            upto = energy if passed == micros else (energy * passed / micros).quantize(SPREAD, ROUND_HALF_EVEN)
             part, given = upto - given, upto
         flows = state is PeriodState.CHARGING
         made.append(

@@ -23,7 +23,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from chargeplane.domain.rating.bill import Bill
-from chargeplane.domain.rating.charge import Charge, Period, PeriodState
+from chargeplane.domain.rating.charge import SPREAD, Charge, Period, PeriodState
 from chargeplane.domain.rating.plan import Holding, Plan, Priced, Use, plan_of
 from chargeplane.domain.rating.result import CostGroup, Rating, Tax
 from chargeplane.domain.rating.slices import Slice
@@ -201,7 +201,8 @@ class _Run:
                 if duration_until is not None and duration_until < until:
                     until = duration_until
                 if until < end:
-                    upto = whole_wh + energy * ((until - start) // _MICROSECOND) / ((end - start) // _MICROSECOND)
+                    part = energy * ((until - start) // _MICROSECOND) / ((end - start) // _MICROSECOND)
+                    upto = whole_wh + part.quantize(SPREAD, ROUND_HALF_EVEN)
                 if energy_until is not None and upto > energy_until:
                     upto = energy_until
                     until = _crossing(start, end, energy, energy_until - whole_wh)

@@ -559,6 +559,40 @@ def _place(row: Any) -> PlaceRow | None:
     )
 
 
+# What stations are told of paying
+
+
+class PaymentVariable(Struct, frozen=True, kw_only=True):
+    """A switch of a station's device model that can be set."""
+
+    component: str
+    evse_id: int
+    variable: str
+    value: str | None
+
+
+async def payment_variables(db: Db, station_key: StationKey) -> list[PaymentVariable]:
+    """The switches for ways to pay that a station reported and lets be set (OCPP 2.x)."""
+    rows = await db.fetch(
+        "SELECT component, evse_id, variable, value FROM station_variable WHERE station_key = $1 AND attribute = 'Actual'"
+        " AND component_instance = '' AND variable_instance = '' AND connector_id = 0 AND mutability = 'ReadWrite'"
+        " AND (component, variable) IN (('WebPaymentsCtrlr', 'Enabled'), ('PaymentCtrlr', 'Enabled'),"
+        " ('ISO15118Ctrlr', 'PnCEnabled')) ORDER BY component, evse_id",
+        station_key,
+    )
+    return [PaymentVariable(**row) for row in rows]
+
+
+async def methods_of_station(db: Db, station_key: StationKey) -> dict[int, list[str]]:
+    """How one can pay at each EVSE of a station where that is said."""
+    rows = await db.fetch(
+        "SELECT ocpp_evse_id, payment_methods FROM evse WHERE station_key = $1 AND removed_at IS NULL"
+        " AND payment_methods <> '{}'",
+        station_key,
+    )
+    return {row["ocpp_evse_id"]: list(row["payment_methods"]) for row in rows}
+
+
 # Stations at locations without EVSEs of their own
 
 
