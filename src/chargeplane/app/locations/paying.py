@@ -13,7 +13,7 @@ import structlog
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.domain.locations.model import PaymentMethod
-from chargeplane.domain.variables import VariableName, VariableSetting
+from chargeplane.domain.variables import VariableSetting
 from chargeplane.kernel.errors import ConflictError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
@@ -59,10 +59,14 @@ class WaysToPay:
                 continue
             value = "true" if any(_WANTS[switch.component] & set(words) for words in said) else "false"
             if (switch.value or "").lower() != value:
-                name = VariableName(
-                    component=switch.component, evse_id=switch.evse_id or None, variable=switch.variable
+                wanted.append(
+                    VariableSetting(
+                        component=switch.component,
+                        evse_id=switch.evse_id or None,
+                        variable=switch.variable,
+                        value=value,
+                    )
                 )
-                wanted.append(VariableSetting(name=name, value=value))
         if not wanted:
             return 0
         try:
