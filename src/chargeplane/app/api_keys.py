@@ -60,21 +60,34 @@ class Scope(enum.StrEnum):
     TARIFFS_WRITE = "tariffs:write"
     PAYMENTS_READ = "payments:read"
     PAYMENTS_WRITE = "payments:write"
+    DRIVERS_READ = "drivers:read"
+    DRIVERS_WRITE = "drivers:write"
+    DRIVERS_ERASE = "drivers:erase"
+    VEHICLES_READ = "vehicles:read"
+    VEHICLES_WRITE = "vehicles:write"
+    USERS_READ = "users:read"
+    USERS_WRITE = "users:write"
+    AUDIT_READ = "audit-log:read"
     ADMIN = "admin"
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """Who calls: one key of one tenant.
+    """Who calls: one key of one tenant, a user who is signed in, or a driver.
 
     Args:
-        key_id: our key of the API key; 0 stands for a policy that acts by itself.
-        name: the key's name, for the audit log.
+        key_id: our key of the API key; 0 stands for a person, or a policy that acts by itself.
+        name: the key's or the user's name, for the audit log.
+        user_id, driver_id: our id of the person; 0 where it is none.
+        login_id: our id of the login, where a person calls.
     """
 
     key_id: int
     tenant_id: TenantId
     name: str
     scopes: frozenset[str]
+    user_id: int = 0
+    driver_id: int = 0
+    login_id: int = 0
 
     def may(self, scope: Scope) -> bool:
         """Whether the key allows it."""
@@ -83,6 +96,10 @@ class Caller(Struct, frozen=True, kw_only=True):
     @property
     def actor(self) -> str:
         """How the audit log names the caller."""
+        if self.driver_id:
+            return f"driver:{self.driver_id}"  # no name: it would have to be found again when the driver is erased
+        if self.user_id:
+            return f"user:{self.user_id} {self.name}"
         return f"api-key:{self.key_id} {self.name}" if self.key_id else f"policy: {self.name}"
 
 
