@@ -5,6 +5,7 @@ from __future__ import annotations
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
 from chargeplane.main.payments import start_payments
+from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
 from chargeplane.main.subjects import Parts
 
@@ -12,12 +13,18 @@ from chargeplane.main.subjects import Parts
 async def start_business(parts: Parts, subjects: Subjects) -> Business:
     """Makes and starts every part of it."""
     rating = await start_rating(parts, subjects)
-    agreements = await start_agreements(parts)
+    people = await start_people(parts)
+    agreements = await start_agreements(parts, drivers=people.people)
+    people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
     return Business(
         locations=rating.locations,
         tariffs=rating.tariffs,
         code_addresses=rating.code_addresses,
+        people=people.people,
+        drivers=people.drivers,
+        driver_tokens=people.driver_tokens,
+        vehicles=people.vehicles,
         agreements=agreements.agreements,
         agreement_resolving=agreements.resolving,
         agreement_usage=agreements.usage,

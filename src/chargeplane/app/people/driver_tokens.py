@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.events import EventFeed
-from chargeplane.app.id_tokens import IdTokenType
+from chargeplane.app.id_tokens import IdTokenType, TokenHolds
 from chargeplane.app.people.drivers import locked_driver
 from chargeplane.domain.authorization import canonical
 from chargeplane.domain.people.drivers import DriverStatus, TokenOrigin, visual_key
@@ -89,6 +89,8 @@ class DriverTokens:
         self._keys = keys
         self._events = events
         self._changed = changed
+        self.holds: TokenHolds | None = None
+        """Agreements, which may be about drivers and groups of users; None where there are none."""
 
     async def all(self, caller: Caller, driver_id: int) -> list[DriverIdTokenView]:
         """The id tokens of a driver.
@@ -205,8 +207,11 @@ class DriverTokens:
             if view.origin is TokenOrigin.APP:
                 raise ConflictError("The app's own id token stays as long as the account.")
             if view.origin is TokenOrigin.OPERATOR and not caller.driver_id:
+                holds = self.holds if self.holds is not None and await self.holds.begin(db, caller.tenant_id) else None
                 await self._release_held(db, caller.tenant_id, driver_id, id_token_id)
                 await queries.unbind(db, caller.tenant_id, driver_id, id_token_id)
+                if holds is not None:
+                    await holds.settle_token(db, caller.tenant_id, id_token_id)
             else:
                 await rfid_cards.give_back(db, caller.tenant_id, driver_id, view.id_token, view.type)
                 gone = await id_tokens.delete(db, caller.tenant_id, id_token_id)
@@ -227,7 +232,9 @@ class DriverTokens:
         async with self._database.change() as db:
             for card in wanted:
                 code = card.activation_code or "".join(secrets.choice(_CODE_ALPHABET) for _ in range(8))
-                sealed = self._keys.encrypt(code.upper().encode(), _card(caller.tenant_id, visual_key(card.visual_number)))
+                sealed = self._keys.encrypt(
+                    code.upper().encode(), _card(caller.tenant_id, visual_key(card.visual_number))
+                )
                 try:
                     async with db.transaction():
                         view = await rfid_cards.insert(
@@ -259,7 +266,9 @@ class DriverTokens:
         async with self._database.read() as db:
             return await rfid_cards.page(db, caller.tenant_id, number, claimed, limit, after)
 
-    async def claim_card(self, caller: Caller, driver_id: int, number: str, code: str, label: str | None) -> DriverIdTokenView:
+    async def claim_card(
+        self, caller: Caller, driver_id: int, number: str, code: str, label: str | None
+    ) -> DriverIdTokenView:
         """Makes a card the driver's who has it in hand. Whoever calls this slows guessing down.
 
         Raises:
@@ -278,7 +287,9 @@ class DriverTokens:
                 raise InvalidInputError(f"{wrong}.", (("/visual_number", wrong),))
             await rfid_cards.claim(db, card.id, driver_id)
             wanted = TokenWanted(id_token=card.id_token, type=IdTokenType(card.id_token_type), label=label)
-            view = await self._bound(db, caller.tenant_id, caller.actor, driver, wanted, TokenOrigin.CARD, confirmed=True)
+            view = await self._bound(
+                db, caller.tenant_id, caller.actor, driver, wanted, TokenOrigin.CARD, confirmed=True
+            )
         self._changed()
         return view
 
@@ -301,7 +312,13 @@ class DriverTokens:
                 await note_change(db, one.tenant_id, before)
                 after = await queries.token_of(db, one.tenant_id, one.driver_id, one.id_token_id)
                 await self._note(
-                    db, one.tenant_id, f"policy: autocharge, transaction {one.transaction_id}", "confirm", one.driver_id, view, after
+                    db,
+                    one.tenant_id,
+                    f"policy: autocharge, transaction {one.transaction_id}",
+                    "confirm",
+                    one.driver_id,
+                    view,
+                    after,
                 )
             self._events.publish("driver.id_token_confirmed", one.tenant_id, None, after)
             self._changed()
@@ -330,6 +347,7 @@ class DriverTokens:
         confirmed: bool,
     ) -> DriverIdTokenView:
         driver_id = int(driver.id)
+        holds = self.holds if self.holds is not None and await self.holds.begin(db, tenant_id) else None
         if driver.status is DriverStatus.CLOSED:
             raise ConflictError(f"Driver '{driver.id}' is closed.")
         if len(await queries.tokens_of(db, tenant_id, driver_id)) >= MOST_TOKENS:
@@ -358,7 +376,11 @@ class DriverTokens:
                     confirmed=confirmed,
                 )
         except asyncpg.UniqueViolationError:
-            raise ConflictError(f"The id token '{text}' is a driver's already; take it from that driver first.") from None
+            raise ConflictError(
+                f"The id token '{text}' is a driver's already; take it from that driver first."
+            ) from None
+        if holds is not None:
+            await holds.settle_token(db, tenant_id, ident)
         view = await self._found(db, tenant_id, driver_id, ident)
         await self._note(db, tenant_id, actor, "assign", driver_id, None, view)
         return view

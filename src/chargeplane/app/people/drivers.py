@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.charging_stations import StaleError
 from chargeplane.app.events import EventFeed
+from chargeplane.app.id_tokens import TokenHolds
 from chargeplane.domain.people.drivers import Address, DriverContent, DriverStatus, check_driver, check_email, email_key
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
@@ -22,7 +23,6 @@ from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.authorization import note_change
 from chargeplane.store.queries.drivers import DriverFilter, DriverView, content_of
 from chargeplane.store.queries.paging import Db, Position
-
 
 T = TypeVar("T")
 
@@ -56,10 +56,10 @@ class Drivers:
         self._database = database
         self._events = events
         self._changed = changed
+        self.holds: TokenHolds | None = None
+        """Agreements, which may be about drivers and groups of users; None where there are none."""
 
-    async def page(
-        self, caller: Caller, wanted: DriverFilter, limit: int, after: Position | None
-    ) -> list[DriverView]:
+    async def page(self, caller: Caller, wanted: DriverFilter, limit: int, after: Position | None) -> list[DriverView]:
         """Drivers, newest first, without those who were erased; at most `limit`."""
         async with self._database.read() as db:
             return await queries.page(db, caller.tenant_id, wanted, limit, after)
@@ -118,6 +118,8 @@ class Drivers:
         external_id: str | None = None
         try:
             async with self._database.change() as db:
+                groups = not isinstance(wanted.user_groups, UnsetType)
+                holds = self.holds if groups and self.holds and await self.holds.begin(db, caller.tenant_id) else None
                 before = await locked_driver(db, caller.tenant_id, ident, if_revision)
                 content = _content(content_of(before), wanted)
                 email = _given(wanted.email, before.email)
@@ -133,6 +135,9 @@ class Drivers:
                     user_groups=_given(wanted.user_groups, before.user_groups),
                     verified=same and before.email_verified,
                 )
+                if holds is not None and before.user_groups != view.user_groups:
+                    for token in await queries.tokens_of(db, caller.tenant_id, ident):
+                        await holds.settle_token(db, caller.tenant_id, int(token.id))
                 if not same:
                     await logins.forget_mailed(db, driver_id=ident)
                 await self._note(db, caller, "update", before, view)

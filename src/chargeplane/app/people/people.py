@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chargeplane.app.agreements.ports import Holder
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import drivers as queries
-from chargeplane.store.queries.drivers import DriverView, TokenOwner
+from chargeplane.store.queries.drivers import DriverView
 from chargeplane.store.queries.paging import Db
 
 
@@ -46,9 +47,12 @@ class People:
         async with self._database.read() as reader:
             return await queries.one(reader, tenant_id, int(driver_id))
 
-    async def owners(self, db: Db, tenant_id: TenantId, id_token_ids: Sequence[int]) -> dict[int, TokenOwner]:
+    async def holders(self, db: Db, tenant_id: TenantId, id_token_ids: Sequence[int]) -> dict[int, Holder]:
         """Whose id tokens are, by our id of the token; those of nobody are absent."""
-        return {one.id_token_id: one for one in await queries.owners(db, tenant_id, id_token_ids)}
+        return {
+            one.id_token_id: Holder(driver_id=str(one.driver_id), user_groups=one.user_groups)
+            for one in await queries.owners(db, tenant_id, id_token_ids)
+        }
 
     async def id_tokens(
         self, db: Db, tenant_id: TenantId, driver_ids: Sequence[str], user_groups: Sequence[str]

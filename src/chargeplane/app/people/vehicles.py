@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.charging_stations import StaleError
 from chargeplane.app.events import EventFeed
@@ -14,7 +16,7 @@ from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db, Position
 from chargeplane.store.queries.vehicles import VehicleFilter, VehicleView
 
-MOST_VEHICLES = 100
+MOST_VEHICLES: Final = 100
 """Of one driver."""
 
 
@@ -66,7 +68,9 @@ class Vehicles:
         self._events.publish("vehicle.created", caller.tenant_id, None, view)
         return view
 
-    async def replace(self, caller: Caller, ident: int, content: VehicleContent, if_revision: int | None) -> VehicleView:
+    async def replace(
+        self, caller: Caller, ident: int, content: VehicleContent, if_revision: int | None
+    ) -> VehicleView:
         """Describes a vehicle anew.
 
         Raises:

@@ -18,7 +18,9 @@ Language = Annotated[str, Meta(pattern="^[a-z]{2,3}(-[A-Za-z0-9]{2,8})?$", max_l
 Phone = Annotated[str, Meta(pattern=r"^\+?[0-9 ()./-]{3,30}$")]
 Email = Annotated[str, Meta(min_length=3, max_length=254)]
 
-_EMAIL: Final = re.compile(r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?:[^\s@<>\"(),:;\[\]\\.]{1,63}\.)+[^\s@<>\"(),:;\[\]\\.]{2,63}")
+_EMAIL: Final = re.compile(
+    r"[^\s@<>\"(),:;\[\]\\]{1,64}@(?:[^\s@<>\"(),:;\[\]\\.]{1,63}\.)+[^\s@<>\"(),:;\[\]\\.]{2,63}"
+)
 
 
 class DriverStatus(enum.StrEnum):

@@ -74,9 +74,7 @@ def letter(kind: MailedPurpose | Notice, to: str, language: str | None, values: 
     body = "\n\n".join(part.strip() for part in (greeting, words["text"], frame["closing"]))
     # A name must not become a line of its own, nor a header.
     safe = {key: " ".join(value.split()) for key, value in known.items()}
-    return Letter(
-        to=to, subject=words["subject"].format_map(safe), text=body.format_map(safe) + "\n", language=chosen
-    )
+    return Letter(to=to, subject=words["subject"].format_map(safe), text=body.format_map(safe) + "\n", language=chosen)
 
 
 @lru_cache(maxsize=1)

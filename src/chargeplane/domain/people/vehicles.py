@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -29,14 +29,15 @@ class VehicleContent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     licence_country: Annotated[str, Meta(pattern="^[A-Z]{2}$")] | None = None
     vin: Annotated[str, Meta(pattern="^[A-HJ-NPR-Za-hj-npr-z0-9]{17}$")] | None = None
     evcc_id: Annotated[str, Meta(min_length=12, max_length=255)] | None = None
-    battery_kwh: Annotated[Decimal, Meta(gt=0, le=2000)] | None = None
-    max_ac_kw: Annotated[Decimal, Meta(gt=0, le=100)] | None = None
-    max_dc_kw: Annotated[Decimal, Meta(gt=0, le=5000)] | None = None
+    battery_kwh: Decimal | None = None
+    max_ac_kw: Decimal | None = None
+    max_dc_kw: Decimal | None = None
     connectors: Annotated[tuple[Word, ...], Meta(max_length=10)] = ()
     label: Word | None = None
 
 
-_MAC = re.compile(r"[0-9A-Fa-f]{12}")
+_MOST_KW: Final = 5000
+_MAC: Final = re.compile(r"[0-9A-Fa-f]{12}")
 
 
 def mac_of(text: str) -> str | None:
@@ -50,6 +51,6 @@ def check_vehicle(content: VehicleContent) -> list[tuple[str, str]]:
     faults = []
     for name in ("battery_kwh", "max_ac_kw", "max_dc_kw"):
         value = getattr(content, name)
-        if value is not None and (not value.is_finite() or value != round(value, 3)):
-            faults.append((f"/{name}", "Must be a number with at most 3 decimals"))
+        if value is not None and not (value.is_finite() and 0 < value <= _MOST_KW and value == round(value, 3)):
+            faults.append((f"/{name}", f"Must be above 0 and at most {_MOST_KW}, with at most 3 decimals"))
     return faults

@@ -55,6 +55,7 @@ _TAGS: Final = (
         "service-agreements",
         "Contracts between providers and consumers of charging: terms, states, versions, who they apply to.",
     ),
+    ("drivers", "Drivers with their id tokens and vehicles, and cards that were printed."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

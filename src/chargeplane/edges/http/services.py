@@ -44,6 +44,7 @@ from chargeplane.app.payments.guests import Guests
 from chargeplane.app.payments.payments import Payments
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.webhooks import Webhooks
+from chargeplane.app.people import Drivers, DriverTokens, People, Vehicles
 from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.quarantine import Quarantine
@@ -128,6 +129,10 @@ class Business:
     locations: Locations
     tariffs: Tariffs
     code_addresses: CodeAddresses
+    people: People
+    drivers: Drivers
+    driver_tokens: DriverTokens
+    vehicles: Vehicles
     agreements: Agreements
     agreement_resolving: Resolving
     agreement_usage: Usage

@@ -248,12 +248,12 @@ async def set_password(db: Db, ident: int, password_hash: str | None) -> None:
 
 # Whose id tokens are
 
-_TOKEN_COLUMNS = (
+_OF_TOKENS = (
     "d.id_token_id::text AS id, d.driver_id::text AS driver_id, i.id_token, i.type, i.status, d.origin, d.label,"
     " d.vehicle_id::text AS vehicle_id, c.visual_number, d.confirmed_at IS NOT NULL AS confirmed, i.valid_until, d.created_at"
 )
 _TOKENS = (
-    f"SELECT {_TOKEN_COLUMNS} FROM driver_id_token d JOIN id_token i ON i.id = d.id_token_id LEFT JOIN rfid_card c"
+    f"SELECT {_OF_TOKENS} FROM driver_id_token d JOIN id_token i ON i.id = d.id_token_id LEFT JOIN rfid_card c"
     " ON c.driver_id = d.driver_id AND lower(c.id_token) = lower(i.id_token) AND c.id_token_type = i.type"
 )
 
@@ -398,9 +398,7 @@ async def owners(db: Db, tenant_id: TenantId, id_token_ids: Sequence[int]) -> li
     ]
 
 
-async def id_tokens_of(
-    db: Db, tenant_id: TenantId, driver_ids: Sequence[int], user_groups: Sequence[str]
-) -> list[int]:
+async def id_tokens_of(db: Db, tenant_id: TenantId, driver_ids: Sequence[int], user_groups: Sequence[str]) -> list[int]:
     """Our ids of the tokens of drivers, and of the members of groups (without case)."""
     rows = await db.fetch(
         "SELECT t.id_token_id FROM driver_id_token t JOIN driver d ON d.id = t.driver_id WHERE t.tenant_id = $1"

@@ -18,6 +18,7 @@ from chargeplane.edges.http.routes.credentials import credential_routes
 from chargeplane.edges.http.routes.der_controls import der_control_routes
 from chargeplane.edges.http.routes.diagnostics import diagnostics_routes
 from chargeplane.edges.http.routes.display_and_cost import display_and_cost_routes
+from chargeplane.edges.http.routes.drivers import driver_routes, vehicle_routes
 from chargeplane.edges.http.routes.events import event_routes
 from chargeplane.edges.http.routes.firmware import firmware_routes
 from chargeplane.edges.http.routes.guests import guest_routes
@@ -77,6 +78,8 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *security_event_routes(services),
         *location_routes(services),
         *tariff_routes(services),
+        *driver_routes(services),
+        *vehicle_routes(services),
         *service_agreement_routes(services),
         *event_routes(services),
         *payment_routes(services),

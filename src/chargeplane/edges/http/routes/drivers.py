@@ -204,9 +204,7 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[DriverPatch], if_match: IfMatch = None
     ) -> Response[DriverView]:
         """Changes a driver. Another e-mail address is not verified."""
-        view = await drivers.change(
-            caller_of(request), ident_of("driver", id), changes_of(data), revision_of(if_match)
-        )
+        view = await drivers.change(caller_of(request), ident_of("driver", id), changes_of(data), revision_of(if_match))
         return Response(view, headers=etag(view.revision))
 
     @post("/v1/drivers/{id:str}/block", tags=["drivers"], opt={"scope": Scope.DRIVERS_WRITE}, status_code=200)
