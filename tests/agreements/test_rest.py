@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from chargeplane.app.agreements.following import Following
+from chargeplane.app.agreements.ports import Holder
+from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.domain.agreements.clock import as_of
 from chargeplane.domain.agreements.model import AgreementState
 from chargeplane.domain.agreements.scope import ResolveAsk
@@ -18,6 +21,7 @@ from chargeplane.kernel.ids import TenantId
 from chargeplane.main.cli.agreement import agreement
 from chargeplane.store.queries import agreements as queries
 from chargeplane.store.queries.agreements import AgreementFilter, AgreementSort
+from chargeplane.store.queries.paging import Db
 from tests.support.rest import ADMIN_KEY, Rest, assert_problem
 
 PATH = "/v1/service-agreements"
@@ -278,6 +282,47 @@ async def test_a_token_that_comes_later_is_held_at_once(rest: Rest) -> None:
     await rest.execute("UPDATE id_token SET group_id = 'Vans' WHERE id = $1", int(token["id"]))
     await rest.business.agreement_following.settle_tokens(TenantId(1), [int(token["id"])])
     assert (await rest.client.get(f"/v1/id-tokens/{token['id']}")).json()["held"]["status"] == "Blocked"
+
+
+class OneDriver:
+    """Driver 7, of the group of users `club`, has one id token."""
+
+    def __init__(self, ident: int) -> None:
+        self.ident = ident
+
+    async def holders(self, db: Db, tenant_id: TenantId, id_token_ids: Sequence[int]) -> dict[int, Holder]:
+        return {self.ident: Holder(driver_id="7", user_groups=("club",))} if self.ident in id_token_ids else {}
+
+    async def id_tokens(
+        self, db: Db, tenant_id: TenantId, driver_ids: Sequence[str], user_groups: Sequence[str]
+    ) -> list[int]:
+        return [self.ident] if "7" in driver_ids or "club" in user_groups else []
+
+
+async def test_a_drivers_token_is_held_and_resolved_by_the_drivers_agreement(
+    rest: Rest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = (await rest.client.post("/v1/id-tokens", json={"id_token": "DRV"})).json()["id"]
+    drivers = OneDriver(int(token))
+    monkeypatch.setattr(rest.business.agreement_following, "drivers", drivers)
+    parties = [HOUSE, {"role": "consumer", "kind": "driver", "id": "7"}]
+    plan = await active(rest, "drv", parties=parties, scope=[])
+    ask = ResolveAsk(at=datetime.now(UTC) + timedelta(seconds=1), id_token="DRV")
+    found = await Resolving(rest.database, drivers).resolve(TenantId(1), ask)
+    assert found is not None
+    assert (found.number, found.candidates[0].who) == (plan["number"], "driver")
+
+    async def hold() -> Any:
+        return (await rest.client.get(f"/v1/id-tokens/{token}")).json()["held"]
+
+    async def free() -> bool:
+        return await hold() is None
+
+    await do(rest, plan["id"], "suspend")
+    assert (await until(hold))["status"] == "Blocked"
+    # An agreement of the group of users is in force: one is enough.
+    await active(rest, "drv", scope=[{"kind": "user_group", "value": "CLUB"}])
+    await until(free)
 
 
 async def test_limits_follow_what_is_used(rest: Rest) -> None:
