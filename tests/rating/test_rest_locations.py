@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from chargeplane.app.locations.codes import CodeAddresses, as_svg
 from tests.support.rest import Rest, StationDouble, assert_problem
 
 _numbers = itertools.count(1)
@@ -217,13 +218,17 @@ async def test_opening_times_are_local_and_closings_go_first(rest: Rest) -> None
         assert len(page.json()["items"]) == found, at
 
 
-async def test_a_qr_code_leads_to_the_evse_until_its_code_is_renewed(rest: Rest) -> None:
-    place = await make(rest)
-    evse = await add(rest, place["id"])
+async def test_a_qr_code_leads_to_the_page_for_guests_and_changes_with_the_code(rest: Rest) -> None:
+    place, station = await make(rest), ident("CP")
+    await rest.station(station)
+    evse = await add(rest, place["id"], station_id=station, ocpp_evse_id=1, payment_methods=["web"])
     path = f"/v1/evses/{evse['uid']}"
     svg = await rest.client.get(f"{path}/qr-code")
     assert svg.headers["content-type"].startswith("image/svg+xml")
-    assert b"<svg" in svg.content
+    address = CodeAddresses(None).of(evse["code"], rest.base_url + "/")
+    assert svg.content == as_svg(address)
+    # The page for guests, which says here that nobody takes payments; what leads nowhere is answered by a problem.
+    assert (await rest.client.get(address)).headers["content-type"].startswith("text/html")
     png = await rest.client.get(f"{path}/qr-code", params={"format": "png", "scale": 4})
     assert png.content.startswith(b"\x89PNG")
     renewed = await rest.client.post(f"{path}/renew-code")

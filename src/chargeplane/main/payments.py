@@ -87,7 +87,8 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
             every_s=min(0.5, config.look_every_s),
         ),
     )
-    guests.receipt = mail(lambda: config.public_url or f"http://127.0.0.1:{parts.config.http_port}")
+    public_url = config.public_url or parts.config.public_url
+    guests.receipt = mail(lambda: public_url or f"http://127.0.0.1:{parts.config.http_port}")
     subjects.station_payments.recorders.append(TerminalPayments(TerminalCurrencies()).record)
     subscriptions = Subscriptions(database, parts.outbox, parts.events)
     reconciliation = Reconciliation(database, carrying, webhooks, every_s=config.look_every_s)
@@ -103,7 +104,7 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
         accounts=Accounts(database, payments),
         guests=guests,
         guest_door=GuestDoor(
-            public_url=config.public_url,
+            public_url=public_url,
             requests_per_minute=config.guest_requests_per_minute,
             payments_per_minute=config.guest_payments_per_minute,
             wrong_per_minute=config.guest_wrong_per_minute,

@@ -33,5 +33,5 @@ async def start_rating(parts: Parts, subjects: Subjects) -> RatingParts:
             parts.database, parts.events, binding, WaysToPay(parts.database, subjects.variable_changes)
         ),
         tariffs=Tariffs(parts.database, parts.events),
-        code_addresses=CodeAddresses(parts.config.public_url),
+        code_addresses=CodeAddresses(parts.config.payments.public_url or parts.config.public_url),
     )

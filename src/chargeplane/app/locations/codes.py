@@ -7,8 +7,8 @@ from typing import Final
 
 import segno
 
-PATH: Final = "/c/"
-"""Where a guest comes in: this and the code."""
+PATH: Final = "/pay/"
+"""The page of an EVSE for guests (edges/http/routes/guests.py): this and the code."""
 
 _BORDER: Final = 4  # modules of quiet zone that ISO/IEC 18004 asks for
 
