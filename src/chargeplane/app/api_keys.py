@@ -68,6 +68,10 @@ class Scope(enum.StrEnum):
     USERS_READ = "users:read"
     USERS_WRITE = "users:write"
     AUDIT_READ = "audit-log:read"
+    INVOICES_READ = "invoices:read"
+    INVOICES_WRITE = "invoices:write"
+    LEDGER_READ = "ledger:read"
+    LEDGER_WRITE = "ledger:write"
     ADMIN = "admin"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
+from chargeplane.main.invoicing import start_invoicing
 from chargeplane.main.payments import start_payments
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
@@ -17,6 +18,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     agreements = await start_agreements(parts, drivers=people.people)
     people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
+    invoicing = await start_invoicing(parts)
     return Business(
         locations=rating.locations,
         tariffs=rating.tariffs,
@@ -35,4 +37,5 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         payment_accounts=paying.accounts,
         guests=paying.guests,
         guest_door=paying.guest_door,
+        ledger=invoicing.ledger,
     )

@@ -56,6 +56,7 @@ _TAGS: Final = (
         "Contracts between providers and consumers of charging: terms, states, versions, who they apply to.",
     ),
     ("drivers", "Drivers with their id tokens and vehicles, and cards that were printed."),
+    ("ledger", "Double entry: accounts with balances, entries that are never changed, the check, closing of periods."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

@@ -33,6 +33,7 @@ from chargeplane.app.events import EventFeed
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.installed_certificates import InstalledCertificatesOf
+from chargeplane.app.ledger import Ledger
 from chargeplane.app.local_lists import LocalLists
 from chargeplane.app.locations import CodeAddresses, Locations
 from chargeplane.app.logs import Logs
@@ -143,6 +144,7 @@ class Business:
     payment_accounts: Accounts
     guests: Guests
     guest_door: GuestDoor
+    ledger: Ledger
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from chargeplane.main.cli.charging_profile import charging_profile, static_limit
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
+from chargeplane.main.cli.ledger import ledger
 from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.security import certificates, security_events
 from chargeplane.main.cli.simulate import simulate
@@ -136,6 +137,7 @@ for command in (
     log,
     payment,
     simulate_payments,
+    ledger,
     bench,
 ):
     cli.add_command(command)

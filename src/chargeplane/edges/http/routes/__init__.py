@@ -24,6 +24,7 @@ from chargeplane.edges.http.routes.firmware import firmware_routes
 from chargeplane.edges.http.routes.guests import guest_routes
 from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
+from chargeplane.edges.http.routes.ledger import ledger_routes
 from chargeplane.edges.http.routes.local_lists import local_list_routes
 from chargeplane.edges.http.routes.locations import location_routes
 from chargeplane.edges.http.routes.messages import message_routes
@@ -81,6 +82,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *driver_routes(services),
         *vehicle_routes(services),
         *service_agreement_routes(services),
+        *ledger_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),

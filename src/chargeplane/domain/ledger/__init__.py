@@ -1,0 +1,46 @@
+"""The ledger: double entry, kept by pure rules. Entries are balanced, written once, and taken back by a reversal."""
+
+from chargeplane.domain.ledger.accounts import (
+    Account,
+    AccountType,
+    PayerKind,
+    advance,
+    bank,
+    clearing,
+    disputed,
+    fees,
+    partner,
+    partner_cost,
+    receivable,
+    revenue,
+    rounding,
+    tax,
+    wallet,
+    write_off,
+)
+from chargeplane.domain.ledger.entries import Entry, EntryKind, Posting, digest_of, reversal, unbalanced
+
+__all__ = [
+    "Account",
+    "AccountType",
+    "Entry",
+    "EntryKind",
+    "PayerKind",
+    "Posting",
+    "advance",
+    "bank",
+    "clearing",
+    "digest_of",
+    "disputed",
+    "fees",
+    "partner",
+    "partner_cost",
+    "receivable",
+    "revenue",
+    "reversal",
+    "rounding",
+    "tax",
+    "unbalanced",
+    "wallet",
+    "write_off",
+]
