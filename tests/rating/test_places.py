@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -177,6 +178,21 @@ async def test_a_station_at_a_location_gets_evses_of_what_it_reported(rest: Rest
     ]
     again = await locations.evse_by(TENANT, key, 2, 1)
     assert again == found
+
+
+async def test_two_who_ask_at_once_get_the_same_evses_also_by_their_location(rest: Rest, locations: Locations) -> None:
+    place = await locations.create(CALLER, ident("Loc"), location())
+    key = await rest.station(ident("CP"), location_id=place.id)
+    await rest.execute(
+        "INSERT INTO connector (station_key, evse_id, connector_id, status, reported, received_at)"
+        " SELECT $1, n, 1, 'Available', 'Available', now() FROM generate_series(1, 4) AS n",
+        key,
+    )
+    asked = [locations.evse_by(TENANT, key, number) for number in (1, 2, 3, 4)]
+    *found, shown = await asyncio.gather(*asked, locations.one(CALLER, place.id))
+    assert all(found)
+    assert len(shown.evses) == 4
+    assert len((await locations.one(CALLER, place.id)).evses) == 4
 
 
 async def test_a_version_never_changes_and_the_newest_that_is_valid_holds(rest: Rest, tariffs: Tariffs) -> None:

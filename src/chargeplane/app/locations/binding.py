@@ -1,7 +1,8 @@
 """Stations that stand at a location and have no EVSEs there get them from what they reported.
 
 A station is given its location when it is registered; what EVSEs it has it tells by its status messages. So that such a station can be
-billed at once, EVSEs are made for it: when one is asked for, and by a look that is taken now and then. What was made by itself is marked
+billed at once, EVSEs are made for it: when one of them or
+their location is asked for, and by a look that is taken now and then. What was made by itself is marked
 so until a person describes it; a station with an EVSE that a person made is left alone.
 """
 
@@ -56,7 +57,7 @@ class Binding:
         every_s: between two looks.
     """
 
-    def __init__(self, database: Database, events: EventFeed, *, every_s: float = 30.0) -> None:
+    def __init__(self, database: Database, events: EventFeed, *, every_s: float = 120.0) -> None:
         self._database = database
         self._events = events
         self._every_s = every_s
@@ -74,16 +75,21 @@ class Binding:
                 await self._task
             self._task = None
 
-    async def bind(self, station_key: StationKey | None = None) -> int:
+    async def bind(self, *, station_key: StationKey | None = None, location_key: int | None = None) -> int:
         """Makes what is missing; how many EVSEs that were.
 
         Args:
-            station_key: of this station only; None: of all.
+            station_key: of this station only.
+            location_key: at this location only.
         """
+        async with self._database.read() as db:
+            found = await queries.unbound(db, _AT_ONCE, station_key=station_key, location_key=location_key)
+        if not found:
+            return 0
         made = 0
         changed: list[tuple[TenantId, str]] = []
         async with self._database.change() as db:
-            for station in await queries.unbound(db, station_key, _AT_ONCE):
+            for station in found:
                 count = await self._bind(db, station)
                 if count:
                     made += count

@@ -74,7 +74,8 @@ class Locations:
         """
         async with self._database.read() as db:
             row = await queries.place_by_station(db, tenant_id, station_key, ocpp_evse_id)
-        if row is None and await self._binding.bind(station_key):
+        if row is None:
+            await self._binding.bind(station_key=station_key)  # or somebody else just did
             async with self._database.read() as db:
                 row = await queries.place_by_station(db, tenant_id, station_key, ocpp_evse_id)
         return None if row is None else place_of(row, connector_id)
@@ -126,11 +127,15 @@ class Locations:
                 after = some[-1][0]
 
     async def one(self, caller: Caller, location_id: str) -> LocationView:
-        """A location.
+        """A location, with EVSEs of the stations there that nobody bound.
 
         Raises:
             NotFoundError: the tenant has no such location.
         """
+        async with self._database.read() as db:
+            key = await queries.key_of(db, caller.tenant_id, location_id)
+        if key is not None:
+            await self._binding.bind(location_key=key)
         async with self._database.read() as db:
             found = await queries.one(db, caller.tenant_id, location_id)
         if found is None:

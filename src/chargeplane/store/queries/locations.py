@@ -272,6 +272,16 @@ def _within(where: Where, latitude: float, longitude: float, radius_m: float) ->
         where.add("l.place <@ box(point(?, ?), point(?, ?))", left, low, right, high)
 
 
+async def key_of(db: Db, tenant_id: TenantId, location_id: str) -> int | None:
+    """Our key of the location with this id, compared without case."""
+    key: int | None = await db.fetchval(
+        "SELECT key FROM location WHERE tenant_id = $1 AND lower(id) = lower($2) AND deleted_at IS NULL",
+        tenant_id,
+        location_id,
+    )
+    return key
+
+
 async def one(db: Db, tenant_id: TenantId, location_id: str) -> LocationView | None:
     """The location with this id, compared without case."""
     row = await db.fetchrow(
@@ -621,18 +631,25 @@ _UNBOUND = """FROM charging_station s
     AND NOT EXISTS (SELECT FROM evse e WHERE e.station_key = s.key AND e.removed_at IS NULL AND NOT e.made_from_report)"""
 
 
-async def unbound(db: Db, station_key: StationKey | None, limit: int) -> list[Unbound]:
+async def unbound(
+    db: Db, limit: int, *, station_key: StationKey | None = None, location_key: int | None = None
+) -> list[Unbound]:
     """Stations that stand at a location, reported EVSEs, and were bound to none by hand.
 
     Args:
         station_key: this one only; None: all.
+        location_key: at this location only; None: at all.
     """
+    which, values = "", []
+    for condition, value in (("s.key", station_key), ("l.key", location_key)):
+        if value is not None:
+            values.append(value)
+            which += f" AND {condition} = ${len(values) + 1}"
     rows = await db.fetch(
-        f"SELECT s.key, s.tenant_id, s.station_id, l.key AS location_key, l.id AS location_id {_UNBOUND}"
-        + (" AND s.key = $2" if station_key is not None else "")
-        + " ORDER BY s.key LIMIT $1",
+        f"SELECT s.key, s.tenant_id, s.station_id, l.key AS location_key, l.id AS location_id {_UNBOUND}{which}"
+        " ORDER BY s.key LIMIT $1",
         limit,
-        *(() if station_key is None else (station_key,)),
+        *values,
     )
     found = []
     for row in rows:
