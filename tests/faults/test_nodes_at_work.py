@@ -1,9 +1,11 @@
-"""Work over many stations that two nodes hold: a firmware campaign, a configuration template."""
+"""Work over many stations that two nodes hold: a firmware campaign and a configuration template, and a node that dies in between."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,11 @@ from msgspec.structs import replace
 
 from chargeplane.edges.bus import EmbeddedNats
 from chargeplane.simulator import FAST, VirtualStation
+from chargeplane.simulator.station import Route
 from chargeplane.simulator.subjects.firmware import FirmwareState
 from chargeplane.store.embedded import Cluster
 from tests.faults.test_database_away import make_database
-from tests.faults.town import PASSWORD, VERSIONS
+from tests.faults.town import PASSWORD, VERSIONS, database
 from tests.support.served import KEY, Served, served
 
 SECRET = "an-installation-key-for-both-nodes-of-the-test"
@@ -38,21 +41,22 @@ class Pair:
             name = f"CP-{number:02d}"
             made = await self.ask("POST", "/v1/charging-stations", {"station_id": name, "password": PASSWORD})
             assert made["station_id"] == name
-            self.stations.append(
-                VirtualStation(
-                    self.nodes[number % 2].url,
-                    name,
-                    VERSIONS[number // 2 % 3],
-                    password=PASSWORD,
-                    seed=number,
-                    options=OPTIONS,
-                )
+            station = VirtualStation(
+                self.nodes[number % 2].url,
+                name,
+                VERSIONS[number // 2 % 3],
+                password=PASSWORD,
+                seed=number,
+                options=OPTIONS,
             )
+            # A reboot takes it back to the address of its network profile; this one is what its name leads to.
+            station.route = partial(self.way, number)
+            self.stations.append(station)
         await asyncio.gather(*(one.connect() for one in self.stations))
         await asyncio.gather(*(one.boot() for one in self.stations))
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
-        """The first node's answer."""
+        """The answer of the first node that lives."""
         answer = await self.nodes[0].ask(method, path, body)
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
@@ -67,6 +71,19 @@ class Pair:
         except TimeoutError:
             raise AssertionError(f"{path} stays {seen}") from None
         return seen
+
+    async def kill(self, node: Served) -> None:
+        """A node dies; its stations go to the other one, and what it had claimed is free (as it is when its lease is over)."""
+        node.kill()
+        await node.gone()
+        self.nodes.remove(node)
+        async with database(self.url) as db:
+            await db.execute("UPDATE firmware_campaign SET claimed_until = now() WHERE claimed_until > now()")
+            await db.execute("UPDATE variable_change SET claimed_until = now() WHERE claimed_until > now()")
+
+    def way(self, number: int) -> Route:
+        """How a station comes in: by its own node while that lives, as behind one name for both."""
+        return Route(self.nodes[number % len(self.nodes)].url, None)
 
     async def close(self) -> None:
         """The stations hang up."""
@@ -147,6 +164,21 @@ async def test_a_campaign_over_stations_of_two_nodes_updates_each_once(pair: Pai
     assert [installed(one) for one in pair.stations] == [1] * COUNT
 
 
+@pytest.mark.parametrize("victim", [0, 1])
+async def test_a_campaign_goes_on_where_a_node_dies_and_updates_each_once(pair: Pair, victim: int) -> None:
+    """One of the two victims works on the campaign, the other one holds stations only."""
+    path = await campaign(pair)
+    await pair.until(path, lambda view: view["progress"].get("succeeded", 0) >= 2)
+    await pair.kill(pair.nodes[victim])
+    done = await pair.until(path, lambda view: view["state"] == "finished")
+    assert done["progress"] == {"succeeded": COUNT}
+    assert [installed(one) for one in pair.stations] == [1] * COUNT
+    assert {one.options.model.firmware for one in pair.stations} == {"2.0.0"}
+    # A question whose answer died with the node may be asked again; nobody else is asked twice.
+    assert all(count <= 2 for count in map(asked, pair.stations))
+    assert Counter(map(asked, pair.stations))[1] >= COUNT // 2
+
+
 async def template(pair: Pair) -> str:
     """Of all stations; its path."""
     body = {
@@ -178,3 +210,11 @@ def written(station: VirtualStation) -> int:
 async def test_a_template_over_stations_of_two_nodes_is_applied_to_each_once(pair: Pair) -> None:
     await check_template(pair, await template(pair))
     assert [written(one) for one in pair.stations] == [1] * COUNT
+
+
+async def test_a_template_is_applied_to_each_once_where_a_node_dies(pair: Pair) -> None:
+    path = await template(pair)
+    await pair.until(path, lambda view: view["stations"].get("in_sync", 0) >= 1)
+    await pair.kill(pair.nodes[0])  # the one that was asked for it
+    await check_template(pair, path)
+    assert all(1 <= count <= 2 for count in map(written, pair.stations))
