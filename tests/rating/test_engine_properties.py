@@ -6,12 +6,13 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chargeplane.domain.rating import Charge, Period, PeriodState, rate
+from chargeplane.domain.rating import Allowance, Charge, Discount, DiscountKind, Period, PeriodState, Terms, rate
 from chargeplane.domain.tariffs.checks import check
-from chargeplane.domain.tariffs.model import Tariff
+from chargeplane.domain.tariffs.model import Tariff, TariffDimension
 from tests.rating.making import BERLIN, balanced, element, local, price, rated, tariff
 
 STARTS = [local(text) for text in ("2026-03-02 09:30", "2026-03-28 22:00", "2026-10-24 23:30", "2026-12-31 20:00")]
@@ -173,3 +174,35 @@ def test_a_step_size_never_makes_it_cheaper_and_adds_less_than_a_step(charge: Ch
         if line.kind == "price" and line.dimension != "FLAT":
             assert 0 <= line.billed - line.volume < max(1, line.step_size)
     balanced(made)
+
+
+@st.composite
+def agreements(draw: st.DrawFn) -> Terms:
+    kinds = st.sampled_from([None, *TariffDimension])
+    discounts = [
+        Discount(
+            kind=draw(st.sampled_from(list(DiscountKind))),
+            value=Decimal(draw(st.sampled_from(["0", "0.01", "0.05", "5", "33.3", "99.999", "100"]))),
+            dimension=draw(kinds),
+        )
+        for _ in range(draw(st.integers(0, 3)))
+    ]
+    allowances = [
+        Allowance(
+            dimension=draw(st.sampled_from(list(TariffDimension))),
+            volume=Decimal(draw(st.sampled_from(["0", "0.5", "1", "700", "5000", "1000000"]))),
+        )
+        for _ in range(draw(st.integers(0, 2)))
+    ]
+    return Terms(discounts=tuple(discounts), allowances=tuple(allowances), waive_minimum=draw(st.booleans()))
+
+
+@given(charges(), tariffs(), agreements())
+@settings(max_examples=80, deadline=None)
+def test_agreements_make_it_cheaper_and_never_negative(charge: Charge, what: Tariff, terms: Terms) -> None:
+    made = rated(charge, what, terms=terms)
+    for used, allowance in zip(made.used, terms.allowances, strict=True):
+        assert 0 <= used <= allowance.volume
+    # Limits before taxes alone leave it to the mix of taxes what comes after them, which agreements change: compared without.
+    free = msgspec.structs.replace(what, min_price=None, max_price=None)
+    assert rate(charge, free, BERLIN, terms=terms).total.incl <= rate(charge, free, BERLIN).total.incl + Decimal("1e-9")

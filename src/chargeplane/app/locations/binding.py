@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 
 from chargeplane.app.events import EventFeed
+from chargeplane.app.locations.facts import tell
 from chargeplane.domain.locations.model import EvseContent, PaymentMethod
 from chargeplane.domain.locations.reported import described
 from chargeplane.kernel.errors import UnavailableError
@@ -139,6 +140,7 @@ class Binding:
                 ident=uid,
                 after={"made_from_report": True},
             )
+            await tell(db, station.tenant_id, "evse.created", uid)
             made += 1
         if made:
             await queries.touch(db, station.location_key)

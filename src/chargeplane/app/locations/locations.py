@@ -15,6 +15,7 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.charging_stations import StaleError
 from chargeplane.app.events import EventFeed
 from chargeplane.app.locations.binding import Binding, make_code, make_id
+from chargeplane.app.locations.facts import tell
 from chargeplane.app.locations.paying import WaysToPay
 from chargeplane.app.locations.places import EvsePlace, place_of
 from chargeplane.domain.locations.checks import check_evse, check_location
@@ -413,6 +414,8 @@ class Locations:
         await audit(
             db, caller.tenant_id, actor=caller.actor, action=action, kind=kind, ident=ident, before=before, after=after
         )
+        done = {"create": "created", "delete": "removed" if kind == "evse" else "deleted"}.get(action, "updated")
+        await tell(db, caller.tenant_id, f"{kind}.{done}", ident)
 
     async def _told(self, caller: Caller, event: str, location_id: str) -> LocationView:
         view = await self.one(caller, location_id)

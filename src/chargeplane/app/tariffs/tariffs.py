@@ -10,6 +10,7 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.charging_stations import StaleError
 from chargeplane.app.events import EventFeed
 from chargeplane.app.locations.binding import make_id
+from chargeplane.app.locations.facts import tell
 from chargeplane.domain.tariffs.checks import check
 from chargeplane.domain.tariffs.model import Tariff, TariffContent, TariffType
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
@@ -269,6 +270,7 @@ class Tariffs:
                     changed.append((evse.uid, evse.location_id))
                 if (evse.uid, evse.location_id) in changed:
                     await location_queries.touch(db, evse.location_key)
+                    await tell(db, caller.tenant_id, "evse.updated", evse.uid)
             if changed:
                 action = "unassign" if off else "assign"
                 await self._audit(db, caller, action, stored.id, None, [uid for uid, _ in changed])
@@ -295,6 +297,9 @@ class Tariffs:
             before=before,
             after=after,
         )
+        done = {"create": "created", "update": "updated", "retire": "retired", "delete": "deleted"}.get(action)
+        if done is not None:
+            await tell(db, caller.tenant_id, f"tariff.{done}", ident)
 
     async def _told(self, caller: Caller, event: str, tariff_id: str) -> TariffView:
         view = await self.one(caller, tariff_id)
