@@ -72,6 +72,10 @@ class Scope(enum.StrEnum):
     INVOICES_WRITE = "invoices:write"
     LEDGER_READ = "ledger:read"
     LEDGER_WRITE = "ledger:write"
+    SESSIONS_READ = "sessions:read"
+    SESSIONS_WRITE = "sessions:write"
+    CDRS_READ = "cdrs:read"
+    CDRS_WRITE = "cdrs:write"
     ADMIN = "admin"
 
 

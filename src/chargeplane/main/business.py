@@ -8,6 +8,7 @@ from chargeplane.main.invoicing import start_invoicing
 from chargeplane.main.payments import start_payments
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
+from chargeplane.main.sessions import start_sessions
 from chargeplane.main.subjects import Parts
 
 
@@ -19,6 +20,9 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
     invoicing = await start_invoicing(parts)
+    sessions = await start_sessions(parts, rating)
+    # Whoever listens for CDRs has said so by now.
+    sessions.telling.register()
     return Business(
         locations=rating.locations,
         tariffs=rating.tariffs,
@@ -38,4 +42,6 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         guests=paying.guests,
         guest_door=paying.guest_door,
         ledger=invoicing.ledger,
+        sessions=sessions.sessions,
+        cdrs=sessions.cdrs,
     )

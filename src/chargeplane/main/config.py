@@ -642,6 +642,26 @@ class TransactionsConfig(Struct, frozen=True, kw_only=True):
     ] = 2.0
 
 
+class SessionsConfig(Struct, frozen=True, kw_only=True):
+    """Charging sessions: what they cost while they go on, and their CDRs."""
+
+    running_cost_s: Annotated[
+        Seconds, Meta(description="Between two ratings of a session that goes on; drivers are shown the cost as often.")
+    ] = 60.0
+    settle_after_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=2_592_000,
+            description="How long a session that has ended waits for messages that are missing before its CDR is written; one "
+            "that lacks none waits for nothing.",
+        ),
+    ] = 300.0
+    poll_s: Annotated[Seconds, Meta(description="How often it is looked for sessions to which something happened.")] = (
+        0.5
+    )
+
+
 class LocalListsConfig(Struct, frozen=True, kw_only=True):
     """When the local lists of stations are brought up to date."""
 
@@ -849,6 +869,7 @@ class Config(Struct, frozen=True, kw_only=True):
     retention: RetentionConfig = RetentionConfig()
     transactions: TransactionsConfig = TransactionsConfig()
     payments: PaymentsConfig = PaymentsConfig()
+    sessions: SessionsConfig = SessionsConfig()
     local_lists: LocalListsConfig = LocalListsConfig()
     message_log: MessageLogConfig = MessageLogConfig()
     files: FilesConfig = FilesConfig()

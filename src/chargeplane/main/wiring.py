@@ -76,6 +76,7 @@ from chargeplane.store.message_log import MessageLogWriter
 from chargeplane.store.migrations import upgrade_database
 from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.partitions import Partitions, aging_tables, partitioned_tables
+from chargeplane.store.queries import session_work
 from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
 
@@ -407,6 +408,7 @@ class Server:
         """Hands facts on from now on, first those that were committed before this start."""
         outbox = OutboxWorker(lambda: self._connect_writer("outbox"))
         outbox.register_batches(TOPICS, Announcer(bus))
+        outbox.keep(session_work.note)
         await outbox.start()
         self._stops.append(outbox.stop)
         self.committer.on_facts = outbox.hint_batches

@@ -57,6 +57,8 @@ _TAGS: Final = (
     ),
     ("drivers", "Drivers with their id tokens and vehicles, and cards that were printed."),
     ("ledger", "Double entry: accounts with balances, entries that are never changed, the check, closing of periods."),
+    ("sessions", "Charging sessions: the business view of transactions, and what they cost, line by line."),
+    ("cdrs", "What sessions came to: CDRs, credits, corrections, exports."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

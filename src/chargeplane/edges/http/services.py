@@ -16,6 +16,7 @@ from chargeplane.app.api_keys import ApiKeys
 from chargeplane.app.availability import Availability
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.campaigns import Campaigns
+from chargeplane.app.cdrs.cdrs import Cdrs
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_profiles import ChargingProfiles
 from chargeplane.app.charging_stations import ChargingStations
@@ -52,6 +53,7 @@ from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
 from chargeplane.app.security_events import SecurityEvents
+from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.static_limits import StaticLimits
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
@@ -145,6 +147,8 @@ class Business:
     guests: Guests
     guest_door: GuestDoor
     ledger: Ledger
+    sessions: Sessions
+    cdrs: Cdrs
 
 
 @dataclass(frozen=True, kw_only=True)

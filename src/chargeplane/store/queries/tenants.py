@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from chargeplane.domain.cdrs.session import SignedPolicy
 from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.domain.token_rules import TRUSTED
 from chargeplane.kernel.ids import TenantId
@@ -29,6 +30,10 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         stop_deauthorized: a running transaction is stopped when its id token is blocked, expires or is removed; else
             it goes on to its end.
         local_list: which id tokens belong on the stations' local lists.
+        show_costs: stations are told what a session costs so far, where a tariff holds; a station's own setting goes before it.
+        signed_meter_values: whether signed values of stations' meters are ignored, shown, or required: what they do not prove is
+            then held.
+        trust_station_keys: public keys of meters that stations send along count as registered.
     """
 
     unknown_stations: Literal["refuse", "pending"] = "refuse"
@@ -40,6 +45,9 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     authorization_cache_s: Annotated[int, Meta(ge=0, le=31_536_000)] | None = None
     stop_deauthorized: bool = False
     local_list: ListPolicy | None = None
+    show_costs: bool = True
+    signed_meter_values: SignedPolicy = SignedPolicy.SHOW
+    trust_station_keys: bool = False
 
 
 class TenantView(Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from chargeplane.edges.http.routes.administration import administration_routes
 from chargeplane.edges.http.routes.alerts import alert_routes
 from chargeplane.edges.http.routes.availability import availability_routes
 from chargeplane.edges.http.routes.campaigns import campaign_routes
+from chargeplane.edges.http.routes.cdrs import cdr_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
 from chargeplane.edges.http.routes.charging_profiles import charging_profile_routes
 from chargeplane.edges.http.routes.charging_stations import charging_station_routes
@@ -37,6 +38,7 @@ from chargeplane.edges.http.routes.quirks import quirk_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.service_agreements import service_agreement_routes
+from chargeplane.edges.http.routes.sessions import session_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.tariffs import tariff_routes
@@ -83,6 +85,8 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *vehicle_routes(services),
         *service_agreement_routes(services),
         *ledger_routes(services),
+        *session_routes(services),
+        *cdr_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),

@@ -12,6 +12,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.api_keys import Scope
+from chargeplane.domain.cdrs.session import SignedPolicy
 from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
@@ -63,6 +64,9 @@ class TenantSettingsPatch(Struct, kw_only=True, forbid_unknown_fields=True):
     authorization_cache_s: Annotated[int, Meta(ge=0, le=31_536_000)] | UnsetType | None = UNSET
     stop_deauthorized: bool | UnsetType = UNSET
     local_list: ListPolicy | UnsetType | None = UNSET
+    show_costs: bool | UnsetType = UNSET
+    signed_meter_values: SignedPolicy | UnsetType = UNSET
+    trust_station_keys: bool | UnsetType = UNSET
 
 
 class TenantPatch(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -73,6 +73,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         evse_types: AC or DC by EVSE, for id tokens that may use one kind only.
         local_list: which id tokens belong on its local list; goes before the tenant's.
         opening_hours: when it is open; at other times it is out of service for new transactions.
+        show_costs: whether it is told what a session costs so far; absent: as the tenant says.
         read_variables: whether it is asked for its variables after a boot, where they are not known or templates need them.
     """
 
@@ -86,6 +87,7 @@ class StationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     evse_types: Annotated[dict[Annotated[int, Meta(ge=1, le=2**31 - 1)], EvseType], Meta(max_length=1000)] | None = None
     local_list: ListPolicy | None = None
     opening_hours: OpeningHours | None = None
+    show_costs: bool | None = None
     read_variables: bool = True
 
 

@@ -35,6 +35,9 @@ CREATE TABLE charging_session (
     cost_incl      numeric,
     shown_cost     numeric,                      -- what the station was last told to show
     flags          text[] NOT NULL DEFAULT '{}',
+    override       text,                         -- JSON: domain.cdrs.session.Override; what a person set
+    signed         text,                         -- JSON: domain.cdrs.cdr.SignedSummary
+    settle_at      timestamptz,                  -- ended: until when what is missing may come
     rated_at       timestamptz,
     rated_ordinal  integer NOT NULL DEFAULT 0,   -- of the transaction's newest event that was rated
     created_at     timestamptz NOT NULL DEFAULT now(),
@@ -85,6 +88,17 @@ CREATE INDEX cdr_held ON cdr (tenant_id, id) WHERE holds <> '{}';
 CREATE FUNCTION cdr_stays() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN RAISE EXCEPTION 'a CDR is never changed: credit it'; END $$;
 CREATE TRIGGER cdr_stays BEFORE UPDATE OR DELETE ON cdr FOR EACH ROW EXECUTE FUNCTION cdr_stays();
+
+-- What CDRs used of what their agreements include.
+CREATE TABLE agreement_use (
+    cdr_id       bigint NOT NULL REFERENCES cdr,
+    agreement_id bigint NOT NULL,
+    item         text NOT NULL,                  -- name of the allowance
+    used_at      timestamptz NOT NULL,           -- when the session began
+    used         numeric NOT NULL,               -- Wh, seconds, sessions or money; negative in a credit
+    PRIMARY KEY (cdr_id, item)
+);
+CREATE INDEX agreement_use_of ON agreement_use (agreement_id, item, used_at);
 
 -- That a held CDR may be billed after all.
 CREATE TABLE cdr_release (

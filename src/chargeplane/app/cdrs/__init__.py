@@ -1,0 +1,1 @@
+"""CDRs: written once, explained, taken back and told again."""

@@ -1,0 +1,1 @@
+"""Charging sessions: the business view of transactions, from the first message to the CDR."""

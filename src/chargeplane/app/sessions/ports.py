@@ -1,0 +1,154 @@
+"""What sessions ask others: where it is, what it costs, whose it is, who pays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from msgspec import Struct
+
+from chargeplane.app.locations import EvsePlace
+from chargeplane.domain.cdrs.session import FrozenAgreement
+from chargeplane.domain.rating import Rating, Terms
+from chargeplane.domain.tariffs.model import Tariff, TariffType
+from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
+from chargeplane.store.queries.paging import Db
+from chargeplane.store.queries.session_transactions import SessionTransaction
+
+
+class Places(Protocol):
+    """Which EVSE of a location a station's EVSE is."""
+
+    async def evse_by(
+        self, tenant_id: TenantId, station_key: StationKey, ocpp_evse_id: int, connector_id: int | None = None
+    ) -> EvsePlace | None:
+        """None where the station stands at no location."""
+        ...
+
+
+class TariffSource(Protocol):
+    """Tariffs by place and by id."""
+
+    async def at_connector(
+        self, tenant_id: TenantId, tariff_ids: Sequence[str], at: datetime, types: Sequence[TariffType | None] = ()
+    ) -> Tariff | None:
+        """Which of a connector's tariffs holds."""
+        ...
+
+    async def version_of(self, tenant_id: TenantId, tariff_id: str, at: datetime) -> Tariff | None:
+        """The version with which a session begins at a time."""
+        ...
+
+    async def frozen(self, tenant_id: TenantId, tariff_id: str, version: int) -> Tariff | None:
+        """A version, whatever became of the tariff since."""
+        ...
+
+
+class Agreed(Struct, frozen=True, kw_only=True):
+    """The agreement that applies to a session.
+
+    Args:
+        tariff_id: None: that of the connector.
+        tariff_version: None: the one that holds when the session begins.
+    """
+
+    agreement: FrozenAgreement
+    tariff_id: str | None = None
+    tariff_version: int | None = None
+
+
+class SessionTerms(Struct, frozen=True, kw_only=True):
+    """What an agreement changes of a session's price.
+
+    Args:
+        names: of the allowances in `terms`, in their order: under these their use is written down.
+        other_currency: its amounts are in another currency than the tariff's, and were left out.
+    """
+
+    terms: Terms = Terms()
+    names: tuple[str, ...] = ()
+    other_currency: bool = False
+
+
+class SessionAgreements(Protocol):
+    """Agreements, as sessions need them."""
+
+    async def agreed(self, transaction: SessionTransaction, place: EvsePlace, driver_id: int | None) -> Agreed | None:
+        """Which agreement applies to a session, as of its start."""
+        ...
+
+    async def terms(
+        self, db: Db, transaction: SessionTransaction, agreement: FrozenAgreement, currency: str
+    ) -> SessionTerms:
+        """What is left of what it includes, without what this session used; discounts.
+
+        Args:
+            currency: of the tariff.
+        """
+        ...
+
+
+class Drivers(Protocol):
+    """Whose id tokens are."""
+
+    async def driver_of_token(self, tenant_id: TenantId, token_type: str | None, id_token: str) -> int | None:
+        """None where it is nobody's."""
+        ...
+
+
+class SessionPayments(Protocol):
+    """Payments that are made for a session."""
+
+    async def payment_of(self, transaction: SessionTransaction) -> int | None:
+        """The payment by which a session is paid; None where there is none."""
+        ...
+
+
+class Reserved(Protocol):
+    """Reservations that sessions use, where the session's tariff is to price them."""
+
+    async def reserved_from(self, transaction: SessionTransaction) -> datetime | None:
+        """When the reservation began; None where there is none, or it is priced by itself."""
+        ...
+
+
+class SessionWatcher(Protocol):
+    """Hears what sessions cost while they go on; limits by money hang on it."""
+
+    async def rated(self, tenant_id: TenantId, ident: TransactionId, payment_id: int | None, rating: Rating) -> None:
+        """A session that is open was rated."""
+        ...
+
+
+class NoAgreements:
+    """There are none."""
+
+    async def agreed(self, transaction: SessionTransaction, place: EvsePlace, driver_id: int | None) -> Agreed | None:
+        """None."""
+        return None
+
+    async def terms(
+        self, db: Db, transaction: SessionTransaction, agreement: FrozenAgreement, currency: str
+    ) -> SessionTerms:
+        """Nothing is changed."""
+        return SessionTerms()
+
+
+class Nobody:
+    """No id token is anybody's, nothing is paid, nothing was reserved, nobody listens."""
+
+    async def driver_of_token(self, tenant_id: TenantId, token_type: str | None, id_token: str) -> int | None:
+        """None."""
+        return None
+
+    async def payment_of(self, transaction: SessionTransaction) -> int | None:
+        """None."""
+        return None
+
+    async def reserved_from(self, transaction: SessionTransaction) -> datetime | None:
+        """None."""
+        return None
+
+    async def rated(self, tenant_id: TenantId, ident: TransactionId, payment_id: int | None, rating: Rating) -> None:
+        """Nothing."""

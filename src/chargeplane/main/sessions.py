@@ -1,0 +1,77 @@
+"""Sessions and CDRs: made and started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chargeplane.app.cdrs.cdrs import Cdrs
+from chargeplane.app.cdrs.telling import CdrTelling
+from chargeplane.app.sessions.freezing import Freezing
+from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
+from chargeplane.app.sessions.ports import Drivers, NoAgreements, Nobody, Reserved, SessionAgreements, SessionPayments
+from chargeplane.app.sessions.sessions import Sessions
+from chargeplane.app.sessions.showing import CostDisplay
+from chargeplane.main.config import Role
+from chargeplane.main.rating import RatingParts
+from chargeplane.main.subjects import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionParts:
+    """Their use cases; `telling` is where others listen for CDRs, `keeper.watcher` where they hear what open sessions cost."""
+
+    sessions: Sessions
+    cdrs: Cdrs
+    keeper: SessionKeeper
+    telling: CdrTelling
+
+
+async def start_sessions(
+    parts: Parts,
+    rating: RatingParts,
+    *,
+    agreements: SessionAgreements | None = None,
+    drivers: Drivers | None = None,
+    payments: SessionPayments | None = None,
+    reserved: Reserved | None = None,
+) -> SessionParts:
+    """Makes them; on nodes that do jobs, sessions are looked after from now on.
+
+    Args:
+        agreements, drivers, payments, reserved: what others know; without them there are none.
+    """
+    config, database = parts.config, parts.database
+    nobody = Nobody()
+    agreements = agreements or NoAgreements()
+    telling = CdrTelling(database, parts.outbox)
+    keeper = SessionKeeper(
+        database,
+        parts.events,
+        Freezing(
+            database,
+            rating.locations,
+            rating.tariffs,
+            agreements,
+            drivers or nobody,
+            payments or nobody,
+            reserved or nobody,
+        ),
+        rating.tariffs,
+        agreements,
+        KeeperSettings(
+            running_cost_s=config.sessions.running_cost_s,
+            settle_after_s=config.sessions.settle_after_s,
+            poll_s=config.sessions.poll_s,
+        ),
+        told=parts.outbox.hint,
+        display=CostDisplay(database, parts.reach, parts.commands),
+    )
+    if config.role in (Role.ALL, Role.JOBS):
+        await keeper.start()
+        parts.on_stop.append(keeper.stop)
+    return SessionParts(
+        sessions=Sessions(database, keeper),
+        cdrs=Cdrs(database, parts.events, rating.tariffs, agreements, parts.outbox.hint),
+        keeper=keeper,
+        telling=telling,
+    )

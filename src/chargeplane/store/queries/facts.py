@@ -1,0 +1,28 @@
+"""Facts of the outbox, written by ordinary changes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from chargeplane.kernel.ids import TenantId
+from chargeplane.store.queries.paging import Db
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+async def tell(db: Db, tenant_id: TenantId, topic: str, key: str, payload: Any) -> None:
+    """Writes a fact with the change it follows from.
+
+    Args:
+        key: what it must not overtake.
+        payload: JSON-able.
+    """
+    await db.execute(
+        "INSERT INTO outbox (tenant_id, topic, key, payload) VALUES ($1, $2, $3, $4)",
+        tenant_id,
+        topic,
+        key,
+        _encode(payload).decode(),
+    )
