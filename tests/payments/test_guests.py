@@ -105,7 +105,9 @@ class Site:
 
     async def scan_and_pay(self, card: str = CARD, email: str = "") -> str:
         """Scans the code, pays at the provider's page, comes back; the guest's own address."""
-        page = await self.browser.get(f"/pay/{self.code}")
+        scanned = await self.browser.get(f"/c/{self.code}")
+        assert scanned.headers["location"] == f"/pay/{self.code}"
+        page = await self.browser.get(scanned.headers["location"])
         assert page.status_code == 200, page.text
         sent = await self.browser.post(f"/pay/{self.code}?lang=en", data={"email": email})
         assert sent.status_code == 303, sent.text

@@ -84,6 +84,7 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
             plug_in_s=config.guest_plug_in_s,
             look_s=config.guest_look_s,
             stop_s=config.guest_stop_s,
+            claim_s=config.claim_s,
             every_s=min(0.5, config.look_every_s),
         ),
     )

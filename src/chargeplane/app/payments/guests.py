@@ -45,7 +45,6 @@ from chargeplane.store.queries.payments import StoredPayment
 log = structlog.get_logger(__name__)
 
 _BY: Final = "guest"
-_CLAIM: Final = timedelta(seconds=60)
 _AFTERWATCH: Final = timedelta(minutes=15)
 _STOP_AGAIN: Final = timedelta(seconds=60)
 _STOP_VALID_S: Final = 86_400.0
@@ -67,6 +66,7 @@ class GuestTimes(Struct, frozen=True, kw_only=True):
         plug_in_s: how long the guest has to plug in once the station has taken the start.
         look_s: how often a session is looked at.
         stop_s: from the order to stop until the car takes nothing more.
+        claim_s: what a process that died was doing is taken up so long after, and twice `answer_s` later.
     """
 
     answer_s: float = 25.0
@@ -74,6 +74,7 @@ class GuestTimes(Struct, frozen=True, kw_only=True):
     look_s: float = 5.0
     stop_s: float = LATENCY.total_seconds()
     every_s: float = 0.5
+    claim_s: float = 30.0
 
 
 class EvseForGuests(Struct, frozen=True, kw_only=True):
@@ -153,6 +154,7 @@ class Guests:
         self._prices = prices
         self._costs = costs
         self._times = times or GuestTimes()
+        self._claim = timedelta(seconds=self._times.claim_s + 2 * self._times.answer_s)
         self.mailer = mailer
         self.final_from_cdr = final_from_cdr
         self.receipt: Callable[[VisitView, str], tuple[str, str, str]] | None = None
@@ -327,7 +329,7 @@ class Guests:
                 visit = await queries.locked(db, ident)
                 if visit is None or (visit.claimed_until is not None and visit.claimed_until > now):
                     return
-                await queries.change(db, ident, claimed_until=now + _CLAIM, next_at=now + _CLAIM)
+                await queries.change(db, ident, claimed_until=now + self._claim, next_at=now + self._claim)
             try:
                 again = await self._step(visit)
             except BaseException:

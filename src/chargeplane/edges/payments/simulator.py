@@ -124,7 +124,10 @@ class SimulatorProvider:
         """One event."""
         if len(body) > _LARGEST:
             raise BadWebhookError("The body is too large.")
-        parts = dict(part.partition("=")[::2] for part in headers.get("simulator-signature", "").split(","))
+        parts: dict[str, str] = {}
+        for part in headers.get("simulator-signature", "").split(","):
+            name, _, value = part.partition("=")
+            parts[name] = value
         at = parts.get("t", "")
         if not at.isascii() or not at.isdecimal() or len(at) > 12:
             raise BadWebhookError("The signature is missing.")

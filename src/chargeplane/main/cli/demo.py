@@ -115,9 +115,14 @@ async def _demo(
         admin_key=key,
         log=LogConfig(level=LogLevel.ERROR),
     )
-    async with _running(config) as server:
+    from chargeplane.main.cli.demo_payments import paying_guests
+
+    async with _running(config) as server, paying_guests() as guests:
         http = f"http://127.0.0.1:{server.places().http_port}"
         fleet, board = await _network(server, http, key, stations, speed)
+        board.pay_at = await asyncio.to_thread(
+            guests.furnish, rest_client(http, key), http, [station.station_id for station in fleet]
+        )
         try:
             await fleet.start()
             await show(board, duration)
@@ -197,6 +202,8 @@ class Board(View):
         self._sessions: list[dict[str, Any]] = []
         self._poller: asyncio.Task[None] | None = None
         self._printed = False
+        self.pay_at: str | None = None
+        """Where a guest pays at one of the stations."""
 
     def attach(self, fleet: Fleet, rest: Any) -> None:
         """The fleet to show, and where the server's own truth is read."""
@@ -243,16 +250,17 @@ class Board(View):
     def _addresses(self) -> str:
         return (
             f"REST {self._http}   OCPP {self._ocpp}/STATION_ID   API key {self._key}\n"
-            f"Try: curl -H 'Authorization: Bearer {self._key}' {self._http}/v1/transactions?limit=3"
+            f"Try: curl -H 'Authorization: Bearer {self._key}' {self._http}/v1/transactions?limit=3\n"
+            f"Pay as a guest, with the card 4242 4242 4242 4242: {self.pay_at}"
         )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         height = max(options.max_height or console.height, 12)
         evses = [(station, evse) for station in self.fleet for evse in station.evses]
-        top = min(len(evses) + 3, max(6, (height - 4) * 3 // 5))
+        top = min(len(evses) + 3, max(6, (height - 5) * 3 // 5))
         layout = Layout()
         layout.split_column(
-            Layout(self._head(), size=3), Layout(name="top", size=top), Layout(name="bottom", minimum_size=4)
+            Layout(self._head(), size=4), Layout(name="top", size=top), Layout(name="bottom", minimum_size=4)
         )
         layout["top"].update(self._evses(evses, top - 3, options.max_width))
         layout["bottom"].split_row(
@@ -272,7 +280,8 @@ class Board(View):
         text.append(f"{total.sessions} sessions   {rate:.1f} messages/s   ")
         text.append(f"{self._speed:g}x speed   Ctrl-C ends\n", "dim")
         text.append(f"REST {self._http}/docs   OCPP {self._ocpp}/STATION_ID   API key {self._key}\n")
-        text.append(f"curl -H 'Authorization: Bearer {self._key}' '{self._http}/v1/transactions?limit=3'", "dim")
+        text.append(f"curl -H 'Authorization: Bearer {self._key}' '{self._http}/v1/transactions?limit=3'\n", "dim")
+        text.append(f"Pay as a guest, with the card 4242 4242 4242 4242: {self.pay_at}")
         return text
 
     def _evses(self, evses: list[tuple[Any, Any]], rows: int, width: int) -> Panel:

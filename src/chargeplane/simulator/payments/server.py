@@ -130,6 +130,15 @@ class PaymentSimulator:
         """Where it is reached."""
         return self._public_url or f"http://{self._host}:{self.port}"
 
+    def tell(self, merchant: str, url: str, secret: str) -> None:
+        """Sends a merchant's webhooks to an address from now on.
+
+        Args:
+            merchant: its API key.
+            secret: what they are signed with.
+        """
+        self._webhooks[merchant] = (url, secret)
+
     def _now(self) -> datetime:
         return datetime.now(UTC) + self.shift
 

@@ -178,6 +178,13 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
         except ProblemError as error:
             return html(made.problem("slow"), error.status, **error.headers)
 
+    @get("/c/{code:str}", include_in_schema=False, opt={"public": True}, return_dto=None)
+    async def scanned(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[bytes]:
+        """What stands in the QR code on an EVSE."""
+        if not _CODE.fullmatch(code):
+            return html(pages(request, None).problem("missing"), 404)
+        return html(b"", 303, Location=f"/pay/{code}")
+
     @post("/pay/{code:str}", include_in_schema=False, opt={"public": True}, return_dto=None)
     async def pay(request: Request[Any, Any, Any], code: FromPath[str], lang: Lang = None) -> Response[bytes]:
         made, say = pages(request, lang), words_of(language(request, lang))
@@ -280,6 +287,7 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
         return _shown(await guests.ask_stop(token), token, base(request))
 
     return [
+        scanned,
         pay_page,
         pay,
         visit_page,
