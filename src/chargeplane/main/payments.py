@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Protocol
 
 from chargeplane.app.payments.accounts import Accounts
 from chargeplane.app.payments.carrying import Carrying, Times
@@ -13,6 +14,7 @@ from chargeplane.app.payments.payments import Payments
 from chargeplane.app.payments.pricing import GuestPlaces, GuestPrices, TerminalCurrencies, TransactionCosts
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.reconciliation import Reconciliation
+from chargeplane.app.payments.sessions import PaidSessions
 from chargeplane.app.payments.subscriptions import Subscriptions
 from chargeplane.app.payments.terminals import TerminalPayments
 from chargeplane.app.payments.webhooks import Webhooks
@@ -22,6 +24,7 @@ from chargeplane.edges.payments import simulator_provider, stripe_provider
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
 from chargeplane.main.subjects import Parts
+from chargeplane.store.outbox import FactHandler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,7 @@ class PaymentParts:
     Args:
         reconciliation: looks after what is unfinished, on nodes that do jobs.
         subscriptions: who hears of payments.
+        sessions: what the keeping of sessions asks and tells.
     """
 
     payments: Payments
@@ -42,6 +46,7 @@ class PaymentParts:
     carrying: Carrying
     reconciliation: Reconciliation
     subscriptions: Subscriptions
+    sessions: PaidSessions
 
 
 async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) -> PaymentParts:
@@ -113,4 +118,20 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
         carrying=carrying,
         reconciliation=reconciliation,
         subscriptions=subscriptions,
+        sessions=PaidSessions(database, payments, providers, parts.commands),
     )
+
+
+class CdrTelling(Protocol):
+    """Who tells of CDRs."""
+
+    def listen(self, name: str, topic: str, handler: FactHandler) -> None:
+        """Hands facts of a topic to a listener, at least once, in order per session."""
+        ...
+
+
+def settle_by_cdrs(paying: PaymentParts, telling: CdrTelling) -> None:
+    """Final amounts come with CDRs from now on; until then guests' sessions are rated by payments themselves."""
+    paying.guests.final_from_cdr = True
+    for topic in ("cdr.created", "cdr.released"):
+        telling.listen("payments", topic, paying.sessions.cdr)

@@ -25,7 +25,7 @@ from chargeplane.domain.tariffs.model import Tariff, TariffDimension, TaxInclude
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.database import Database
-from chargeplane.store.queries import transactions
+from chargeplane.store.queries import guest_visits, transactions
 from chargeplane.store.queries.paging import Db
 
 _MOST_EVENTS: Final = 100_000
@@ -135,7 +135,11 @@ class TransactionCosts:
     async def so_far(self, tenant_id: TenantId, session_id: int, price: bytes | None) -> CostSoFar | None:
         """What it would cost if it ended now; its price where it has ended."""
         if price is None:
-            return None
+            async with self._database.read() as db:
+                shown = await guest_visits.frozen_price(db, tenant_id, session_id)
+            if shown is None:
+                return None
+            price = msgspec.json.decode(shown, type=PublicPrice).frozen
         by = _frozen(price)
         tariff = await self._tariffs.frozen(tenant_id, by.tariff_id, by.version)
         if tariff is None:

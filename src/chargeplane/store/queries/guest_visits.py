@@ -172,6 +172,22 @@ async def begun(db: Db, tenant_id: TenantId, id_token: str) -> RunningHere | Non
     return None if row is None else RunningHere(**row)
 
 
+async def payment_of_token(db: Db, tenant_id: TenantId, id_token: str) -> int | None:
+    """The payment of the guest who has an id token."""
+    found: int | None = await db.fetchval(
+        "SELECT payment_id FROM guest_visit WHERE tenant_id = $1 AND id_token = upper($2)", tenant_id, id_token
+    )
+    return found
+
+
+async def frozen_price(db: Db, tenant_id: TenantId, transaction_id: int) -> str | None:
+    """The price of the guest whose session it is: JSON of `PublicPrice`."""
+    found: str | None = await db.fetchval(
+        "SELECT price FROM guest_visit WHERE tenant_id = $1 AND transaction_id = $2", tenant_id, transaction_id
+    )
+    return found
+
+
 async def connector_statuses(db: Db, station_key: StationKey, ocpp_evse_id: int) -> list[str]:
     """What the connectors of an EVSE reported last."""
     rows = await db.fetch(

@@ -255,6 +255,17 @@ async def of_session(db: Db, tenant_id: TenantId, session_id: int) -> int | None
     return found
 
 
+async def billed(db: Db, tenant_id: TenantId, session_id: int) -> Decimal | None:
+    """What the CDRs of a session say together, those that are not held back; credits are negative. None where there are none."""
+    found: Decimal | None = await db.fetchval(
+        "SELECT sum(c.total_incl) FROM cdr c LEFT JOIN cdr_release r ON r.cdr_id = c.id"
+        " WHERE c.tenant_id = $1 AND c.session_id = $2 AND (c.holds = '{}' OR r.cdr_id IS NOT NULL)",
+        tenant_id,
+        session_id,
+    )
+    return found
+
+
 async def due(db: Db, now: datetime, most: int = 50) -> list[int]:
     """Payments that are to be looked at, the longest due first."""
     rows = await db.fetch(

@@ -195,3 +195,4 @@ CREATE TABLE guest_visit (
 CREATE INDEX guest_visit_due ON guest_visit (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX guest_visit_place ON guest_visit (station_key, ocpp_evse_id) WHERE ended_at IS NULL;
 CREATE INDEX guest_visit_transaction ON guest_visit (transaction_id) WHERE transaction_id IS NOT NULL;
+CREATE INDEX guest_visit_id_token ON guest_visit (tenant_id, id_token) WHERE id_token IS NOT NULL;
