@@ -14,11 +14,12 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.ledger import CheckReport
 from chargeplane.domain.ledger import AccountType, EntryKind
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.money import MoneyView, money_view
+from chargeplane.edges.http.money import money_view
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
+from chargeplane.kernel.money import MoneyView
 from chargeplane.store.queries.ledger import BalanceView, EntryFilter, StoredEntry
 
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
