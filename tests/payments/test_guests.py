@@ -34,7 +34,7 @@ from chargeplane.domain.tariffs.model import (
     TaxIncluded,
 )
 from chargeplane.kernel.ids import TenantId
-from chargeplane.main.config import PaymentsConfig
+from chargeplane.main.config import PaymentsConfig, SessionsConfig
 from chargeplane.main.wiring import Server
 from chargeplane.simulator import FAST, Plan, VirtualStation
 from chargeplane.simulator.payments import PaymentSimulator
@@ -58,6 +58,7 @@ async def server(
         server = Server(
             replace(
                 made,
+                sessions=SessionsConfig(poll_s=0.1, settle_after_s=0.5, running_cost_s=1.0),
                 payments=PaymentsConfig(
                     look_every_s=0.1,
                     guest_look_s=0.2,
@@ -223,7 +224,7 @@ async def test_a_guest_scans_pays_charges_stops_and_gets_a_receipt(
     house: ChargingHouse, server: Server, simulator: PaymentSimulator, version: str
 ) -> None:
     at = await site(house, server, simulator, version)
-    page = (await at.browser.get(f"/pay/{at.code}?lang=de")).text
+    page = (await at.browser.get(f"/pay/{at.code}?lang=de&maxenergy=20000&utm=sticker")).text
     assert "0,59 €" in page
     assert "50,00 €" in page
     address = await at.scan_and_pay()
@@ -258,6 +259,8 @@ async def test_a_guest_scans_pays_charges_stops_and_gets_a_receipt(
     assert payment["session_id"] == (await at.tenant.transaction(at.station))["id"]
     details = await at.tenant.get(f"/payments/{payment['id']}")
     assert [one["kind"] for one in details["operations"]] == ["start", "capture"]
+    (cdr,) = (await at.tenant.get("/cdrs"))["items"]
+    assert cdr["payment_id"] == payment["id"]
 
 
 async def test_no_card_number_is_stored_anywhere(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
 from chargeplane.main.invoicing import start_invoicing
-from chargeplane.main.payments import start_payments
+from chargeplane.main.payments import settle_by_cdrs, start_payments
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
 from chargeplane.main.sessions import start_sessions
@@ -20,7 +20,9 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
     invoicing = await start_invoicing(parts)
-    sessions = await start_sessions(parts, rating)
+    sessions = await start_sessions(parts, rating, payments=paying.sessions)
+    sessions.keeper.watcher = paying.sessions
+    settle_by_cdrs(paying, sessions.telling)
     # Whoever listens for CDRs has said so by now.
     sessions.telling.register()
     return Business(

@@ -51,6 +51,7 @@ _STOP_VALID_S: Final = 86_400.0
 _ID_TOKEN_FOR: Final = timedelta(days=3)
 _ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _MOST_RAISES: Final = 3
+_NO_CDR_AFTER: Final = timedelta(hours=1)
 _MAIL_AGAIN: Final = timedelta(minutes=2)
 _MAIL_GIVEN_UP: Final = timedelta(days=1)
 
@@ -572,10 +573,22 @@ class Guests:
             payment = await payments.stored(db, visit.payment_id)
         assert payment is not None
         if payment.payment.state not in PAYMENT_OVER:
+            if payment.payment.to_capture is None and await self._nobody_bills(visit):
+                await self._payments.settle_payment(
+                    visit.payment_id, Money(amount=visit.cost or Decimal(0), currency=payment.currency)
+                )
+                log.warning("guest_session_without_cdr", visit=visit.id)
             await self._write(visit, in_s=self._times.look_s)
             return False
         await self._write(visit, in_s=0 if visit.email is not None else None, stage=Stage.DONE)
         return visit.email is not None
+
+    async def _nobody_bills(self, visit: Visit) -> bool:
+        """Whether a session has no CDR long after its end: it is taken what the guest was shown."""
+        if visit.ended_at is None or visit.transaction_id is None or utc_now() - visit.ended_at < _NO_CDR_AFTER:
+            return False
+        async with self._database.read() as db:
+            return not await payments.has_cdr(db, visit.transaction_id)
 
     async def _done(self, visit: Visit) -> bool:
         """What is left: the receipt by mail."""
@@ -591,7 +604,8 @@ class Guests:
             old = visit.ended_at is not None and utc_now() - visit.ended_at > _MAIL_GIVEN_UP
             await self._write(visit, in_s=None if old else _MAIL_AGAIN.total_seconds())
             return False
-        await self._write(visit, in_s=None, email_sent_at=utc_now())
+        # The address was given for this mail.
+        await self._write(visit, in_s=None, email_sent_at=utc_now(), email=None)
         return False
 
     async def _after_end(self, visit: Visit) -> bool:

@@ -150,6 +150,8 @@ def _refuse_unknown_parameters(request: Request[Any, Any, Any]) -> None:
     if not scope["query_string"]:
         return
     handler = scope["route_handler"]
+    if handler.opt.get("any_query"):  # a page that others lead to, who add what they like
+        return
     known = _known.get(handler.handler_id)
     if known is None:
         known = _known[handler.handler_id] = frozenset(

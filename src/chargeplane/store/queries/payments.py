@@ -266,6 +266,12 @@ async def billed(db: Db, tenant_id: TenantId, session_id: int) -> Decimal | None
     return found
 
 
+async def has_cdr(db: Db, session_id: int) -> bool:
+    """Whether there is a CDR of a session, held back or not."""
+    found: bool = await db.fetchval("SELECT EXISTS (SELECT FROM cdr WHERE session_id = $1)", session_id)
+    return found
+
+
 async def due(db: Db, now: datetime, most: int = 50) -> list[int]:
     """Payments that are to be looked at, the longest due first."""
     rows = await db.fetch(

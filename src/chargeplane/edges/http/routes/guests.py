@@ -30,6 +30,9 @@ _CODE: Final = re.compile(r"[A-Za-z0-9_-]{6,64}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{32}")
 _EMAIL: Final = re.compile(r"[^@\s<>\"',;\x00-\x1f\x7f]{1,64}@[A-Za-z0-9.-]{1,180}\.[A-Za-z]{2,24}")
 
+_PAGE: Final = {"public": True, "any_query": True}
+"""Of pages: payment providers add to the address that a payer comes back to, stations to the one in their code (OCPP 2.1 C25.FR.60)."""
+
 Lang = Annotated[str | None, QueryParameter(max_length=8, description="en, de or sv; else as the browser asks.")]
 
 
@@ -167,7 +170,7 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
 
     # -- pages ---------------------------------------------------------------------------------------------------------
 
-    @get("/pay/{code:str}", include_in_schema=False, opt={"public": True}, return_dto=None)
+    @get("/pay/{code:str}", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def pay_page(request: Request[Any, Any, Any], code: FromPath[str], lang: Lang = None) -> Response[bytes]:
         made = pages(request, lang)
         try:
@@ -178,14 +181,14 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
         except ProblemError as error:
             return html(made.problem("slow"), error.status, **error.headers)
 
-    @get("/c/{code:str}", include_in_schema=False, opt={"public": True}, return_dto=None)
+    @get("/c/{code:str}", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def scanned(request: Request[Any, Any, Any], code: FromPath[str]) -> Response[bytes]:
         """What stands in the QR code on an EVSE."""
         if not _CODE.fullmatch(code):
             return html(pages(request, None).problem("missing"), 404)
         return html(b"", 303, Location=f"/pay/{code}")
 
-    @post("/pay/{code:str}", include_in_schema=False, opt={"public": True}, return_dto=None)
+    @post("/pay/{code:str}", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def pay(request: Request[Any, Any, Any], code: FromPath[str], lang: Lang = None) -> Response[bytes]:
         made, say = pages(request, lang), words_of(language(request, lang))
         form = parse_qs((await request.body()).decode("utf-8", "replace"), max_num_fields=20)
@@ -205,7 +208,7 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
         to = view.pay_url or f"/pay/v/{token}?lang={language(request, lang)}"
         return html(b"", 303, Location=to)
 
-    @get("/pay/v/{token:str}", include_in_schema=False, opt={"public": True}, return_dto=None)
+    @get("/pay/v/{token:str}", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def visit_page(request: Request[Any, Any, Any], token: FromPath[str], lang: Lang = None) -> Response[bytes]:
         made = pages(request, lang)
         try:
@@ -217,7 +220,7 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
             return html(made.problem("slow"), error.status, **error.headers)
         return html(made.visit(view, token))
 
-    @post("/pay/v/{token:str}/stop", include_in_schema=False, opt={"public": True}, return_dto=None)
+    @post("/pay/v/{token:str}/stop", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def stop_by_page(request: Request[Any, Any, Any], token: FromPath[str], lang: Lang = None) -> Response[bytes]:
         made = pages(request, lang)
         try:
@@ -230,7 +233,7 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
             return html(made.problem("slow"), error.status, **error.headers)
         return html(b"", 303, Location=f"/pay/v/{token}?lang={language(request, lang)}")
 
-    @get("/pay/v/{token:str}/receipt", include_in_schema=False, opt={"public": True}, return_dto=None)
+    @get("/pay/v/{token:str}/receipt", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def receipt_page(request: Request[Any, Any, Any], token: FromPath[str], lang: Lang = None) -> Response[bytes]:
         made = pages(request, lang)
         try:
