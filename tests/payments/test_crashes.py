@@ -415,3 +415,27 @@ async def test_a_refused_capture_is_seen_by_a_person_and_asked_again_only_by_one
         await db.execute("UPDATE payment_operation SET superseded = true WHERE payment_id = $1", ident)
     await world.recover(ident)
     assert intent.captures == 1
+    async with database.read() as db:
+        assert await db.fetchval("SELECT cleared_at IS NOT NULL FROM alert WHERE ident = $1", f"{ident} capture")
+
+
+async def test_a_provider_that_stays_away_is_told_to_a_person_until_it_answers(
+    database: MortalDatabase, simulator: PaymentSimulator
+) -> None:
+    world, payer = world_of("simulator", database, simulator)
+    assert payer is not None
+    _simulators[id(world)] = simulator
+    ident, intent = await held(world, payer)
+    simulator._answers.fail = 7
+    await world.payments.settle_payment(ident, euro("5.00"))
+    for _ in range(8):
+        world.clock += timedelta(minutes=20)
+        await world.carrying.drive(ident)
+    assert intent.captures == 1
+    async with database.read() as db:
+        raised, open_ones = tuple(
+            await db.fetchrow(
+                "SELECT count(*), count(*) FILTER (WHERE cleared_at IS NULL) FROM alert WHERE kind = 'payment_provider'"
+            )
+        )
+    assert (raised, open_ones) == (1, 0)

@@ -263,6 +263,30 @@ async def test_a_guest_scans_pays_charges_stops_and_gets_a_receipt(
     assert cdr["payment_id"] == payment["id"]
 
 
+async def test_a_cdr_that_is_corrected_gives_the_difference_back_and_a_credit_alone_gives_all(
+    house: ChargingHouse, server: Server, simulator: PaymentSimulator
+) -> None:
+    at = await site(house, server, simulator, "2.0.1")
+    address = await at.scan_and_pay()
+    await at.tenant.until(lambda: at.visit(address), lambda one: (one["energy_wh"] or 0) >= 5_000, timeout_s=LIMIT_S)
+    await at.browser.post(f"{address}/stop")
+    await at.until(address, "done")
+    intent = at.intent()
+    assert str(intent.captured) == "2.95"
+    (cdr,) = (await at.tenant.get("/cdrs"))["items"]
+    written = await at.tenant.send("POST", f"/cdrs/{cdr['id']}/correct", {"energy_wh": 4_000, "reason": "the meter"})
+
+    async def refunded() -> str:
+        return str(intent.refunded)
+
+    await at.tenant.until(refunded, lambda amount: amount == "0.59", timeout_s=LIMIT_S)
+    await at.tenant.send("POST", f"/cdrs/{written[-1]['id']}/credit", {"reason": "goodwill"})
+    await at.tenant.until(refunded, lambda amount: amount == "2.95", timeout_s=LIMIT_S)
+    assert intent.captures == 1
+    seen = await at.tenant.until(lambda: at.visit(address), lambda one: one["payment"] == "refunded", timeout_s=LIMIT_S)
+    assert seen["refunded"] == {"amount": "2.95", "currency": "EUR"}
+
+
 async def test_no_card_number_is_stored_anywhere(
     house: ChargingHouse, server: Server, simulator: PaymentSimulator
 ) -> None:

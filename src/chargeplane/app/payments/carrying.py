@@ -335,6 +335,23 @@ class Carrying:
                 done = True  # a start has its reference; a refund that was not refused is on its way
             if operation is not None and done:
                 await queries.end_operation(db, operation.id, OperationState.DONE)
+                await self._alerts.clear(
+                    db,
+                    fresh.tenant_id,
+                    None,
+                    kind="payment",
+                    because="The provider has done it.",
+                    ident=f"{fresh.id} {operation.kind.value}",
+                )
+            if fresh.attempts >= _PATIENCE_ALERTS:
+                await self._alerts.clear(
+                    db,
+                    fresh.tenant_id,
+                    None,
+                    kind="payment_provider",
+                    because="It answers again.",
+                    ident=fresh.provider,
+                )
             waits = operation is not None and not done
             columns: dict[str, Any] = {
                 "claimed_until": None,
