@@ -51,6 +51,8 @@ log = structlog.get_logger(__name__)
 _STEPS_AT_ONCE: Final = 12
 _FIRST_RETRY_S: Final = 1.0
 _LAST_RETRY_S: Final = 900.0
+_GRACE: Final = timedelta(seconds=3)
+"""Who applies what was told asks the provider at once; the reconciliation leaves it to them for so long."""
 _LOOK_SOON: Final = timedelta(seconds=10)
 _LOOK_LATER: Final = timedelta(seconds=60)
 _LOOK_AT_HOLD: Final = timedelta(hours=1)
@@ -463,7 +465,7 @@ class Carrying:
             return False
         payment = seen(fresh.payment, what)
         columns: dict[str, Any] = {} if what.method is None else {"method": what.method}
-        await self.write(db, fresh, payment, next_at=self._now(), **columns)
+        await self.write(db, fresh, payment, next_at=self._now() + _GRACE, **columns)
         return True
 
     async def write(self, db: Db, before: StoredPayment, after: Payment, **columns: Any) -> None:

@@ -35,6 +35,9 @@ from chargeplane.store.queries.payments import OperationView, PaymentFilter, Pay
 ACTION_TIME: Final = timedelta(minutes=20)
 """How long a payer has for the provider's page."""
 
+_GRACE: Final = timedelta(seconds=3)
+"""Who writes down what is to be done does it at once; the reconciliation leaves it to them for so long."""
+
 MOST: Final = Decimal(1_000_000)
 """More is no payment for charging."""
 
@@ -131,7 +134,7 @@ class Payments:
             account_id=wanted.account_id,
             description=wanted.description,
             action_until=now + wanted.action_time,
-            next_at=now,
+            next_at=now + _GRACE,
             by=by,
         )
         assert ident is not None  # it has no reference that could be taken
@@ -343,7 +346,7 @@ class Payments:
         async with self._database.change() as db:
             stored = await self._of(db, caller, ident)
             refused = await queries.supersede(db, ident)
-            await queries.touch(db, ident, next_at=utc_now(), attempts=0)
+            await queries.touch(db, ident, next_at=utc_now() + _GRACE, attempts=0)
             await audit(
                 db,
                 caller.tenant_id,
@@ -378,7 +381,7 @@ class Payments:
         return stored
 
     async def _save(self, db: Db, stored: StoredPayment, payment: Payment) -> None:
-        await self._carrying.write(db, stored, payment, next_at=utc_now())
+        await self._carrying.write(db, stored, payment, next_at=utc_now() + _GRACE)
 
     async def _under_way(self, db: Db, stored: StoredPayment) -> Decimal:
         operations = await queries.operations(db, stored.id)
@@ -411,7 +414,7 @@ class Payments:
         await queries.add_operation(
             db, stored.tenant_id, stored.id, OperationKind.REFUND, amount, key, OperationState.WANTED, by, reason
         )
-        await queries.touch(db, stored.id, next_at=utc_now())
+        await queries.touch(db, stored.id, next_at=utc_now() + _GRACE)
 
 
 def _rounded(amount: Decimal, currency: str) -> Decimal:
