@@ -41,16 +41,18 @@ from chargeplane.domain.commands import (
     CommandOutcome,
     CommandState,
 )
+from chargeplane.domain.webhooks import is_fact_told
 from chargeplane.edges.http import HttpConfig, HttpServer, Services
 from chargeplane.edges.http.services import Business
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
 from chargeplane.kernel.proxies import TrustedProxies
 from chargeplane.main.business import start_business
-from chargeplane.main.config import Config, FilesConfig
+from chargeplane.main.config import Config, FilesConfig, WebhooksConfig
 from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import OutboxWorker
+from chargeplane.store.queries import webhooks as webhook_events
 from chargeplane.store.secrets import InstallationKeys
 
 ADMIN_KEY = "admin-key-of-the-tests"
@@ -236,6 +238,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     certificates = Certificates(database, authority, authority, commands, stations, events)
     folder = tempfile.mkdtemp(prefix="chargeplane-files-")
     outbox = OutboxWorker(lambda: database.connect_writer("outbox"))
+    outbox.observe(is_fact_told, webhook_events.note_facts)
     await outbox.start()
     reports = Reports(outbox)
 
@@ -248,7 +251,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     desks: dict[type, Any] = {}
     on_stop: list[Any] = []
     parts = Parts(
-        config=Config(files=FilesConfig(folder=folder)),
+        config=Config(files=FilesConfig(folder=folder), webhooks=WebhooksConfig(private_networks=True)),
         database=database,
         secrets=keys,
         reach=stations,

@@ -12,6 +12,7 @@ from chargeplane.store.queries import alerts as queries
 from chargeplane.store.queries.alerts import AlertFilter, AlertView
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.webhooks import note
 
 
 class Alerts:
@@ -46,7 +47,7 @@ class Alerts:
         if new:
             view = await queries.one(db, tenant_id, ident_)
             if view is not None:
-                self._tell(db, "alert.raised", tenant_id, view)
+                await self._tell(db, "alert.raised", tenant_id, view)
         return ident_
 
     async def clear(
@@ -60,10 +61,11 @@ class Alerts:
         for number in await queries.clear(db, tenant_id, key, kind, ident, because):
             view = await queries.one(db, tenant_id, number)
             if view is not None:
-                self._tell(db, "alert.cleared", tenant_id, view)
+                await self._tell(db, "alert.cleared", tenant_id, view)
 
-    def _tell(self, db: Db, kind: str, tenant_id: TenantId, view: AlertView) -> None:
+    async def _tell(self, db: Db, kind: str, tenant_id: TenantId, view: AlertView) -> None:
         """Shows an alert once it is committed."""
+        await note(db, tenant_id, kind, f"alert:{view.id}", view)
         self._database.after_commit(db, lambda: self._events.publish(kind, tenant_id, view.station_id, view))
 
     # -- for people ----------------------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ class Alerts:
                     raise NotFoundError("alert", str(ident))
                 raise ConflictError(f"Alert {ident} was acknowledged by {found.acknowledged_by} already.")
             await audit(db, caller.tenant_id, actor=caller.actor, action="acknowledge", kind="alert", ident=str(ident))
-        return await self._changed(caller, ident, "alert.acknowledged")
+            return await self._changed(db, caller, ident, "alert.acknowledged")
 
     async def settle(self, caller: Caller, ident: int, because: str) -> AlertView:
         """Ends an alert by hand.
@@ -122,9 +124,11 @@ class Alerts:
                 ident=str(ident),
                 reason=because,
             )
-        return await self._changed(caller, ident, "alert.cleared")
+            return await self._changed(db, caller, ident, "alert.cleared")
 
-    async def _changed(self, caller: Caller, ident: int, kind: str) -> AlertView:
-        view = await self.one(caller, ident)
-        self._events.publish(kind, caller.tenant_id, view.station_id, view)
+    async def _changed(self, db: Db, caller: Caller, ident: int, kind: str) -> AlertView:
+        view = await queries.one(db, caller.tenant_id, ident)
+        if view is None:
+            raise NotFoundError("alert", str(ident))
+        await self._tell(db, kind, caller.tenant_id, view)
         return view

@@ -76,6 +76,12 @@ class Scope(enum.StrEnum):
     SESSIONS_WRITE = "sessions:write"
     CDRS_READ = "cdrs:read"
     CDRS_WRITE = "cdrs:write"
+    WEBHOOKS_READ = "webhooks:read"
+    WEBHOOKS_WRITE = "webhooks:write"
+    PERFORMANCE_READ = "performance:read"
+    PERFORMANCE_WRITE = "performance:write"
+    WORK_READ = "work:read"
+    WORK_WRITE = "work:write"
     ADMIN = "admin"
 
 

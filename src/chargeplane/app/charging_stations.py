@@ -26,7 +26,8 @@ from chargeplane.store.queries import charging_stations as queries
 from chargeplane.store.queries import credential_changes
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.charging_stations import ChargingStationView, StationFilter, UnknownStationView
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.webhooks import note
 from chargeplane.store.secrets import InstallationKeys, make_station_password
 
 PASSWORD_GIVEN: Final = (16, 40)
@@ -157,6 +158,7 @@ class ChargingStations:
                     ident=station_id,
                     after=_shown(columns),
                 )
+                await self._note(db, caller.tenant_id, "charging_station.created", key, station_id)
         except asyncpg.UniqueViolationError:
             raise ConflictError(f"There is a charging station '{station_id}' already.") from None
         await self._directory.refresh(key)
@@ -223,6 +225,7 @@ class ChargingStations:
                     before={"security_profile": stored.security_profile, "registration": stored.registration},
                     after=_shown(columns),
                 )
+                await self._note(db, caller.tenant_id, "charging_station.updated", stored.key, stored.station_id)
         new_credentials = "password_hash" in columns or profile != stored.security_profile
         new_registration = columns.get("registration", stored.registration) != stored.registration
         if new_credentials or new_registration or "settings" in columns:
@@ -255,6 +258,8 @@ class ChargingStations:
                 kind="charging-station",
                 ident=stored.station_id,
             )
+            gone = {"station_id": stored.station_id}
+            await note(db, caller.tenant_id, "charging_station.deleted", f"charging_station:{stored.key}", gone)
         await self._directory.refresh(stored.key)
         await self._reach.close(stored.key, CloseReason.DELETED)
         self._events.publish("station.deleted", caller.tenant_id, stored.station_id, {"station_id": stored.station_id})
@@ -263,6 +268,13 @@ class ChargingStations:
         """Stations that tried to connect and are not registered, the newest attempt first; at most `limit`."""
         async with self._database.read() as db:
             return await queries.unknown(db, caller.tenant_id, limit, after)
+
+    async def _note(self, db: Db, tenant_id: TenantId, kind: str, key: StationKey, station_id: str) -> None:
+        async def view() -> ChargingStationView | None:
+            found = await queries.one(db, tenant_id, station_id)
+            return None if found is None else found[1]
+
+        await note(db, tenant_id, kind, f"charging_station:{key}", view)
 
     def _set_password(
         self, columns: dict[str, Any], profile: int, password: str | UnsetType | None, *, needs_one: bool

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
 from chargeplane.main.invoicing import start_invoicing
+from chargeplane.main.operations import start_operations
 from chargeplane.main.payments import settle_by_cdrs, start_payments
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
@@ -25,6 +26,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     settle_by_cdrs(paying, sessions.telling)
     # Whoever listens for CDRs has said so by now.
     sessions.telling.register()
+    operations = await start_operations(parts, subjects)
     return Business(
         locations=rating.locations,
         tariffs=rating.tariffs,
@@ -46,4 +48,5 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         ledger=invoicing.ledger,
         sessions=sessions.sessions,
         cdrs=sessions.cdrs,
+        webhooks=operations.webhooks,
     )

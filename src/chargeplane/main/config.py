@@ -522,6 +522,9 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     security_events_days: Annotated[
         Days, Meta(description="The security log: what stations reported and what the doors saw.")
     ] = 400
+    webhook_events_days: Annotated[
+        Days, Meta(description="What webhooks told or were to tell, with their attempts: so long it can be replayed.")
+    ] = 30
 
 
 class AlertsConfig(Struct, frozen=True, kw_only=True):
@@ -552,6 +555,25 @@ class AgreementsConfig(Struct, frozen=True, kw_only=True):
             "whoever reads one sees it as of now all the same."
         ),
     ] = 5.0
+
+
+class WebhooksConfig(Struct, frozen=True, kw_only=True):
+    """Telling others what happened."""
+
+    private_networks: Annotated[
+        bool,
+        Meta(
+            description="Whether endpoints may be within private networks and on this machine, and without TLS. Their addresses "
+            "come from whoever has a key with `webhooks:write`."
+        ),
+    ] = False
+    timeout_s: Annotated[float, Meta(ge=0.1, le=60, description="How long an endpoint may take to answer.")] = 15.0
+    disable_after_days: Annotated[
+        int, Meta(ge=1, le=365, description="An endpoint that took nothing for so long is disabled.")
+    ] = 5
+    max_connections: Annotated[
+        int, Meta(ge=8, le=10_000, description="Attempts under way at once, of all endpoints together.")
+    ] = 1000
 
 
 class FilesConfig(Struct, frozen=True, kw_only=True):
@@ -875,6 +897,7 @@ class Config(Struct, frozen=True, kw_only=True):
     files: FilesConfig = FilesConfig()
     alerts: AlertsConfig = AlertsConfig()
     agreements: AgreementsConfig = AgreementsConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
     log: LogConfig = LogConfig()
 
     def proxies(self) -> TrustedProxies:

@@ -52,6 +52,7 @@ from chargeplane.bridge.secrets import answer_without_secrets, without_secrets
 from chargeplane.bridge.variables import reported_variables
 from chargeplane.domain.quirks import Quirk, parse
 from chargeplane.domain.security_events import ServerEvent
+from chargeplane.domain.webhooks import is_fact_told
 from chargeplane.edges.bus import InProcessBus, NatsBus
 from chargeplane.edges.ftp import FtpConfig, FtpServer
 from chargeplane.edges.http.files import files_app
@@ -77,6 +78,7 @@ from chargeplane.store.migrations import upgrade_database
 from chargeplane.store.outbox import OutboxWorker
 from chargeplane.store.partitions import Partitions, aging_tables, partitioned_tables
 from chargeplane.store.queries import session_work
+from chargeplane.store.queries import webhooks as webhook_events
 from chargeplane.store.secrets import InstallationKeys
 from chargeplane.store.tokens import TokenReader
 
@@ -187,6 +189,7 @@ class Server:
                 event_streams_days=config.retention.event_streams_days,
                 customer_information_days=config.retention.customer_information_days,
                 security_events_days=config.retention.security_events_days,
+                webhook_events_days=config.retention.webhook_events_days,
             ),
         )
         await partitions.start()
@@ -409,6 +412,8 @@ class Server:
         outbox = OutboxWorker(lambda: self._connect_writer("outbox"))
         outbox.register_batches(TOPICS, Announcer(bus))
         outbox.keep(session_work.note)
+        # Before the first fact is taken: whichever node takes one writes it down for the webhooks; those that do jobs deliver.
+        outbox.observe(is_fact_told, webhook_events.note_facts)
         await outbox.start()
         self._stops.append(outbox.stop)
         self.committer.on_facts = outbox.hint_batches

@@ -91,6 +91,10 @@ Keeper = Callable[[Connection, Sequence[Fact]], Awaitable[None]]
 """Writes what is to be done about facts, in the database transaction that deletes them; must stand a repeat."""
 
 
+Observer = Callable[[Connection, list[Fact]], Awaitable[None]]
+"""Writes down that facts were met, in the database transaction that takes them for the first time; must stand a repeat."""
+
+
 class Topic(Struct, frozen=True, kw_only=True):
     """How facts of one topic are handled.
 
@@ -151,6 +155,7 @@ class OutboxWorker:
         self._topics: dict[str, Topic] = {}
         self._batches: dict[str, BatchHandler] = {}
         self._keepers: list[Keeper] = []
+        self._observers: list[tuple[Callable[[str], bool], Observer]] = []
         self._one_by_one = False
         self._stopping = False
         self._passed: deque[tuple[float, int]] = deque()
@@ -198,6 +203,20 @@ class OutboxWorker:
     def keep(self, keeper: Keeper) -> None:
         """Has work about the facts that go in batches written down, in the same database transaction, before they are handed over."""
         self._keepers.append(keeper)
+
+    def observe(self, wanted: Callable[[str], bool], observer: Observer) -> None:
+        """Has facts written down when they are taken for the first time, those that go in batches and those that go one by one.
+
+        Args:
+            wanted: whether those of a topic are.
+        """
+        self._observers.append((wanted, observer))
+
+    async def _observed(self, db: Connection, facts: Sequence[Fact]) -> None:
+        for wanted, observer in self._observers:
+            found = [fact for fact in facts if fact.attempts == 1 and wanted(fact.topic)]
+            if found:
+                await observer(db, found)
 
     async def _keep(self, db: Connection, facts: Sequence[Fact]) -> None:
         for keeper in self._keepers:
@@ -295,6 +314,7 @@ class OutboxWorker:
                     for ident, tenant, topic, key, payload, at in rows
                 ]
                 facts.sort(key=attrgetter("id"))
+                await self._observed(db, facts)
                 await self._keep(db, facts)
                 await self._hand_over(facts)
         except Exception as error:
@@ -412,8 +432,9 @@ class OutboxWorker:
             await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
             # The lock is held before this statement takes its snapshot, so it sees every earlier claim.
             rows = await db.fetch(_CLAIM, list(self._topics), _BATCH, self._lease_s, batched)
-        facts = [Fact(**row) for row in rows]
-        facts.sort(key=lambda fact: fact.id)
+            facts = [Fact(**row) for row in rows]
+            facts.sort(key=lambda fact: fact.id)
+            await self._observed(db, facts)
         return facts
 
     async def _until_next(self) -> float:

@@ -113,6 +113,7 @@ def aging_tables(
     event_streams_days: int = 30,
     customer_information_days: int = 7,
     security_events_days: int = 400,
+    webhook_events_days: int = 30,
 ) -> tuple[AgingTable, ...]:
     """The foundation's tables of that kind.
 
@@ -124,6 +125,7 @@ def aging_tables(
         event_streams_days: days since a value of a stream came.
         customer_information_days: days since a station told of a customer.
         security_events_days: days since a security event.
+        webhook_events_days: days since what webhooks tell of; their deliveries and attempts go with it.
     """
     tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
     if unknown_stations_days:
@@ -155,6 +157,9 @@ def aging_tables(
                 name="security_event", column="received_at", keep=timedelta(days=security_events_days), by_id=True
             )
         )
+    if webhook_events_days:
+        keep = timedelta(days=webhook_events_days)
+        tables.append(AgingTable(name="webhook_event", column="at", keep=keep, by_id=True))
     return tuple(tables)
 
 

@@ -63,6 +63,7 @@ from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
 from chargeplane.app.uploads import Uploads
 from chargeplane.app.variable_changes import VariableChanges
+from chargeplane.app.webhooks import Webhooks as WebhookEndpoints
 from chargeplane.store.database import Database
 from chargeplane.store.secrets import InstallationKeys
 
@@ -149,6 +150,7 @@ class Business:
     ledger: Ledger
     sessions: Sessions
     cdrs: Cdrs
+    webhooks: WebhookEndpoints
 
 
 @dataclass(frozen=True, kw_only=True)

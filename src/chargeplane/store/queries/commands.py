@@ -14,6 +14,7 @@ from chargeplane.kernel.ids import CommandId, StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.queries.paging import Db, Position, Where
 from chargeplane.store.queries.payloads import as_json, json_object
+from chargeplane.store.queries.webhooks import note
 
 
 class CommandView(Struct, frozen=True, kw_only=True):
@@ -138,6 +139,7 @@ async def finish(db: Db, ident: CommandId, outcome: CommandOutcome) -> None:
         None if outcome.reply is None else made_storable(outcome.reply.decode("utf-8", "replace")),
     )
     await _hide(db, ident, request)
+    await _finished(db, ident)
 
 
 async def settle_lost(db: Db, before: datetime) -> None:
@@ -150,6 +152,7 @@ async def settle_lost(db: Db, before: datetime) -> None:
     )
     for row in rows:
         await _hide(db, row["id"], row["request"])
+        await _finished(db, row["id"])
 
 
 async def one(db: Db, tenant_id: TenantId, ident: int) -> CommandView | None:
@@ -196,7 +199,16 @@ async def expire(db: Db, ident: CommandId) -> bool:
         ident,
     )
     await _hide(db, ident, request)
+    if request is not None:
+        await _finished(db, ident)
     return request is not None
+
+
+async def _finished(db: Db, ident: int) -> None:
+    """Tells the tenant's webhooks that a command came to its end."""
+    tenant_id = await db.fetchval("SELECT tenant_id FROM command WHERE id = $1", ident)
+    if tenant_id is not None:
+        await note(db, tenant_id, "command.finished", f"command:{ident}", lambda: one(db, tenant_id, ident))
 
 
 async def _hide(db: Db, ident: int, request: str | None) -> None:

@@ -44,6 +44,7 @@ from chargeplane.edges.http.routes.station_requests import station_request_route
 from chargeplane.edges.http.routes.tariffs import tariff_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.routes.variables import variable_routes
+from chargeplane.edges.http.routes.webhooks import webhook_routes
 from chargeplane.edges.http.services import Services
 
 
@@ -87,6 +88,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *ledger_routes(services),
         *session_routes(services),
         *cdr_routes(services),
+        *webhook_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),
