@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from chargeplane.app.sessions.agreed import AgreementsOfSessions
+from chargeplane.app.sessions.paying import PaymentsOfSessions
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
 from chargeplane.main.invoicing import start_invoicing
@@ -24,6 +26,14 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     sessions = await start_sessions(parts, rating, payments=paying.sessions)
     sessions.keeper.watcher = paying.sessions
     settle_by_cdrs(paying, sessions.telling)
+    sessions = await start_sessions(
+        parts,
+        rating,
+        agreements=AgreementsOfSessions(agreements.resolving),
+        drivers=people.people,
+        payments=PaymentsOfSessions(parts.database),
+    )
+    agreements.usage.charges = sessions.charges
     # Whoever listens for CDRs has said so by now.
     sessions.telling.register()
     operations = await start_operations(parts, subjects)

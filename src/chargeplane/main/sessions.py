@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chargeplane.app.cdrs.cdrs import Cdrs
+from chargeplane.app.cdrs.charges import ChargesOfAgreements
 from chargeplane.app.cdrs.telling import CdrTelling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
@@ -24,6 +25,7 @@ class SessionParts:
     cdrs: Cdrs
     keeper: SessionKeeper
     telling: CdrTelling
+    charges: ChargesOfAgreements
 
 
 async def start_sessions(
@@ -74,4 +76,5 @@ async def start_sessions(
         cdrs=Cdrs(database, parts.events, rating.tariffs, agreements, parts.outbox.hint),
         keeper=keeper,
         telling=telling,
+        charges=ChargesOfAgreements(),
     )

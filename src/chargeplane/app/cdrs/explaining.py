@@ -9,13 +9,13 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from chargeplane.app.money_text import MoneyText
 from chargeplane.domain.cdrs.charging import ToldEvent
 from chargeplane.domain.clock import effective
 from chargeplane.domain.rating import CostGroup, Line, LineKind, Rating, words
 from chargeplane.domain.rating.result import Cost
 from chargeplane.domain.tariffs.model import Tariff, TariffDimension
 from chargeplane.domain.transactions import measured
+from chargeplane.kernel.money import MoneyView
 
 
 class MeterValueRef(Struct, frozen=True, kw_only=True):
@@ -35,8 +35,8 @@ class MeterValueRef(Struct, frozen=True, kw_only=True):
 class ExplainedCost(Struct, frozen=True, kw_only=True):
     """An amount before and after taxes."""
 
-    excl: MoneyText
-    incl: MoneyText
+    excl: MoneyView
+    incl: MoneyView
 
 
 class ExplainedTax(Struct, frozen=True, kw_only=True):
@@ -44,8 +44,8 @@ class ExplainedTax(Struct, frozen=True, kw_only=True):
 
     name: str
     percentage: Decimal | None
-    base: MoneyText
-    amount: MoneyText
+    base: MoneyView
+    amount: MoneyView
 
 
 class ExplainedLine(Struct, frozen=True, kw_only=True):
@@ -189,8 +189,8 @@ def _cost(cost: Cost, currency: str) -> ExplainedCost:
     return ExplainedCost(excl=_money(cost.excl, currency), incl=_money(cost.incl, currency))
 
 
-def _money(amount: Decimal, currency: str) -> MoneyText:
+def _money(amount: Decimal, currency: str) -> MoneyView:
     shown = amount.normalize() if amount else Decimal(0)
     if int(shown.as_tuple().exponent) > -2:
         shown = shown.quantize(Decimal("0.01"))
-    return MoneyText(amount=f"{shown:f}", currency=currency)
+    return MoneyView(amount=f"{shown:f}", currency=currency)

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from chargeplane.app.money_text import MoneyText, money_text
+from chargeplane.app.money_text import money_text
 from chargeplane.domain.cdrs.cdr import CdrKind
 from chargeplane.domain.cdrs.holds import Hold, sentence
+from chargeplane.kernel.money import MoneyView
 from chargeplane.store.queries.cdrs import Cdr
 
 
@@ -55,8 +56,8 @@ class CdrView(Struct, frozen=True, kw_only=True):
     payment_id: str | None
     tariff_id: str | None
     energy_wh: Decimal
-    total_excl: MoneyText | None
-    total_incl: MoneyText | None
+    total_excl: MoneyView | None
+    total_incl: MoneyView | None
     held: bool
     holds: list[HoldView]
     release: ReleaseView | None

@@ -10,6 +10,7 @@ from chargeplane.app.locations import EvsePlace
 from chargeplane.app.sessions.ports import (
     Agreed,
     Drivers,
+    PaidBy,
     Places,
     Reserved,
     SessionAgreements,
@@ -56,12 +57,13 @@ class Freezing:
         if place is None:
             return None
         tenant, token, kind = transaction.tenant_id, transaction.id_token, transaction.id_token_type
-        driver = None if not token else await self._drivers.driver_of_token(tenant, kind, token)
-        payment = await self._payments.payment_of(transaction)
+        owner = None if not token else await self._drivers.driver_of_token(tenant, kind, token)
+        driver = None if owner is None else int(owner)
+        paid = await self._payments.paid_by(transaction)
         agreed = None
-        if token and payment is None and kind not in _AD_HOC:
+        if token and paid is None and kind not in _AD_HOC:
             agreed = await self._agreements.agreed(transaction, place, driver)
-        tariff, by = await self._tariff(transaction, place, agreed, public=payment is not None)
+        tariff, by = await self._tariff(transaction, place, agreed, paid)
         return Frozen(
             place=await self._snapshot(place),
             station_id=transaction.station_id,
@@ -73,7 +75,7 @@ class Freezing:
             else CdrToken(uid=token, type=kind, contract_id=None if agreed is None else agreed.agreement.number),
             driver_id=driver,
             agreement=None if agreed is None else agreed.agreement,
-            payment_id=payment,
+            payment_id=None if paid is None else paid.payment_id,
             priced_by=by,
             tariff_id=None if tariff is None else tariff.id,
             tariff_version=None if tariff is None else tariff.version,
@@ -97,7 +99,7 @@ class Freezing:
         )
 
     async def _tariff(
-        self, transaction: SessionTransaction, place: EvsePlace, agreed: Agreed | None, *, public: bool
+        self, transaction: SessionTransaction, place: EvsePlace, agreed: Agreed | None, paid: PaidBy | None
     ) -> tuple[Tariff | None, PricedBy]:
         tenant, at = transaction.tenant_id, transaction.started_at
         if agreed is not None and agreed.tariff_id is not None:
@@ -108,7 +110,11 @@ class Freezing:
             )
             if found is not None:
                 return found, PricedBy.AGREEMENT
-        public = public or not transaction.id_token or transaction.id_token_type in _AD_HOC
+        if paid is not None and paid.tariff_id is not None and paid.tariff_version is not None:
+            found = await self._tariffs.frozen(tenant, paid.tariff_id, paid.tariff_version)
+            if found is not None:
+                return found, PricedBy.PUBLIC
+        public = paid is not None or not transaction.id_token or transaction.id_token_type in _AD_HOC
         found = await self._tariffs.at_connector(tenant, place.tariff_ids, at, PUBLIC if public else CONTRACT)
         if found is None:
             return None, PricedBy.NOTHING

@@ -22,12 +22,13 @@ from chargeplane.app.cdrs.views import cdr_view
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import utc_now
 from chargeplane.app.sessions.freezing import Freezing
-from chargeplane.app.sessions.ports import Nobody, SessionAgreements, SessionTerms, SessionWatcher, TariffSource
+from chargeplane.app.sessions.ports import Nobody, SessionAgreements, SessionWatcher, TariffSource
 from chargeplane.app.sessions.pricing import Prepared, prepared, rated, tariff_of
 from chargeplane.app.sessions.proving import NoProofs, Proofs
 from chargeplane.app.sessions.settling import Settling
 from chargeplane.app.sessions.showing import CostDisplay
 from chargeplane.app.sessions.views import session_view
+from chargeplane.domain.cdrs.included import SessionTerms
 from chargeplane.domain.cdrs.session import SessionState
 from chargeplane.domain.rating import Rating
 from chargeplane.domain.tariffs.model import Tariff
@@ -266,7 +267,7 @@ class SessionKeeper:
         terms = SessionTerms()
         if session.frozen.agreement is not None:
             async with self._database.read() as db:
-                terms = await self._agreements.terms(db, transaction, session.frozen.agreement, tariff.currency)
+                terms = await self._agreements.terms(db, transaction, session.frozen.agreement, tariff)
         return await rated(what, session, tariff, terms, self._now() if transaction.is_open else None), tariff
 
     async def _tell_station(self, session: Session, rating: Rating) -> None:

@@ -9,8 +9,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from chargeplane.app.locations import EvsePlace
+from chargeplane.domain.cdrs.included import SessionTerms
 from chargeplane.domain.cdrs.session import FrozenAgreement
-from chargeplane.domain.rating import Rating, Terms
+from chargeplane.domain.rating import Rating
 from chargeplane.domain.tariffs.model import Tariff, TariffType
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
 from chargeplane.store.queries.paging import Db
@@ -58,17 +59,16 @@ class Agreed(Struct, frozen=True, kw_only=True):
     tariff_version: int | None = None
 
 
-class SessionTerms(Struct, frozen=True, kw_only=True):
-    """What an agreement changes of a session's price.
+class PaidBy(Struct, frozen=True, kw_only=True):
+    """The payment of a session.
 
     Args:
-        names: of the allowances in `terms`, in their order: under these their use is written down.
-        other_currency: its amounts are in another currency than the tariff's, and were left out.
+        tariff_id, tariff_version: as the payer was shown them; None: the public one of the connector.
     """
 
-    terms: Terms = Terms()
-    names: tuple[str, ...] = ()
-    other_currency: bool = False
+    payment_id: int
+    tariff_id: str | None = None
+    tariff_version: int | None = None
 
 
 class SessionAgreements(Protocol):
@@ -79,20 +79,16 @@ class SessionAgreements(Protocol):
         ...
 
     async def terms(
-        self, db: Db, transaction: SessionTransaction, agreement: FrozenAgreement, currency: str
+        self, db: Db, transaction: SessionTransaction, agreement: FrozenAgreement, tariff: Tariff
     ) -> SessionTerms:
-        """What is left of what it includes, without what this session used; discounts.
-
-        Args:
-            currency: of the tariff.
-        """
+        """Discounts, and what is left of what it includes, not counting what this session used."""
         ...
 
 
 class Drivers(Protocol):
     """Whose id tokens are."""
 
-    async def driver_of_token(self, tenant_id: TenantId, token_type: str | None, id_token: str) -> int | None:
+    async def driver_of_token(self, tenant_id: TenantId, kind: str | None, id_token: str) -> str | None:
         """None where it is nobody's."""
         ...
 
@@ -100,7 +96,7 @@ class Drivers(Protocol):
 class SessionPayments(Protocol):
     """Payments that are made for a session."""
 
-    async def payment_of(self, transaction: SessionTransaction) -> int | None:
+    async def paid_by(self, transaction: SessionTransaction) -> PaidBy | None:
         """The payment by which a session is paid; None where there is none."""
         ...
 
@@ -129,7 +125,7 @@ class NoAgreements:
         return None
 
     async def terms(
-        self, db: Db, transaction: SessionTransaction, agreement: FrozenAgreement, currency: str
+        self, db: Db, transaction: SessionTransaction, agreement: FrozenAgreement, tariff: Tariff
     ) -> SessionTerms:
         """Nothing is changed."""
         return SessionTerms()
@@ -138,11 +134,11 @@ class NoAgreements:
 class Nobody:
     """No id token is anybody's, nothing is paid, nothing was reserved, nobody listens."""
 
-    async def driver_of_token(self, tenant_id: TenantId, token_type: str | None, id_token: str) -> int | None:
+    async def driver_of_token(self, tenant_id: TenantId, kind: str | None, id_token: str) -> str | None:
         """None."""
         return None
 
-    async def payment_of(self, transaction: SessionTransaction) -> int | None:
+    async def paid_by(self, transaction: SessionTransaction) -> PaidBy | None:
         """None."""
         return None
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from chargeplane.app.sessions.ports import SessionTerms, TariffSource
+from chargeplane.app.sessions.ports import TariffSource
 from chargeplane.domain.cdrs.charging import ToldEvent, charge_of_transaction
+from chargeplane.domain.cdrs.included import SessionTerms
 from chargeplane.domain.cdrs.session import PricedBy
 from chargeplane.domain.clock import effective
 from chargeplane.domain.rating import Charge, Rating, rate, so_far

@@ -14,10 +14,11 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chargeplane.app.cdrs.writing import standing, take_back, write
-from chargeplane.app.sessions.ports import SessionAgreements, SessionTerms, TariffSource
+from chargeplane.app.sessions.ports import SessionAgreements, TariffSource
 from chargeplane.app.sessions.pricing import Prepared, rated, tariff_of
 from chargeplane.domain.cdrs.cdr import CdrContent, CdrKind, SignedSummary, cdr_of
 from chargeplane.domain.cdrs.holds import Hold, holds_by
+from chargeplane.domain.cdrs.included import SessionTerms, used_of
 from chargeplane.domain.cdrs.session import SessionState
 from chargeplane.store.queries import cdrs as queries
 from chargeplane.store.queries import session_transactions
@@ -104,8 +105,13 @@ class Settling:
         made = await write(db, session, said, kind, number + 1, holds, transaction.token_key)
         written.append(made)
         if said.rating is not None and session.frozen.agreement is not None:
-            used = [(name, one) for name, one in zip(terms.names, said.rating.used, strict=False) if one]
-            await queries.note_use(db, made.id, session.frozen.agreement.id, transaction.started_at, used)
+            await queries.note_use(
+                db,
+                made.id,
+                session.frozen.agreement.id,
+                transaction.started_at,
+                [] if said.tariff is None else used_of(terms, said.rating, said.tariff),
+            )
         await self._note(db, what, said, proof)
         return Settled(session=session, written=tuple(written))
 
@@ -118,7 +124,7 @@ class Settling:
         agreement = session.frozen.agreement
         if agreement is not None and tariff is not None:
             await db.execute("SELECT pg_advisory_xact_lock($1, hashint8($2))", _AGREEMENT_LOCK, agreement.id)
-            terms = await self._agreements.terms(db, transaction, agreement, tariff.currency)
+            terms = await self._agreements.terms(db, transaction, agreement, tariff)
         rating = None if tariff is None else await rated(what, session, tariff, terms)
         holds = holds_by(transaction.flags)
         if tariff is None:

@@ -7,9 +7,10 @@ from decimal import Decimal
 
 from msgspec import Struct
 
-from chargeplane.app.money_text import MoneyText, money_text
+from chargeplane.app.money_text import money_text
 from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.cdrs.session import CdrPlace, FrozenAgreement, PricedBy, SessionState
+from chargeplane.kernel.money import MoneyView
 from chargeplane.store.queries.sessions import Session
 
 
@@ -45,9 +46,9 @@ class SessionView(Struct, frozen=True, kw_only=True):
     started_at: datetime
     stopped_at: datetime | None
     energy_wh: Decimal
-    cost_excl: MoneyText | None
-    cost_incl: MoneyText | None
-    shown_cost: MoneyText | None
+    cost_excl: MoneyView | None
+    cost_incl: MoneyView | None
+    shown_cost: MoneyView | None
     flags: tuple[str, ...]
     signed: SignedSummary | None
     settle_at: datetime | None

@@ -1,0 +1,103 @@
+"""Sessions under agreements: their tariff, discounts, and what is included, used up and given back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chargeplane.domain.agreements.items import Every
+from chargeplane.domain.cdrs.included import Grant, left_of, periods_of
+from chargeplane.simulator.meter import DC_300
+from tests.sessions.making import ENERGY, Site, site
+from tests.support.charging_house import ChargingHouse
+
+
+async def agreement(made: Site, tag: str, *items: dict[str, Any]) -> Any:
+    """An active agreement about one id token."""
+    body = {
+        "kind": "driver_plan",
+        "currency": "EUR",
+        "time_zone": "Europe/Berlin",
+        "parties": [{"role": "provider", "kind": "house"}, {"role": "consumer", "kind": "company", "id": f"c-{tag}"}],
+        "scope": [{"kind": "id_token", "value": tag}],
+        "starts_at": "2026-01-01T00:00:00Z",
+        "items": list(items),
+    }
+    path = f"/service-agreements/{(await made.tenant.send('POST', '/service-agreements', body))['id']}"
+    await made.tenant.send("POST", f"{path}/propose", {})
+    return await made.tenant.send("POST", f"{path}/accept", {})
+
+
+def _grant(volume: int, *, carry: bool, every: Every = Every.MONTH) -> Grant:
+    return Grant(key="k", name="k", kind="energy", volume=Decimal(volume), every=every, carry_over=carry)
+
+
+def test_months_begin_by_the_agreements_clock() -> None:
+    at = datetime(2026, 3, 31, 22, 30, tzinfo=UTC)  # the first of April in Berlin
+    ((start, end),) = periods_of(_grant(1, carry=False), at, "Europe/Berlin", None)
+    assert start == datetime(2026, 3, 31, 22, tzinfo=UTC)
+    assert end == datetime(2026, 4, 30, 22, tzinfo=UTC)
+
+
+def test_carried_over_is_counted_from_the_agreements_beginning() -> None:
+    at = datetime(2026, 3, 15, tzinfo=UTC)
+    periods = periods_of(_grant(1, carry=True), at, "UTC", datetime(2026, 1, 20, tzinfo=UTC))
+    assert [start.month for start, _ in periods] == [1, 2, 3]
+    assert left_of(_grant(10, carry=True), [Decimal(4), Decimal(0), Decimal(1)]) == 25
+    assert left_of(_grant(10, carry=False), [Decimal(4), Decimal(0), Decimal(1)]) == 9
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=6))
+def test_what_is_left_is_never_less_than_nothing_nor_more_than_was_given(used: list[int]) -> None:
+    amounts = [Decimal(one) for one in used]
+    for carry in (True, False):
+        left = left_of(_grant(10, carry=carry), amounts)
+        assert 0 <= left <= (10 * len(used) if carry else 10)
+
+
+async def test_what_is_included_is_used_up_and_given_back(house: ChargingHouse) -> None:
+    made = await site(house, ENERGY)
+    cheap = await made.tenant.send(
+        "POST",
+        "/tariffs",
+        {
+            "currency": "EUR",
+            "tax_included": "NO",
+            "valid_from": (datetime.now(UTC) - timedelta(days=1)).isoformat(),
+            "elements": [{"price_components": [{"type": "ENERGY", "price": 0.4, "vat": 20}]}],
+        },
+    )
+    tag = (await made.tenant.token())["id_token"]
+    plan = await agreement(
+        made,
+        tag,
+        {"type": "tariff", "tariff_id": cheap["id"]},
+        {"type": "allowance", "name": "First kWh", "energy_wh": 12_000},
+        {"type": "discount", "name": "Loyal", "percent": 50},
+    )
+    # The agreement holds from its acceptance on, so the station's clock stands where ours does.
+    station = await made.station("2.0.1", model=DC_300)
+    station.clock.freeze(datetime.now(UTC))
+    await station.charge(id_token=tag, energy_wh=10_000, meter_interval_s=600)
+    (first,) = await made.settled(1)
+    assert (first["agreement_id"], first["tariff_id"]) == (plan["id"], cheap["id"])
+    assert first["total_excl"]["amount"] == "0.00"
+    station.clock.freeze(datetime.now(UTC))
+    await station.charge(id_token=tag, energy_wh=10_000, meter_interval_s=600)
+    second = (await made.settled(2))[-1]
+    # 2 kWh are left; 8 kWh at 0.40, half of it.
+    assert second["total_excl"]["amount"] == "1.60"
+    explained = await made.tenant.get(f"/sessions/{second['session_id']}/explanation")
+    assert {line["reference"] for line in explained["lines"]} == {None, "First kWh", "Loyal"}
+    credit = await made.tenant.send("POST", f"/cdrs/{first['id']}/credit", {"reason": "A courtesy"})
+    assert (credit["kind"], credit["total_excl"]["amount"], credit["energy_wh"]) == ("credit", "0.00", -10_000)
+    station.clock.freeze(datetime.now(UTC))
+    await station.charge(id_token=tag, energy_wh=10_000, meter_interval_s=600)
+    third = (await made.settled(4))[-1]
+    assert third["total_excl"]["amount"] == "0.00"
+    usage = await made.tenant.get(f"/service-agreements/{plan['id']}/usage")
+    assert usage["charged"][0]["excl_tax"]["amount"] == "1.60"
