@@ -28,6 +28,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     settle_by_cdrs(paying, sessions.telling)
     sessions = await start_sessions(
         parts,
+        subjects,
         rating,
         agreements=AgreementsOfSessions(agreements.resolving),
         drivers=people.people,
@@ -59,4 +60,5 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         sessions=sessions.sessions,
         cdrs=sessions.cdrs,
         webhooks=operations.webhooks,
+        meter_keys=sessions.meter_keys,
     )

@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 from chargeplane.app.cdrs.cdrs import Cdrs
 from chargeplane.app.cdrs.charges import ChargesOfAgreements
+from chargeplane.app.cdrs.meter_keys import MeterKeys
 from chargeplane.app.cdrs.telling import CdrTelling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
 from chargeplane.app.sessions.ports import Drivers, NoAgreements, Nobody, Reserved, SessionAgreements, SessionPayments
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.sessions.showing import CostDisplay
+from chargeplane.app.sessions.signed import SignedProofs
+from chargeplane.edges.http.services import Subjects
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
 from chargeplane.main.subjects import Parts
@@ -23,6 +26,7 @@ class SessionParts:
 
     sessions: Sessions
     cdrs: Cdrs
+    meter_keys: MeterKeys
     keeper: SessionKeeper
     telling: CdrTelling
     charges: ChargesOfAgreements
@@ -30,6 +34,7 @@ class SessionParts:
 
 async def start_sessions(
     parts: Parts,
+    subjects: Subjects,
     rating: RatingParts,
     *,
     agreements: SessionAgreements | None = None,
@@ -46,6 +51,7 @@ async def start_sessions(
     nobody = Nobody()
     agreements = agreements or NoAgreements()
     telling = CdrTelling(database, parts.outbox)
+    proofs = SignedProofs(database, subjects.alerts)
     keeper = SessionKeeper(
         database,
         parts.events,
@@ -67,13 +73,15 @@ async def start_sessions(
         ),
         told=parts.outbox.hint,
         display=CostDisplay(database, parts.reach, parts.commands),
+        proofs=proofs,
     )
     if config.role in (Role.ALL, Role.JOBS):
         await keeper.start()
         parts.on_stop.append(keeper.stop)
     return SessionParts(
         sessions=Sessions(database, keeper),
-        cdrs=Cdrs(database, parts.events, rating.tariffs, agreements, parts.outbox.hint),
+        cdrs=Cdrs(database, parts.events, rating.tariffs, agreements, parts.outbox.hint, proofs),
+        meter_keys=MeterKeys(database),
         keeper=keeper,
         telling=telling,
         charges=ChargesOfAgreements(),

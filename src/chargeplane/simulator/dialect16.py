@@ -12,7 +12,7 @@ from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpp import v16
 from chargeplane.ocpp.timestamps import parse_timestamp
 from chargeplane.ocpp.versions import OcppVersion
-from chargeplane.simulator import acts, subjects
+from chargeplane.simulator import acts, signing, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.meter import Measured, Quantity
@@ -115,6 +115,7 @@ class Dialect16:
         return Draft("Authorize", lambda: request)
 
     def started(self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, offline: bool) -> Draft:
+        signing.began(station, session, reading.at)  # sent with the stop: StartTransaction has no place for it
         request = v16.StartTransactionRequest(
             connector_id=evse.id,
             id_tag=session.id_token,
@@ -144,9 +145,20 @@ class Dialect16:
         assert session.meter_stop_wh is not None
         meter_stop = session.meter_stop_wh
         values = [value for value in reading.values if value.quantity is Quantity.ENERGY]
-        data = v16.MeterValue(
-            timestamp=rfc3339(reading.at), sampled_value=_sampled(values, v16.ReadingContext.TRANSACTION_END)
-        )
+        sampled = _sampled(values, v16.ReadingContext.TRANSACTION_END)
+        signed = signing.ended(station, session, reading.at)
+        if signed is not None:
+            contexts = (v16.ReadingContext.TRANSACTION_BEGIN, v16.ReadingContext.TRANSACTION_END)
+            sampled += tuple(
+                v16.SampledValue(
+                    value=one.as_text,
+                    context=context,
+                    format=v16.ValueFormat.SIGNED_DATA,
+                    measurand=_MEASURANDS[Quantity.ENERGY],
+                )
+                for one, context in zip(signed, contexts, strict=True)
+            )
+        data = v16.MeterValue(timestamp=rfc3339(reading.at), sampled_value=sampled)
         return Draft(
             "StopTransaction",
             lambda: v16.StopTransactionRequest(
@@ -155,7 +167,7 @@ class Dialect16:
                 transaction_id=_transaction_id(session),
                 id_tag=(session.stop_id_token or session.id_token) if reason in _BY_TOKEN else None,
                 reason=_REASONS[reason],
-                transaction_data=(data,) if values else None,
+                transaction_data=(data,) if sampled else None,
             ),
         )
 

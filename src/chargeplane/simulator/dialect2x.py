@@ -5,18 +5,20 @@ Requests arrive in their version's own types; their fields have the same names i
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpp import v21, v201
 from chargeplane.ocpp.timestamps import parse_timestamp
 from chargeplane.ocpp.versions import OcppVersion
-from chargeplane.simulator import acts, subjects
+from chargeplane.simulator import acts, signing, subjects
 from chargeplane.simulator.dialect import BootAnswer, Draft, Moment, Reading, Reply
 from chargeplane.simulator.evse import ChargingState, Evse, EvseStatus, Session, StopReason
 from chargeplane.simulator.faults import Fault
@@ -118,6 +120,27 @@ def _meter_value(reading: Reading, context: v201.ReadingContextEnumType) -> tupl
 
 def _energy(reading: Reading) -> Reading:
     return Reading(reading.at, [value for value in reading.values if value.quantity is Quantity.ENERGY])
+
+
+def _signed_value(
+    reading: Reading, context: v201.ReadingContextEnumType, signed: signing.Signed | None
+) -> tuple[v201.MeterValueType, ...] | None:
+    """The energy, with what the meter signed of it."""
+    made = _meter_value(_energy(reading), context)
+    if signed is None or made is None:
+        return made
+    (value,) = made
+    first, *others = value.sampled_value
+    whole = replace(
+        first,
+        signed_meter_value=v201.SignedMeterValueType(
+            signed_meter_data=base64.b64encode(signed.data.encode()).decode(),
+            signing_method=signing.METHOD,
+            encoding_method=signing.ENCODING,
+            public_key=signed.public_key,
+        ),
+    )
+    return (replace(value, sampled_value=(whole, *others)),)
 
 
 class Dialect2x:
@@ -231,7 +254,9 @@ class Dialect2x:
             _Trigger.REMOTE_START if remote else _Trigger.AUTHORIZED,
             reading.at,
             offline,
-            meter_value=_meter_value(_energy(reading), v201.ReadingContextEnumType.TRANSACTION_BEGIN),
+            meter_value=_signed_value(
+                reading, v201.ReadingContextEnumType.TRANSACTION_BEGIN, signing.began(station, session, reading.at)
+            ),
             id_token=_token(session.id_token),
             state=_STATES[session.charging_state],
         )
@@ -256,6 +281,7 @@ class Dialect2x:
         self, station: VirtualStation, evse: Evse, session: Session, reading: Reading, reason: StopReason, offline: bool
     ) -> Draft:
         trigger, word = _STOPS[reason]
+        signed = signing.ended(station, session, reading.at)
         if reason is StopReason.TRANSFER_REFUSED and self.version is OcppVersion.V21:
             word = cast(_Reason, v21.ReasonEnumType.REQ_ENERGY_TRANSFER_REJECTED)  # Q01.FR.06; the same on the wire
         return self._transaction_event(
@@ -266,7 +292,9 @@ class Dialect2x:
             trigger,
             reading.at,
             offline,
-            meter_value=_meter_value(_energy(reading), v201.ReadingContextEnumType.TRANSACTION_END),
+            meter_value=_signed_value(
+                reading, v201.ReadingContextEnumType.TRANSACTION_END, None if signed is None else signed[1]
+            ),
             id_token=_token(session.stop_id_token or session.id_token) if reason in _BY_TOKEN else None,
             reason=word,
             state=v201.ChargingStateEnumType.IDLE if evse.car is None else v201.ChargingStateEnumType.EV_CONNECTED,

@@ -77,6 +77,8 @@ class Fault(enum.StrEnum):
     """Calls are answered with another message id first."""
     NOTIFY_REPORT_LAST_PART_ONLY = "notify_report_last_part_only"
     """Only the last part of a report arrives."""
+    WRONG_SIGNATURE = "wrong_signature"
+    """Signed meter values (`Options.signs`) are changed after they were signed."""
     SEQ_NO_GAP = "seq_no_gap"
     """Every third Updated gets lost, and its number is missing (2.x)."""
     FORGETS_LOCAL_LIST = "forgets_local_list"

@@ -40,6 +40,7 @@ class Options(Struct, frozen=True, kw_only=True):
         deflate: offers permessage-deflate.
         password_is_hex: sends the bytes that the password stands for as hex (OCPP 1.6 AuthorizationKey).
         quantities: measurands of meter values as OCPP names, comma separated; None takes the station's setting.
+        signs: its meter signs the values at the beginning and the end of a transaction (OCMF).
         ssl: for wss.
         record_calls: keeps every CALL of the CSMS in `station.calls`.
         unsupported: actions of the CSMS that this station does not know.
@@ -61,6 +62,7 @@ class Options(Struct, frozen=True, kw_only=True):
     deflate: bool = False
     password_is_hex: bool = False
     quantities: str | None = None
+    signs: bool = False
     faults: frozenset[Fault] = frozenset()
     model: StationModel = StationModel()
     ssl: ssl.SSLContext | None = None

@@ -9,7 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
-from chargeplane.kernel.money import Money
+from chargeplane.kernel.money import MoneyView
 from chargeplane.store.queries.paging import Db
 
 
@@ -52,8 +52,8 @@ class Charged(Struct, frozen=True, kw_only=True):
     """What the sessions under an agreement cost, with and without tax."""
 
     sessions: int
-    excl_tax: Money
-    incl_tax: Money
+    excl_tax: MoneyView
+    incl_tax: MoneyView
 
 
 class Charges(Protocol):

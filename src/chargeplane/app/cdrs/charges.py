@@ -6,7 +6,7 @@ from datetime import datetime
 
 from chargeplane.app.agreements.ports import Charged
 from chargeplane.kernel.ids import TenantId
-from chargeplane.kernel.money import Money
+from chargeplane.kernel.money import MoneyView
 from chargeplane.store.queries import cdrs
 from chargeplane.store.queries.paging import Db
 
@@ -21,8 +21,8 @@ class ChargesOfAgreements:
         return [
             Charged(
                 sessions=sessions,
-                excl_tax=Money(amount=excl, currency=currency),
-                incl_tax=Money(amount=incl, currency=currency),
+                excl_tax=MoneyView(amount=f"{excl:f}", currency=currency),
+                incl_tax=MoneyView(amount=f"{incl:f}", currency=currency),
             )
             for currency, sessions, excl, incl in await cdrs.sums(db, tenant_id, agreement_id, since, until)
         ]

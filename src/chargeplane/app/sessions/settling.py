@@ -20,10 +20,12 @@ from chargeplane.domain.cdrs.cdr import CdrContent, CdrKind, SignedSummary, cdr_
 from chargeplane.domain.cdrs.holds import Hold, holds_by
 from chargeplane.domain.cdrs.included import SessionTerms, used_of
 from chargeplane.domain.cdrs.session import SessionState
+from chargeplane.domain.ocmf import MeterPublicKey
 from chargeplane.store.queries import cdrs as queries
 from chargeplane.store.queries import session_transactions
 from chargeplane.store.queries import sessions as session_queries
 from chargeplane.store.queries.cdrs import Cdr
+from chargeplane.store.queries.meter_keys import CheckedValue
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.sessions import Session
 
@@ -38,10 +40,14 @@ class Proof(Struct, frozen=True, kw_only=True):
 
     Args:
         hold: the tenant's policy holds what they do not prove.
+        values: each with its verdict.
+        sent: keys that the station sent along.
     """
 
     summary: SignedSummary | None = None
     hold: bool = False
+    values: tuple[CheckedValue, ...] = ()
+    sent: tuple[MeterPublicKey, ...] = ()
 
 
 class Settled(Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from chargeplane.app.availability import Availability
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.campaigns import Campaigns
 from chargeplane.app.cdrs.cdrs import Cdrs
+from chargeplane.app.cdrs.meter_keys import MeterKeys
 from chargeplane.app.certificates import Certificates
 from chargeplane.app.charging_profiles import ChargingProfiles
 from chargeplane.app.charging_stations import ChargingStations
@@ -151,6 +152,7 @@ class Business:
     sessions: Sessions
     cdrs: Cdrs
     webhooks: WebhookEndpoints
+    meter_keys: MeterKeys
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from chargeplane.edges.http.routes.ledger import ledger_routes
 from chargeplane.edges.http.routes.local_lists import local_list_routes
 from chargeplane.edges.http.routes.locations import location_routes
 from chargeplane.edges.http.routes.messages import message_routes
+from chargeplane.edges.http.routes.meter_keys import meter_key_routes
 from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.payments import payment_routes
@@ -89,6 +90,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *session_routes(services),
         *cdr_routes(services),
         *webhook_routes(services),
+        *meter_key_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),
