@@ -23,17 +23,16 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
     invoicing = await start_invoicing(parts)
-    sessions = await start_sessions(parts, rating, payments=paying.sessions)
-    sessions.keeper.watcher = paying.sessions
-    settle_by_cdrs(paying, sessions.telling)
     sessions = await start_sessions(
         parts,
         subjects,
         rating,
         agreements=AgreementsOfSessions(agreements.resolving),
         drivers=people.people,
-        payments=PaymentsOfSessions(parts.database),
+        payments=PaymentsOfSessions(parts.database, paying.sessions),
     )
+    sessions.keeper.watcher = paying.sessions
+    settle_by_cdrs(paying, sessions.telling)
     agreements.usage.charges = sessions.charges
     # Whoever listens for CDRs has said so by now.
     sessions.telling.register()

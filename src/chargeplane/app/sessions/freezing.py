@@ -51,6 +51,10 @@ class Freezing:
         self._payments = payments
         self._reserved = reserved
 
+    async def paid_by(self, transaction: SessionTransaction) -> PaidBy | None:
+        """The payment of a session."""
+        return await self._payments.paid_by(transaction)
+
     async def freeze(self, transaction: SessionTransaction) -> Frozen | None:
         """What it is begun with; None where its EVSE is at no location."""
         place = await self._place(transaction)

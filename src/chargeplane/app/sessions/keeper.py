@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chargeplane.app.cdrs.views import cdr_view
 from chargeplane.app.events import EventFeed
@@ -191,6 +192,8 @@ class SessionKeeper:
                 # Where its EVSE is known only later it is a session from then on; what stands at no location never is.
                 unknown = transaction.is_open and not transaction.evse_id
                 return await self._done(work, self._later() if unknown else None)
+        elif session.payment_id is None:
+            session = await self._paid(session, transaction)
         what = await prepared(transaction, session, rows)
         if transaction.is_open:
             await self._go_on(session, what)
@@ -225,6 +228,15 @@ class SessionKeeper:
         if new and session is not None:
             self._show("session.created", session)
         return session
+
+    async def _paid(self, session: Session, transaction: SessionTransaction) -> Session:
+        """The session with its payment, where that was made after it had begun; its price stays."""
+        paid = await self._freezing.paid_by(transaction)
+        if paid is None:
+            return session
+        async with self._database.change() as db:
+            await queries.bind_payment(db, session.tenant_id, session.id, paid.payment_id)
+        return replace(session, payment_id=paid.payment_id)
 
     async def _go_on(
         self,
