@@ -57,7 +57,7 @@ class Stops:
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.completes: dict[type, object] = {}
+        self.completes: dict[type, list[object]] = {}
         self.given: list[str | None] = []
         self.came = asyncio.Event()
 

@@ -351,6 +351,71 @@ async def test_static_limit_of_an_evse_holds_over_transactions(house: House, ver
     await station.stop_transaction(session)
 
 
+async def limited_to(house: House, station: VirtualStation, watts: int) -> None:
+    """EVSE 1 has a static limit, and the station holds it."""
+    await house.ask("PUT", house.of(station, "static-limit"), {"evse_id": 1, "limit": watts, "unit": "W"})
+
+    async def holds() -> Any:
+        return all(one["holds"] for one in (await house.ask("GET", house.of(station, "static-limit")))["items"])
+
+    await house.until(holds)
+
+
+@pytest.mark.parametrize("evse_id", [1, None])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_profile_of_a_start_stays_within_the_static_limit(
+    house: House, version: str, evse_id: int | None
+) -> None:
+    station = await house.station(version)
+    await limited_to(house, station, 4_600)
+    station.plug_in(1, Car(LARGE, soc_percent=10))
+    own = {"id": 77, "evse_id": 0, "stack_level": 0, **limit(9_000, purpose="TxProfile")}
+    start = {"type": "start", "id_token": "TAG1", "evse_id": evse_id, "charging_profile": own}
+    started = await house.ask("POST", house.of(station, "commands?wait_s=30"), start)
+    assert started["state"] == "accepted", started
+    (asked,) = (
+        told for action, told in station.calls if action in ("RequestStartTransaction", "RemoteStartTransaction")
+    )
+    schedule = asked["chargingProfile"]["chargingSchedule"]
+    schedule = schedule if version == "1.6" else schedule[0]
+    assert [one["limit"] for one in schedule["chargingSchedulePeriod"]] == [4_600]
+
+
+async def test_dynamic_values_stay_within_the_static_limit(house: House) -> None:
+    station = await house.station("2.1")
+    await limited_to(house, station, 4_600)
+    dynamic = limit(3_000, purpose="TxDefaultProfile", evse_id=1, stack_level=1)
+    dynamic["kind"] = "Dynamic"
+    del dynamic["schedules"][0]["start"]
+    await house.ask("PUT", house.of(station, "charging-profiles/1"), dynamic)
+    await house.profile(station, 1, "installed")
+    path = house.of(station, "charging-profiles/1/update")
+
+    async def values() -> list[Any]:
+        held = await house.ask("GET", house.of(station, "charging-profiles/1"))
+        there = held["sent"] or held["profile"]
+        asked = held["profile"]["schedules"][0]["periods"][0]["limit"]
+        return [asked, there["schedules"][0]["periods"][0]["limit"], len(held["changes"])]
+
+    told = await house.ask("POST", path, {"limit": 8_000})
+    assert told["told"]["state"] == "accepted"
+    asked = [told for action, told in station.calls if action == "UpdateDynamicSchedule"]
+    assert [one["scheduleUpdate"] for one in asked] == [{"limit": 4_600}]
+    assert await values() == [8_000, 4_600, 1]
+    await house.ask("POST", path, {"limit": 4_000})
+    assert await values() == [4_000, 4_000, 0]
+    # K28.FR.10: one that the station asks for
+    await house.ask("PUT", house.of(station, "charging-profiles/1"), {**dynamic, "dyn_update_interval_s": 1})
+    await house.profile(station, 1, "installed")
+    await house.ask("POST", path, {"limit": 7_000})
+
+    async def pulled() -> bool:
+        held = station.profiles.get(1)
+        return held is not None and held.periods[0].limit == 4_600
+
+    await house.until(pulled)
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_an_offline_station_keeps_its_static_limit(house: House, version: str) -> None:
     station = await house.station(version)

@@ -243,6 +243,39 @@ async def test_e16_fr_12_a_station_is_told_the_limits_that_it_keeps_and_no_other
     assert await told(station) == (None if version == "2.0.1" else {"maxEnergy": 20_000, "maxSoC": 80})
 
 
+@pytest.mark.parametrize("event", ["Started", "Authorized"])
+async def test_e16_fr_02_a_report_repeated_after_its_answer_was_lost_is_answered_with_the_limits_again(
+    world: World, event: str
+) -> None:
+    """OCPP 2.1, E16.FR.02: with those it was answered with the first time, whatever the token's rules are meanwhile; no later one has any."""
+    tag = await world.token(rules={"max_energy_wh": 20_000, "max_soc": 80})
+    station = await world.station("2.1")
+    variable = {
+        "component": {"name": "TxCtrlr"},
+        "variable": {"name": "SupportedLimits"},
+        "variableAttribute": [{"value": "maxEnergy"}],
+    }
+    report = {"requestId": 1, "generatedAt": at(0), "seqNo": 0, "reportData": [variable]}
+    await station.call("NotifyReport", report)
+    path = f"/charging-stations/{station.id}/variables"
+    await world.eventually(lambda: world.get(path, variable="SupportedLimits"), lambda page: page["items"])
+    charge = station.charge(tag=tag)
+    opening = charge.event("Started", 0, 0, "CablePluggedIn", timestamp=now())
+    told = opening | charge.event("Started", 0, 0, "Authorized", token=tag, timestamp=opening["timestamp"])
+    if event == "Authorized":
+        await station.call("TransactionEvent", opening)
+        told = charge.event("Updated", 0, 1, "Authorized", token=tag, timestamp=now())
+    first = await station.call("TransactionEvent", told)
+    assert first["transactionLimit"] == {"maxEnergy": 20_000}
+    one = await station.transaction()
+    details = f"/transactions/{one['id']}/details"
+    await world.eventually(lambda: world.get(details), lambda seen: seen["limits"])
+    await station.leave()
+    station = charge.station = await world.plug(station.id, "2.1")
+    assert await station.call("TransactionEvent", told) == first
+    assert "transactionLimit" not in await charge.update(10, 2)
+
+
 async def test_limit_that_a_station_does_not_keep_is_kept_here(world: World) -> None:
     """OCPP 2.1, E16: the station reports that it keeps the energy; the state of charge is looked at by the server, to the percent."""
     tag = await world.token(rules={"max_soc": 80, "max_energy_wh": 10_000})

@@ -162,7 +162,8 @@ def test_simulate_registers_connects_and_charges(server: Running) -> None:
     assert re.search(r"9 connections, [1-9]\d* sessions, .* 0 refused, 0 unanswered", done.stdout), done.stdout
     rows = json.loads(run("station", "list", "--json", server=server).stdout)
     assert {row["ocpp_version"] for row in rows} == {"1.6", "2.0.1", "2.1"}
-    transactions = list(RestClient(server.http, KEY).pages("/v1/transactions"))
+    with RestClient(server.http, KEY) as rest:
+        transactions = list(rest.pages("/v1/transactions"))
     assert transactions
     assert {row["state"] for row in transactions} == {"closed"}
 
@@ -238,7 +239,8 @@ def test_simulate_plays_a_scenario_and_says_how_it_went(server: Running, tmp_pat
     done = run("simulate", "--scenario", str(file), *door, server=server)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "good" in done.stdout
-    rows = list(RestClient(server.http, KEY).pages("/v1/transactions"))
+    with RestClient(server.http, KEY) as rest:
+        rows = list(rest.pages("/v1/transactions"))
     assert [(row["energy_wh"], row["state"]) for row in rows] == [(1500, "closed")] * 2
     file.write_text(SCENARIO.replace("wh = 1500, within_s = 20", "wh = 9999, within_s = 0.5"))
     failed = run("simulate", "--scenario", str(file), *door, server=server)

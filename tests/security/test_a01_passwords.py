@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from chargeplane.app.reach import Directory
+from chargeplane.kernel.ids import StationKey
 from chargeplane.simulator import FAST, Fault, VirtualStation
 from tests.support.security import PASSWORD, House
 
@@ -87,6 +89,35 @@ async def test_lost_answer_is_settled_by_how_the_station_comes_in(house: House, 
     found = await done(house, await house.rotate(station, NEW))
     assert found["state"] == "done", found
     assert not await house.let_in(station, PASSWORD)
+
+
+class LateDoors:
+    """A directory that brings changes to the doors late."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    async def refresh(self, key: StationKey) -> None:
+        await asyncio.sleep(0.5)
+        await self._directory.refresh(key)
+
+    async def refresh_tenants(self) -> None:
+        await self._directory.refresh_tenants()
+
+
+@pytest.mark.parametrize("end", ["done", "refused"])
+async def test_change_is_told_as_ended_when_the_doors_follow_it_and_no_sooner(
+    house: House, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = Fault.LOSES_PASSWORD_ANSWER if end == "done" else Fault.REFUSES_PASSWORDS
+    station = await house.station("2.0.1", options=with_fault(fault))
+    assert house.server.subjects is not None
+    changes = house.server.subjects.credential_changes
+    change = await house.rotate(station, NEW)
+    monkeypatch.setattr(changes, "_directory", LateDoors(changes._directory))
+    found = await done(house, change)
+    assert found["state"] == end
+    assert not await house.let_in(station, PASSWORD if end == "done" else NEW)
 
 
 @pytest.mark.parametrize("version", ["1.6", "2.0.1"])

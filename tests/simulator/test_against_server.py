@@ -73,6 +73,7 @@ class House:
     async def close(self) -> None:
         for station in self._stations:
             await station.close()
+        self.rest.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -100,7 +100,9 @@ async def house(tmp_path_factory: pytest.TempPathFactory, postgres_server: postg
             )
         )
         await server.start()
-        yield House(server)
+        house = House(server)
+        yield house
+        house.rest.close()
         await server.stop()
 
 

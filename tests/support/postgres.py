@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,7 +114,7 @@ class TestServer:
         await admin.execute(f"ALTER DATABASE {TEMPLATE} IS_TEMPLATE true ALLOW_CONNECTIONS false")
         await admin.close()
 
-    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
+    def _run(self, work: Awaitable[_T]) -> _T:
         # A thread of its own: fixtures are used by tests with and without a running event loop.
         return asyncio.run_coroutine_threadsafe(_await(work), self._loop).result()
 
@@ -139,8 +139,13 @@ class TestServer:
             await self._dropper.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     async def _let_go(self) -> None:
+        """What is not dropped by now goes with the cluster."""
         if self._dropper is not None:
             self._dropper.terminate()
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in others:
+                task.cancel()
+            await asyncio.wait(others, timeout=1)
 
     def close(self) -> None:
         """Ends this worker's connection and thread; the cluster goes on."""
@@ -151,5 +156,5 @@ class TestServer:
         self._loop.close()
 
 
-async def _await(work: Any) -> Any:
+async def _await(work: Awaitable[_T]) -> _T:
     return await work

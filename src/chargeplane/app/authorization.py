@@ -66,7 +66,7 @@ class Authorization:
         self._looked: datetime | None = None
         self._whole_until = self._next_look = utc_now()
         self._settled_again = utc_now()
-        commands.completes[Start] = self._complete
+        commands.completes.setdefault(Start, []).append(self._complete)
 
     async def start(self) -> None:
         """Begins to look."""

@@ -18,6 +18,7 @@ from chargeplane.app.api_keys import Caller
 from chargeplane.app.commands import Commands, reply_of
 from chargeplane.app.events import EventFeed
 from chargeplane.app.reach import StationReach
+from chargeplane.app.static_caps import held_down
 from chargeplane.domain.charging_abilities import abilities_of
 from chargeplane.domain.charging_plans import Difference, differences
 from chargeplane.domain.charging_profile_rules import OpenCharging, StationAbilities, accept, refusal, validate
@@ -45,6 +46,7 @@ from chargeplane.domain.composite_schedules import (
     composite,
 )
 from chargeplane.domain.smart_charging import EnergyTransfer
+from chargeplane.domain.static_caps import LOWERED
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
@@ -265,7 +267,11 @@ class ChargingProfiles:
             broken = validate(profile, abilities_of(base, {}, ()))
             if broken:
                 raise refusal(profile, broken)
-            await queries.put_values(db, key, profile)
+            held_to = await held_down(db, key, profile)
+            if held_to is profile:
+                await queries.put_values(db, key, profile)
+            else:
+                await queries.put_values(db, key, profile, held_to, (LOWERED,))
             tells = held.state == "installed" and not profile.dyn_update_interval_s
             if tells and not await self._reach.ready(key):
                 tells = False  # it gets the whole profile when it is back

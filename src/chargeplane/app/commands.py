@@ -112,8 +112,8 @@ class Commands:
         self._events = events
         self._wire = wire
         self._running: dict[CommandId, asyncio.Task[CommandOutcome]] = {}
-        self.completes: dict[type, Complete] = {}
-        """By type of command: what a subject puts in before it is sent."""
+        self.completes: dict[type, list[Complete]] = {}
+        """By type of command: what subjects put in before it is sent, one after the other."""
         self.followers: dict[type, list[Follower]] = {}
         """By type of command: subjects that hear how one ended, whoever gave it."""
         self.wholes: dict[type, Whole] = {}
@@ -345,8 +345,7 @@ class Commands:
             if isinstance(command, Start) and command.remote_start_id is None:
                 # Ours to choose (OCPP 2.0.1 F01.FR.25); the station gives it back with the transaction.
                 command = msgspec.structs.replace(command, remote_start_id=ident % (2**31 - 1) or 1)
-            complete = self.completes.get(type(command))
-            if complete is not None:
+            for complete in self.completes.get(type(command), ()):
                 command = await complete(tenant_id, key, command)
             while True:
                 while not await self._reach.ready(key, pending=type(command) in BEFORE_ACCEPTED):

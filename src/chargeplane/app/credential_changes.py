@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -122,6 +122,7 @@ class CredentialChanges:
         self._rotation_period_s = rotation_period_s
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._doors: dict[int, asyncio.Event] = {}
 
     async def start(self) -> None:
         """Takes up what is under way, and rotates old passwords where that is the policy."""
@@ -301,7 +302,20 @@ class CredentialChanges:
             raise NotFoundError(
                 "password rotation" if kind is ChangeKind.PASSWORD else "change of security profile", str(ident)
             )
+        if found.finished_at is not None and (door := self._doors.get(ident)) is not None:
+            await door.wait()
         return found
+
+    @contextlib.contextmanager
+    def _ending(self, ident: int) -> Iterator[None]:
+        """Around a commit that may end a change and the doors' hearing of it: who asks meanwhile is told of the end when doors follow it."""
+        door = self._doors.setdefault(ident, asyncio.Event())
+        try:
+            yield
+        finally:
+            door.set()
+            if self._doors.get(ident) is door:
+                del self._doors[ident]
 
     async def _version(self, caller: Caller, station_id: str) -> str | None:
         async with self._database.read() as db:
@@ -366,11 +380,16 @@ class CredentialChanges:
             await asyncio.sleep(1.0)
 
     async def _judge_return(self, key: StationKey, proof: Proof) -> None:
+        with contextlib.ExitStack() as ending:
+            await self._judge_by(key, proof, ending)
+
+    async def _judge_by(self, key: StationKey, proof: Proof, ending: contextlib.ExitStack) -> None:
         event: int | None = None
         async with self._database.change() as db:
             change = await queries.taken(db, key)
             if change is None:
                 return
+            ending.enter_context(self._ending(change.id))
             by_next = (change.security_profile is None or proof.profile == change.security_profile) and (
                 not change.has_password or proof.next_password
             )
@@ -555,7 +574,9 @@ class CredentialChanges:
                 wait_s=_CALL_S + self._wait_s,
                 hold=True,
             )
-        await self._sent(change, await self._send(change, SetPassword(password=password)))
+        outcome = await self._send(change, SetPassword(password=password))
+        change.state = ChangeState.SENT
+        await self._sent(change, outcome)
 
     async def _send(self, change: Change, command: Command) -> CommandOutcome:
         """Sends something that is recorded nowhere: it may be secret."""
@@ -565,9 +586,11 @@ class CredentialChanges:
             if change.attempts:
                 change.attempts -= 1
                 async with self._database.change() as db:
-                    await queries.go_on(
-                        db, change.id, state=ChangeState.WAITING, what=None, attempts=change.attempts, hold=True
-                    )
+                    now = await queries.locked(db, change.id)
+                    if now is not None and now.state not in ENDED:
+                        await queries.go_on(
+                            db, change.id, state=ChangeState.WAITING, what=None, attempts=change.attempts, hold=True
+                        )
             raise
 
     async def _sent(self, change: Change, outcome: CommandOutcome) -> None:
@@ -745,7 +768,9 @@ class CredentialChanges:
                 wait_s=_CALL_S + self._wait_s,
                 hold=True,
             )
-        await self._sent(change, await self._ask(change, command))
+        outcome = await self._ask(change, command)
+        change.state = ChangeState.SENT
+        await self._sent(change, outcome)
 
     async def _connections(self, change: Change) -> Command:
         """Writes the new connection profile (B09), and makes the order in which it comes first (A05)."""
@@ -842,11 +867,24 @@ class CredentialChanges:
             await self._show(change)
 
     async def _end(self, change: Change, state: ChangeState, reason: str, *, good: bool, told: bool = True) -> None:
-        event: int | None = None
+        with self._ending(change.id):
+            event = await self._write_end(change, state, reason, good=good, told=told)
+            if event is None:
+                return
+            await self._directory.refresh(change.station_key)
+        if told:
+            await self._log.show(change.tenant_id, event)
+        await self._show(change)
+
+    async def _write_end(
+        self, change: Change, state: ChangeState, reason: str, *, good: bool, told: bool
+    ) -> int | None:
+        """The security event, 0 where none is told; None: it had ended before."""
+        event = 0
         async with self._database.change() as db:
             now = await queries.locked(db, change.id)
             if now is None or now.state in ENDED:
-                return
+                return None
             await queries.end(db, change.id, state, reason, stays_good=good)
             if told:
                 what = (
@@ -859,10 +897,7 @@ class CredentialChanges:
                     ServerEvent.CREDENTIALS_NOT_CHANGED,
                     {"what": what, "reason": reason},
                 )
-        await self._directory.refresh(change.station_key)
-        if event is not None:
-            await self._log.show(change.tenant_id, event)
-        await self._show(change)
+        return event
 
     async def _rotate(self) -> None:
         """Begins to change passwords that are too old, some at a time."""

@@ -20,6 +20,7 @@ from chargeplane.app.charging_profiles import PLANNER_IDS, ChargingProfiles
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import Desk
 from chargeplane.app.reports import Place, Reports
+from chargeplane.app.static_caps import held_down, values_of
 from chargeplane.domain.alerts import Severity
 from chargeplane.domain.charging_abilities import abilities_of
 from chargeplane.domain.charging_plans import exceeding, plan, planned_s
@@ -27,7 +28,6 @@ from chargeplane.domain.charging_profile_rules import StationAbilities
 from chargeplane.domain.charging_profiles import (
     ChargingProfile,
     ChargingSchedule,
-    PeriodUpdate,
     ProfileKind,
     ProfilePurpose,
     RateUnit,
@@ -274,11 +274,9 @@ class EvCharging:
     async def _dynamic(self, place: Place, asked: DynamicValuesAsked) -> DynamicValuesAnswer:
         async with self._database.read() as db:
             found = await profiles.one(db, place.key, asked.profile_id)
-        if found is None or found.state == "removed" or found.profile.kind is not ProfileKind.DYNAMIC:
-            return DynamicValuesAnswer()
-        period = found.profile.schedules[0].periods[0]
-        values = {name: getattr(period, name) for name in PeriodUpdate.__struct_fields__}
-        return DynamicValuesAnswer(update=PeriodUpdate(**values))
+            if found is None or found.state == "removed" or found.profile.kind is not ProfileKind.DYNAMIC:
+                return DynamicValuesAnswer()
+            return DynamicValuesAnswer(update=values_of(await held_down(db, place.key, found.profile)))
 
     async def _limit(self, place: Place, told: ChargingLimitTold) -> None:
         evse_id = told.evse_id or 0

@@ -10,10 +10,10 @@ from msgspec import Struct
 
 from chargeplane.app.ports import CertificateDesk
 from chargeplane.app.reports import Place
-from chargeplane.domain.messages import ConnectorStatus, LimitKind, Registration
+from chargeplane.domain.messages import ConnectorStatus, LimitKind, Registration, TransactionLimits
 from chargeplane.domain.token_rules import ANYWHERE, Here
 from chargeplane.domain.transactions import TransactionState
-from chargeplane.kernel.ids import StationId, StationKey, TenantId
+from chargeplane.kernel.ids import StationId, StationKey, TenantId, TransactionId
 from chargeplane.store.commit import GroupCommitter, Node
 from chargeplane.store.ids import IdBlocks
 from chargeplane.store.tokens import TokenReader
@@ -69,6 +69,10 @@ async def _none_kept(_: StationKey) -> list[LimitKind]:
     return []
 
 
+async def _none_told(_: TransactionId) -> TransactionLimits | None:
+    return None
+
+
 class Silence:
     """A feed nobody listens to."""
 
@@ -87,6 +91,7 @@ class House(Struct, kw_only=True):
         desks: who answers which question.
         report_committed: told that a report waits for its subject.
         limits_kept: reads which limits of transactions a station keeps by itself.
+        limits_told: reads the limits that a transaction began with.
         key_codes_guessed: told of each wrong key code that makes a station wait.
         boot_committed: told of every boot that was written, whatever its answer.
     """
@@ -113,6 +118,7 @@ class House(Struct, kw_only=True):
     boot_committed: Callable[[StationKey], None] = _nobody
     key_codes_guessed: Callable[[StationKey], None] = _nobody
     limits_kept: Callable[[StationKey], Coroutine[Any, Any, list[LimitKind]]] = _none_kept
+    limits_told: Callable[[TransactionId], Coroutine[Any, Any, TransactionLimits | None]] = _none_told
 
 
 def utc_now() -> datetime:

@@ -23,15 +23,15 @@ from chargeplane.app.commands import Commands
 from chargeplane.app.events import EventFeed
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reports import Place, Reports
+from chargeplane.app.static_caps import held_down
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.domain.charging_abilities import electrics_of
 from chargeplane.domain.charging_dialects import SENTENCES, Adapted, Trait, adapted, fallbacks
-from chargeplane.domain.charging_profiles import RateUnit
 from chargeplane.domain.commands import CommandOutcome, CommandState
 from chargeplane.domain.commands.smart_charging import ClearChargingProfile, GetChargingProfiles, SetChargingProfile
 from chargeplane.domain.quirks import NOTHING, Known
 from chargeplane.domain.smart_charging import ChargingProfilesReported
-from chargeplane.domain.static_caps import LOWERED, within
+from chargeplane.domain.static_caps import LOWERED
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_profiles as queries
@@ -236,15 +236,13 @@ class ProfileKeeper:
             facts = await smart.facts(db, station.key)
             reported = await smart.variables_of(db, station.key)
             known = await smart.traits(db, station.tenant_id, station.vendor, station.model, station.firmware)
-            static = [] if view.origin == "static_limit" else await smart.static_limits(db, station.key)
+            wanted = view.profile
+            if view.origin != "static_limit":
+                wanted = await held_down(db, station.key, wanted)
         evses = len(facts.evse_ids) if facts is not None else 1
         electrics = electrics_of(reported, view.profile.evse_id, evses)
         traits = frozenset(Trait(name) for name in known if name in Trait.__members__.values())
         traits |= self.known_of(station.key).charging
-        wanted = view.profile
-        for one in static:
-            if one.evse_id and wanted.evse_id in (0, one.evse_id):
-                wanted = within(wanted, one.limit, RateUnit(one.unit), electrics_of(reported, one.evse_id, evses))
         attempt = adapted(wanted, traits, electrics)
         outcome = await self._set(station, attempt)
         if outcome.state is CommandState.REJECTED and outcome.status is not None:

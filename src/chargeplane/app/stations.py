@@ -154,6 +154,7 @@ class Stations:
             here=directory.here,
             key_codes_guessed=self._key_codes_guessed,
             limits_kept=lambda key: self._reading(lambda db: authorization.limits_kept(db, key)),
+            limits_told=lambda number: self._reading(lambda db: authorization.limits_told(db, number)),
             feed=self._feed,
         )
 

@@ -19,7 +19,7 @@ from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received
 from chargeplane.app.reports import as_fact
 from chargeplane.app.turns import Job, Turns
-from chargeplane.domain.authorization import KEY_CODE, Asked, IdTokenRecord, authorize, matching, may_stop
+from chargeplane.domain.authorization import KEY_CODE, Asked, IdTokenRecord, authorize, begun_with, matching, may_stop
 from chargeplane.domain.connectors import KnownStatus
 from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.follow_ups import ReservationUsed, TransactionLimited
@@ -31,11 +31,11 @@ from chargeplane.domain.messages import (
     ConnectorStatus,
     IdToken,
     IdTokenInfo,
-    LimitKind,
     MeterReport,
     ReportKind,
     StationAnswer,
     TransactionAnswer,
+    TransactionLimits,
     TransactionReport,
 )
 from chargeplane.domain.routing import match_values
@@ -54,6 +54,7 @@ from chargeplane.domain.transactions import (
     open_transaction,
     route,
     tells_who_began,
+    told_who_began,
     two_tokens,
 )
 from chargeplane.kernel.errors import NotFoundError, UnavailableError
@@ -334,12 +335,12 @@ class Transacting(Turns):
         records: tuple[IdTokenRecord, ...] | None,
         outcome: Advanced,
         written: list[rows.Write],
-        kept: frozenset[LimitKind] | None = None,
+        limits: TransactionLimits | None = None,
     ) -> None:
         """Turns what a report did into rows, memory and the answer.
 
         Args:
-            kept: limits that the station keeps by itself; None where that was not looked up.
+            limits: of the transaction, with those that the station keeps by itself; None where that was not looked up.
         """
         followed = False
         state = outcome.state
@@ -350,20 +351,22 @@ class Transacting(Turns):
             # A transaction that is counted already does not stand in its own way.
             starts = (outcome.opened or outcome.authorized) and report.kind is not ReportKind.ENDED
             info = self._info(token, records, report, now, Asked.START if starts else Asked.GO_ON)
-            if starts and token.type == KEY_CODE and kept is None and not outcome.repeat:
+            if starts and token.type == KEY_CODE and limits is None and not outcome.repeat:
                 self._count_guess(info.status, now)
-            if info.limits is not None and not report.csms_assigns_id:
-                if kept is None:
+            if outcome.repeat and info.status is AuthorizationStatus.ACCEPTED and told_who_began(state, report):
+                # Its answer may have been lost, and the limits with it.
+                info = replace(info, limits=begun_with(token, records or ()))
+            named = info.limits
+            if named is not None and not report.csms_assigns_id:
+                if limits is None:
                     self._read(
                         received,
                         answer,
-                        lambda: self._house.limits_kept(self.key),
-                        lambda found: self._apply(
-                            received, answer, report, records, outcome, written, frozenset(found)
-                        ),
+                        lambda: self._limits(state, named, outcome.repeat),
+                        lambda found: self._apply(received, answer, report, records, outcome, written, found[0]),
                     )
                     return
-                info = replace(info, limits=replace(info.limits, kept=kept))
+                info = replace(info, limits=limits)
         if not outcome.repeat:
             written.append(
                 rows.event(
@@ -409,6 +412,13 @@ class Transacting(Turns):
             after = tell
 
         self._submit(received, answer, value, written, after)
+
+    async def _limits(
+        self, state: TransactionState, limits: TransactionLimits, repeat: bool
+    ) -> list[TransactionLimits]:
+        """The limits with those that the station keeps by itself; what was told before where it asks again."""
+        told = await self._house.limits_told(state.id) if repeat else None
+        return [told or replace(limits, kept=frozenset(await self._house.limits_kept(self.key)))]
 
     def _info(
         self,

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from chargeplane.domain.messages import AdditionalIdToken, AuthorizationStatus, IdToken, IdTokenInfo
+from chargeplane.domain.messages import AdditionalIdToken, AuthorizationStatus, IdToken, IdTokenInfo, TransactionLimits
 from chargeplane.domain.token_rules import ANYWHERE, Here, TokenRules, fitting_evses, limits_of, restriction
 
 
@@ -191,6 +191,12 @@ def decide(
         evse_ids=_some_evses(rules, here) if accepted and rules is not None else (),
         limits=limits_of(rules, record.credit_wh, record.credit) if accepted and asked is Asked.START else None,
     )
+
+
+def begun_with(token: IdToken, records: Iterable[IdTokenRecord]) -> TransactionLimits | None:
+    """The limits of a transaction that a token begins; None where it has none."""
+    record = matching(token, records)
+    return None if record is None else limits_of(record.rules, record.credit_wh, record.credit)
 
 
 def _some_evses(rules: TokenRules, here: Here) -> tuple[int, ...]:

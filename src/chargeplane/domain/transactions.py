@@ -425,6 +425,14 @@ def tells_who_began(state: TransactionState, report: TransactionReport) -> bool:
     return report.id_token is not None and state.id_token_rank < 2 and _token_rank(report) > 1
 
 
+def told_who_began(state: TransactionState, report: TransactionReport) -> bool:
+    """Whether a report that is counted already is one by whose id token the transaction began."""
+    token, began = report.id_token, state.id_token
+    if token is None or began is None or not same_token(token, began):
+        return False
+    return state.id_token_rank == _token_rank(report) > 1
+
+
 def two_tokens(state: TransactionState, report: TransactionReport) -> tuple[IdToken, IdToken] | None:
     """Who began and who stopped, where the report makes both known and they are not the same token."""
     token = report.id_token

@@ -8,7 +8,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -61,6 +61,21 @@ class RestClient:
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
         self._local = threading.local()
+        self._open: set[http.client.HTTPConnection] = set()
+
+    def close(self) -> None:
+        """Hangs up, whichever thread's connection it is; one that is needed again is made anew."""
+        self._local = threading.local()
+        while self._open:
+            self._open.pop().close()
+
+    def __enter__(self) -> Self:
+        """Itself; hangs up at the end."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Hangs up."""
+        self.close()
 
     def get(self, path: str, **query: object) -> Any:
         """The answer to a GET; query values that are None are left out."""
@@ -161,8 +176,8 @@ class RestClient:
         for fresh in (False, True):
             connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
             if connection is None:
-                kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-                connection = self._local.connection = kind(self._host, self._port, timeout=self._timeout_s)
+                connection = self._local.connection = self._fresh()
+                self._open.add(connection)
                 fresh = True
             try:
                 connection.request(method, path, data, dict(headers))
@@ -170,6 +185,7 @@ class RestClient:
                 return response.status, response.read()
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
+                self._open.discard(connection)
                 self._local.connection = None
                 # A kept connection may have been closed by the server meanwhile: once more with a new one.
                 if fresh:

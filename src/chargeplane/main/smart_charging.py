@@ -10,6 +10,7 @@ from chargeplane.app.charging_profiles import ChargingProfiles, ProfileWire
 from chargeplane.app.der_controls import DerControls
 from chargeplane.app.ev_charging import EvCharging
 from chargeplane.app.profile_keeper import ProfileKeeper
+from chargeplane.app.static_caps import StaticCaps
 from chargeplane.app.static_limits import StaticLimits
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.bridge.charging_profiles import ABILITIES, sentences_of_losses
@@ -42,6 +43,7 @@ async def start_smart_charging(parts: Parts, requests: StationRequests, alerts: 
     vehicles = EvCharging(database, profiles, alerts, events, ABILITIES[OcppVersion.V21], keeper.kick)
     vehicles.register(parts.reports, parts.desks)
     limits = StaticLimits(database, keeper.kick)
+    StaticCaps(database, commands)
     controls = DerControls(database, commands, parts.reach, requests, alerts, events)
     controls.register(parts.reports)
     await keeper.start()

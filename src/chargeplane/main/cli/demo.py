@@ -27,6 +27,7 @@ from chargeplane.main.limits import raise_descriptor_limit
 
 if TYPE_CHECKING:
     from chargeplane.main.config import Config
+    from chargeplane.main.rest import RestClient
     from chargeplane.main.wiring import Server
     from chargeplane.simulator import Fleet, Line, Session, VirtualStation
 
@@ -119,17 +120,18 @@ async def _demo(
 
     async with _running(config) as server, paying_guests() as guests:
         http = f"http://127.0.0.1:{server.places().http_port}"
-        fleet, board = await _network(server, http, key, stations, speed)
-        board.pay_at = await asyncio.to_thread(
-            guests.furnish, rest_client(http, key), http, [station.station_id for station in fleet]
-        )
-        try:
-            await fleet.start()
-            await show(board, duration)
-        finally:
-            board.stop()
-            await fleet.stop()
-            board.summary()
+        with rest_client(http, key) as rest:
+            fleet, board = await _network(server, rest, http, key, stations, speed)
+            board.pay_at = await asyncio.to_thread(
+                guests.furnish, rest, http, [station.station_id for station in fleet]
+            )
+            try:
+                await fleet.start()
+                await show(board, duration)
+            finally:
+                board.stop()
+                await fleet.stop()
+                board.summary()
 
 
 @contextlib.asynccontextmanager
@@ -148,12 +150,13 @@ async def _running(config: Config) -> AsyncIterator[Server]:
             await server.stop()
 
 
-async def _network(server: Server, http: str, key: str, count: int, speed: float) -> tuple[Fleet, Board]:
+async def _network(
+    server: Server, rest: RestClient, http: str, key: str, count: int, speed: float
+) -> tuple[Fleet, Board]:
     """Registers stations and drivers by REST, as anybody would; the fleet that plays them, and the board."""
     from chargeplane.main.cli.registering import register_id_tokens, register_stations
     from chargeplane.simulator import Fleet, Options, StationModel, StationPlan, Traffic
 
-    rest = rest_client(http, key)
     wanted = [
         StationPlan(
             station_id=f"{_STREETS[number % len(_STREETS)]}-{number // len(_STREETS) + 1:02d}",

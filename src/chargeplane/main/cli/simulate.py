@@ -178,9 +178,8 @@ async def _start(fleet: Any, traffic: Any) -> None:
 async def _register(api_url: str, api_key: str | None, wanted: Sequence[Any], tokens: Sequence[str]) -> list[Any]:
     from chargeplane.main.cli.registering import register_id_tokens, register_stations
 
-    rest = rest_client(api_url, api_key)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=err, transient=True) as progress:
+    with rest_client(api_url, api_key) as rest, Progress(*columns, console=err, transient=True) as progress:
         task = progress.add_task("Registering", total=len(wanted) + len(tokens))
         await asyncio.to_thread(register_id_tokens, rest, tokens, lambda: progress.advance(task))
         return await asyncio.to_thread(register_stations, rest, wanted, lambda: progress.advance(task))

@@ -111,7 +111,8 @@ def server_options(command: F) -> F:
     @click.option("--api-key", envvar="CHARGEPLANE_API_KEY", help="API key (CHARGEPLANE_API_KEY).")
     @functools.wraps(command)
     def wrapped(*args: Any, url: str, api_key: str | None, **kwargs: Any) -> Any:
-        return command(*args, rest=rest_client(url, api_key), **kwargs)
+        with rest_client(url, api_key) as rest:
+            return command(*args, rest=rest, **kwargs)
 
     return wrapped  # type: ignore[return-value]
 

@@ -116,6 +116,14 @@ async def limits_kept(db: Db, key: StationKey) -> list[LimitKind]:
     return sorted(supported_limits(told or ""))
 
 
+async def limits_told(db: Db, transaction_id: int) -> TransactionLimits | None:
+    """The limits that a transaction began with, with those of them that its station keeps; None where they are not noted."""
+    told: str | None = await db.fetchval(
+        "SELECT limits::text FROM transaction_limit WHERE transaction_id = $1", transaction_id
+    )
+    return None if told is None else _decode_limits(told)
+
+
 async def limit(
     db: Db,
     tenant_id: TenantId,

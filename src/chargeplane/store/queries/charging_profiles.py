@@ -200,13 +200,23 @@ async def send_again(db: Db, key: StationKey, evse_id: int, purposes: Sequence[s
     )
 
 
-async def put_values(db: Db, key: StationKey, profile: ChargingProfile) -> None:
-    """New values of a dynamic profile, which the station has already or gets in another message."""
+async def put_values(
+    db: Db, key: StationKey, profile: ChargingProfile, sent: ChargingProfile | None = None, changes: Sequence[str] = ()
+) -> None:
+    """New values of a dynamic profile, which the station has already or gets in another message.
+
+    Args:
+        sent: what it gets in place of them.
+        changes: how that differs.
+    """
     await db.execute(
-        "UPDATE charging_profile SET profile = $3, sent = NULL, updated_at = now() WHERE station_key = $1 AND id = $2",
+        "UPDATE charging_profile SET profile = $3, sent = $4, changes = $5::text[], updated_at = now()"
+        " WHERE station_key = $1 AND id = $2",
         key,
         profile.id,
         _encode(profile).decode(),
+        None if sent is None else _encode(sent).decode(),
+        list(changes),
     )
 
 
