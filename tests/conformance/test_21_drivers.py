@@ -27,6 +27,19 @@ async def session(csms: Operator, **token: Any) -> Session:
     return Session(await csms.booted(VERSION), await csms.id_token(**token))
 
 
+async def keeps_limits(csms: Operator, station: Station) -> None:
+    """The station reports that it keeps every limit of a transaction (TxCtrlr.SupportedLimits)."""
+    told = {
+        "component": {"name": "TxCtrlr"},
+        "variable": {"name": "SupportedLimits"},
+        "variableAttribute": [{"value": "maxCost,maxEnergy,maxTime,maxSoC"}],
+    }
+    report = {"requestId": 1, "generatedAt": moment(), "seqNo": 0, "reportData": [told]}
+    assert await station.send("NotifyReport", report) == {}
+    path = f"/charging-stations/{station.id}/variables"
+    await csms.eventually(lambda: csms.items(path, variable="SupportedLimits"), bool)
+
+
 def is_now(text: str) -> bool:
     return abs(datetime.fromisoformat(text) - datetime.now(UTC)) < timedelta(seconds=30)
 
@@ -90,6 +103,7 @@ async def test_E17_a_transaction_that_cannot_be_resumed_ends_with_its_reason(csm
 @requires("FR.01", "FR.03")
 async def test_C17_a_prepaid_card_with_money_is_accepted_is_not_cached_and_limits_the_cost_once(csms: Operator) -> None:
     driver = await session(csms, credit=5)
+    await keeps_limits(csms, driver.station)
     info = await driver.authorize()
     assert info["status"] == "Accepted"
     assert is_now(info["cacheExpiryDateTime"])
@@ -166,6 +180,7 @@ async def test_C25_the_station_is_told_that_somebody_pays_on_the_web(csms: Opera
 async def started_with_limit(csms: Operator, kind: str, rules: dict[str, Any], limit: dict[str, Any]) -> Session:
     """A transaction that we ask for, of a token whose transactions are limited."""
     station = await csms.booted(VERSION)
+    await keeps_limits(csms, station)
     view = await csms.post("/id-tokens", {"id_token": f"PSP-{station.id}", "type": kind, "rules": rules})
     driver = Session(station, IdToken(view))
     doing = csms.command(station, "start", id_token={"id_token": driver.token.value, "type": kind}, evse_id=1)
@@ -186,11 +201,20 @@ async def started_with_limit(csms: Operator, kind: str, rules: dict[str, Any], l
 @requires("FR.02", "FR.08")
 async def test_E16_a_limit_is_told_once_and_not_again_where_the_station_has_a_lower_one(csms: Operator) -> None:
     driver = await session(csms, rules={"max_energy_wh": 10_000, "max_time_s": 3600, "max_soc": 80})
+    await keeps_limits(csms, driver.station)
     answer = await driver.event("Authorized", token=driver.token, **driver.where())
     assert answer["transactionLimit"] == {"maxEnergy": 10_000, "maxTime": 3600, "maxSoC": 80}
     told = {"transactionLimit": {"maxEnergy": 8_000, "maxTime": 3600, "maxSoC": 80}}
     assert "transactionLimit" not in await driver.event("LimitSet", info=told)
     assert "transactionLimit" not in await driver.event("ChargingStateChanged", state="Charging")
+
+
+@requires("FR.12")
+async def test_E16_a_limit_that_the_station_does_not_report_to_keep_is_not_told(csms: Operator) -> None:
+    driver = await session(csms, rules={"max_energy_wh": 10_000})
+    answer = await driver.event("Authorized", token=driver.token, **driver.where())
+    assert answer["idTokenInfo"]["status"] == "Accepted"
+    assert "transactionLimit" not in answer
 
 
 @requires("FR.01", "FR.02")

@@ -100,7 +100,7 @@ PARTLY: Final = {
     "M07": "FR.04 to FR.07, revocation lists in place of OCSP",
     "N11": "FR.05, a stream that is refused; FR.09, a stream within a monitor",
     "N15": "FR.05, a rate that follows what waits",
-    "E16": "FR.11, cost updates: nothing rates transactions yet; FR.12, TxCtrlr.SupportedLimits is not looked at",
+    "E16": "FR.11, cost updates by itself: the session that knows the running cost does not tell stations of it",
     "Q03": "FR.02 forbids limits beside setpoints, which Q 2.2 calls optional: what an operator writes goes out",
     "Q01": "FR.01, transfers allowed in the answer to Authorize: they are told by Q02",
 }
