@@ -283,6 +283,42 @@ async def test_profiles_that_a_restart_lost_are_sent_again(house: House, version
     await house.profile(station, 1, "installed")
 
 
+async def test_boot_is_looked_at_at_once_however_seldom_all_stations_are(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert house.server.subjects is not None
+    station = await house.station("1.6", faults=frozenset({Fault.FORGETS_PROFILES}))
+    await house.ask("PUT", house.of(station, "charging-profiles/1"), limit(8_000))
+    await house.profile(station, 1, "installed")
+    monkeypatch.setattr(house.server.subjects.profile_keeper, "_boots_at", float("inf"))
+    station.reboot("PowerUp", stop=None)
+
+    async def again() -> bool:
+        return station.accepted and station.profiles.get(1) is not None and station.counters.boots >= 2
+
+    await house.until(again)
+
+
+async def test_one_node_alone_looks_for_profiles_whose_transactions_are_over(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert house.server.subjects is not None
+    keeper = house.server.subjects.profile_keeper
+    station = await house.station("2.0.1")
+    session = await charging(station)
+    body = limit(4_000, purpose="TxProfile", evse_id=1, transaction_id=session.transaction_id)
+    await house.ask("PUT", house.of(station, "charging-profiles/4"), body)
+    await house.profile(station, 4, "installed")
+    with monkeypatch.context() as other_role:
+        other_role.setattr(keeper, "_ends_profiles", False)
+        await station.stop_transaction(session)
+        await station.drain()
+        other_role.setattr(keeper, "_ends_at", 0.0)
+        await keeper._look_once()
+        await house.profile(station, 4, "installed")
+    await house.profile(station, 4, "removed")
+
+
 async def test_k02_fr_05_a_profile_of_a_transaction_ends_with_it(house: House) -> None:
     station = await house.station("2.0.1")
     session = await charging(station)

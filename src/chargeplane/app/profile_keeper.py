@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from functools import partial
 from itertools import islice
 
@@ -45,11 +45,17 @@ KIND = "charging_profiles"
 _AT_ONCE = 16
 _LOOK_EVERY_S = 2.0
 _TRIES = 4
+_MOST_BOOTED = 10_000
+_ROUNDS = 5
 _log = structlog.get_logger(__name__)
 
 
 class ProfileKeeper:
-    """The loop, and what reports say."""
+    """The loop, and what reports say.
+
+    Args:
+        ends_profiles: whether this node looks for profiles whose transactions are over; one does it for all.
+    """
 
     def __init__(
         self,
@@ -60,6 +66,7 @@ class ProfileKeeper:
         events: EventFeed,
         *,
         look_every_s: float = _LOOK_EVERY_S,
+        ends_profiles: bool = True,
     ) -> None:
         self._database = database
         self._commands = commands
@@ -67,6 +74,8 @@ class ProfileKeeper:
         self._reach = reach
         self._events = events
         self._look_every_s = look_every_s
+        self._ends_profiles = ends_profiles
+        self._booted: dict[StationKey, int] = {}
         self.known_of: Callable[[StationKey], Known] = lambda key: NOTHING
         """What models are known for before they were asked."""
         self._wake = asyncio.Event()
@@ -89,6 +98,11 @@ class ProfileKeeper:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def booted(self, key: StationKey) -> None:
+        """A station of this node booted: it is looked at in the next round, however seldom all are."""
+        if len(self._booted) < _MOST_BOOTED:
+            self._booted[key] = _ROUNDS
+
     def kick(self) -> None:
         """Something was set: look at once."""
         self._wake.set()
@@ -106,7 +120,7 @@ class ProfileKeeper:
 
     async def _look_once(self) -> None:
         begun = time.monotonic()
-        if begun >= self._ends_at:
+        if self._ends_profiles and begun >= self._ends_at:
             async with self._database.change() as db:
                 await queries.end_with_transactions(db)
             # it looks at every TxProfile there is: among very many less often, a fiftieth of the time at most
@@ -114,6 +128,11 @@ class ProfileKeeper:
         async with self._database.read() as db:
             found = await queries.due(db, 200)
             begun = time.monotonic()
+            if self._booted:
+                some = list(islice(self._booted, 200))
+                there = await queries.booted(db, 200, some)
+                found += [one for one in there if one not in found]
+                self._looked_at(some, {one.key for one in there})
             if begun >= self._boots_at:
                 found += [one for one in await queries.booted(db, 200) if one not in found]
                 # among very many stations it is looked for less often: a fiftieth of the time at most
@@ -125,6 +144,13 @@ class ProfileKeeper:
                 task = asyncio.create_task(self._settle_station(one), name=f"charging profiles of {one.station_id}")
                 self._running[one.key] = task
                 task.add_done_callback(partial(self._settled, one.key))
+
+    def _looked_at(self, some: Iterable[StationKey], there: Container[StationKey]) -> None:
+        """Whose boot or connection is not written down yet is looked at again, some rounds long, behind the others."""
+        for key in some:
+            left = self._booted.pop(key) - 1
+            if left and key not in there:
+                self._booted[key] = left
 
     def _settled(self, key: StationKey, task: asyncio.Task[None]) -> None:
         self._running.pop(key, None)

@@ -14,6 +14,7 @@ from chargeplane.app.static_caps import StaticCaps
 from chargeplane.app.static_limits import StaticLimits
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.bridge.charging_profiles import ABILITIES, sentences_of_losses
+from chargeplane.main.config import Role
 from chargeplane.ocpp.versions import OcppVersion
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class SmartCharging:
 async def start_smart_charging(parts: Parts, requests: StationRequests, alerts: Alerts) -> SmartCharging:
     """Makes and starts them."""
     database, commands, events = parts.database, parts.commands, parts.events
-    keeper = ProfileKeeper(database, commands, requests, parts.reach, events)
+    ends_profiles = parts.config.role in (Role.ALL, Role.JOBS)
+    keeper = ProfileKeeper(database, commands, requests, parts.reach, events, ends_profiles=ends_profiles)
     keeper.register(parts.reports)
     keeper.known_of = parts.directory.known_of
     wire = ProfileWire(

@@ -62,6 +62,7 @@ from chargeplane.edges.http.services import Business, Services, Subjects
 from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposition
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.errors import InvalidInputError
+from chargeplane.kernel.ids import StationKey
 from chargeplane.kernel.measures import Measures
 from chargeplane.main.business import start_business
 from chargeplane.main.config import Config, Role
@@ -362,7 +363,12 @@ class Server:
         )
         self.subjects = subjects = await start_subjects(parts)
         self.business = business = await start_business(parts, subjects)
-        self.stations.house.boot_committed = subjects.after_boot.booted
+
+        def booted(key: StationKey) -> None:
+            subjects.after_boot.booted(key)
+            subjects.profile_keeper.booted(key)
+
+        self.stations.house.boot_committed = booted
         services = Services(
             database=self.database,
             keys=secrets,

@@ -320,13 +320,18 @@ async def due(db: Db, limit: int) -> list[DueStation]:
     return _due(rows)
 
 
-async def booted(db: Db, limit: int) -> list[DueStation]:
-    """Reachable stations with installed profiles that booted since they were last checked. Looks at all stations with profiles."""
+async def booted(db: Db, limit: int, keys: Sequence[StationKey] | None = None) -> list[DueStation]:
+    """Reachable stations with installed profiles that booted since they were last checked.
+
+    Args:
+        keys: only these are looked at; None: all stations with profiles.
+    """
     rows = await db.fetch(
         f"{_REACHABLE} AND s.booted_at > coalesce(h.checked_at, 'epoch') AND EXISTS (SELECT FROM charging_profile i"
-        " WHERE i.station_key = s.key AND i.state = 'installed') LIMIT $1",
+        f" WHERE i.station_key = s.key AND i.state = 'installed'){'' if keys is None else ' AND s.key = ANY($3)'} LIMIT $1",
         limit,
         NODE_LIVES,
+        *(() if keys is None else (list(keys),)),
     )
     return _due(rows)
 
