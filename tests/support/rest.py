@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -48,7 +49,7 @@ from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFound
 from chargeplane.kernel.ids import NodeId, StationKey, TransactionId
 from chargeplane.kernel.proxies import TrustedProxies
 from chargeplane.main.business import start_business
-from chargeplane.main.config import Config, FilesConfig, WebhooksConfig
+from chargeplane.main.config import Config, FilesConfig, LoginConfig, WebhooksConfig
 from chargeplane.main.subjects import Parts, start_subjects
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import OutboxWorker
@@ -189,6 +190,8 @@ class Rest:
     readiness: ReadyDouble
     base_url: str
     business: Business
+    mails: Path
+    """Where mails are written."""
 
     async def execute(self, sql: str, *values: Any) -> Any:
         """Runs a statement; what its first row's first column holds."""
@@ -251,7 +254,12 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     desks: dict[type, Any] = {}
     on_stop: list[Any] = []
     parts = Parts(
-        config=Config(files=FilesConfig(folder=folder), webhooks=WebhooksConfig(private_networks=True)),
+        config=Config(
+            data_dir=folder,
+            files=FilesConfig(folder=folder),
+            webhooks=WebhooksConfig(private_networks=True),
+            login=LoginConfig(password_memory_kib=64, password_passes=1),
+        ),
         database=database,
         secrets=keys,
         reach=stations,
@@ -297,7 +305,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
     async with httpx.AsyncClient(
         base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
     ) as client:
-        yield Rest(client, server, database, stations, events, messages, readiness, base_url, business)
+        yield Rest(client, server, database, stations, events, messages, readiness, base_url, business, Path(folder) / "mail")
     await server.stop()
     while on_stop:
         await on_stop.pop()()

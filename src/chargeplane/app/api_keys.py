@@ -85,6 +85,9 @@ class Scope(enum.StrEnum):
     ADMIN = "admin"
 
 
+ALL_SCOPES: Final = frozenset(str(scope) for scope in Scope)
+
+
 class Caller(Struct, frozen=True, kw_only=True):
     """Who calls: one key of one tenant, a user who is signed in, or a driver.
 

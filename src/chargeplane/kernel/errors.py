@@ -5,7 +5,9 @@
     │   ├── InvalidInputError   a value a caller gave is wrong; carries a pointer per field
     │   ├── NotFoundError       no such object (for this caller)
     │   ├── ConflictError       the object exists or is in a state that forbids it
-    │   └── ForbiddenError      the caller may not
+    │   ├── ForbiddenError      the caller may not
+    │   ├── UnauthenticatedError   nobody proved who they are
+    │   └── ThrottledError      tried too often; carries how long to wait
     ├── PeerError               a station or partner broke its protocol
     ├── LocalProtocolError      we tried to break a protocol: a bug of ours
     └── UnavailableError        cannot be done now, retry later (the only one that is retried)
@@ -53,6 +55,22 @@ class ConflictError(RuleError):
 
 class ForbiddenError(RuleError):
     """The caller is known and may not do this."""
+
+
+class UnauthenticatedError(RuleError):
+    """Nobody proved who they are, or not in the way that was asked for."""
+
+
+class ThrottledError(RuleError):
+    """Tried too often.
+
+    Args:
+        wait_s: seconds until it may be tried again.
+    """
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
 
 
 class PeerError(ChargeplaneError):

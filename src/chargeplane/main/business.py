@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chargeplane.app.audit_log import AuditLog
 from chargeplane.app.sessions.agreed import AgreementsOfSessions
 from chargeplane.app.sessions.paying import PaymentsOfSessions
 from chargeplane.edges.http.services import Business, Subjects
@@ -45,6 +46,13 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         drivers=people.drivers,
         driver_tokens=people.driver_tokens,
         vehicles=people.vehicles,
+        driver_accounts=people.driver_accounts,
+        users=people.users,
+        user_accounts=people.user_accounts,
+        logins=people.logins,
+        guard=people.guard,
+        audit_log=AuditLog(parts.database),
+        public_url=parts.config.public_url,
         agreements=agreements.agreements,
         agreement_resolving=agreements.resolving,
         agreement_usage=agreements.usage,

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import Meta, Struct
 from msgspec import inspect as shapes
 
+from chargeplane.edges.mail.smtp import SmtpSecurity
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.proxies import ProxyHeader, TrustedProxies
 
@@ -709,6 +710,66 @@ class MessageLogConfig(Struct, frozen=True, kw_only=True):
     ] = 50_000
 
 
+class MailConfig(Struct, frozen=True, kw_only=True):
+    """Mails to drivers and users: into the folder `mail` in the data folder, or to a mail server."""
+
+    smtp_host: Annotated[
+        str | None, Meta(description="The mail server. Without one, mails are written as `.eml` files.")
+    ] = None
+    smtp_port: Annotated[
+        int, Meta(ge=0, le=65535, description="Its port; 0: 465 for tls, 587 for starttls, 25 for none.")
+    ] = 0
+    smtp_security: Annotated[
+        SmtpSecurity,
+        Meta(description="TLS from the start, STARTTLS, or none, which suits a server on this machine."),
+    ] = SmtpSecurity.STARTTLS
+    smtp_user: Annotated[str | None, Meta(description="Whom to sign in as; nobody unless given.")] = None
+    smtp_password: Annotated[str | None, Meta(description="The password for that.", extra={"secret": True})] = None
+    smtp_ca_file: Annotated[
+        str | None, Meta(description="PEM file of authorities for the mail server's certificate; the system's unless given.")
+    ] = None
+    sender: Annotated[
+        str, Meta(min_length=3, description="Who the mails are from: an address, or `Name <address>`.")
+    ] = "Chargeplane <chargeplane@localhost>"
+
+
+class LoginConfig(Struct, frozen=True, kw_only=True):
+    """How drivers and users sign in."""
+
+    password_memory_kib: Annotated[
+        int, Meta(ge=8, le=4_194_304, description="Memory that hashing a password takes (argon2id), in KiB.")
+    ] = 65_536
+    password_passes: Annotated[int, Meta(ge=1, le=100, description="Passes over that memory.")] = 3
+    passwords_at_once: Annotated[int, Meta(ge=1, le=64, description="Passwords that are hashed at the same time.")] = 2
+    registration: Annotated[bool, Meta(description="Whether drivers may open accounts by themselves.")] = True
+    driver_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days after the last use for which a driver stays signed in.")
+    ] = 90
+    user_hours: Annotated[
+        int, Meta(ge=1, le=8760, description="Hours after the last use for which a user stays signed in.")
+    ] = 12
+
+
+class OidcConfig(Struct, frozen=True, kw_only=True):
+    """Sign-on of users by an OpenID provider."""
+
+    issuer: Annotated[
+        str | None,
+        Meta(
+            description="The provider's address, under which `/.well-known/openid-configuration` lies; without one, users sign "
+            "in by password.",
+        ),
+    ] = None
+    client_id: Annotated[str | None, Meta(description="What the provider knows this installation as.")] = None
+    client_secret: Annotated[
+        str | None, Meta(description="The secret for that; none for a public client.", extra={"secret": True})
+    ] = None
+    scopes: Annotated[str, Meta(description="What is asked for, separated by blanks.")] = "openid email profile"
+    ca_file: Annotated[
+        str | None, Meta(description="PEM file of authorities for the provider's certificate; the system's unless given.")
+    ] = None
+
+
 class LogConfig(Struct, frozen=True, kw_only=True):
     """The server's own log, written to standard error."""
 
@@ -896,6 +957,9 @@ class Config(Struct, frozen=True, kw_only=True):
     message_log: MessageLogConfig = MessageLogConfig()
     files: FilesConfig = FilesConfig()
     alerts: AlertsConfig = AlertsConfig()
+    mail: MailConfig = MailConfig()
+    login: LoginConfig = LoginConfig()
+    oidc: OidcConfig = OidcConfig()
     agreements: AgreementsConfig = AgreementsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     log: LogConfig = LogConfig()

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 from chargeplane.app.people import Drivers, DriverTokens, People, Vehicles
+from chargeplane.app.people.driver_accounts import DriverAccounts
+from chargeplane.app.people.guard import Guard
+from chargeplane.app.people.logins import Logins
+from chargeplane.app.people.passwords import HashingCost, Passwords
+from chargeplane.app.people.post import MailDoor, Post
+from chargeplane.app.people.user_accounts import UserAccounts
+from chargeplane.app.people.users import Users
 from chargeplane.app.pulse import Pulse
-from chargeplane.main.config import Role
+from chargeplane.edges.mail import MailFolder, SmtpConfig, SmtpDoor, SmtpSecurity
+from chargeplane.main.config import Config, Role
 from chargeplane.main.subjects import Parts
 
 _LOOK_EVERY_S: Final = 30.0
+_SWEEP_EVERY_S: Final = 3600.0
+_USUAL_PORTS: Final = {SmtpSecurity.TLS: 465, SmtpSecurity.STARTTLS: 587, SmtpSecurity.NONE: 25}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,23 +32,81 @@ class PeopleParts:
     drivers: Drivers
     driver_tokens: DriverTokens
     vehicles: Vehicles
+    driver_accounts: DriverAccounts
+    users: Users
+    user_accounts: UserAccounts
+    logins: Logins
+    guard: Guard
+    post: Post
 
 
 async def start_people(parts: Parts) -> PeopleParts:
-    """Makes the use cases; on nodes that do jobs, cars' addresses are confirmed from now on."""
+    """Makes the use cases; on nodes that do jobs, mails go out and cars' addresses are confirmed from now on."""
+    config, database = parts.config, parts.database
     hint = parts.outbox.hint
-    tokens = DriverTokens(parts.database, parts.secrets, parts.events, hint)
-    if parts.config.role in (Role.ALL, Role.JOBS):
+    tokens = DriverTokens(database, parts.secrets, parts.events, hint)
+    drivers = Drivers(database, parts.events, hint)
+    passwords = Passwords(
+        HashingCost(
+            memory_kib=config.login.password_memory_kib,
+            passes=config.login.password_passes,
+            at_once=config.login.passwords_at_once,
+        )
+    )
+    parts.on_stop.append(passwords.close)
+    guard = Guard(database, parts.secrets)
+    logins = Logins(
+        database,
+        driver_for=timedelta(days=config.login.driver_days),
+        user_for=timedelta(hours=config.login.user_hours),
+    )
+    post = Post(database, parts.secrets, mail_door(config), parts.outbox)
+    link_base = (config.public_url or f"http://localhost:{config.http_port}").rstrip("/")
+    if config.role in (Role.ALL, Role.JOBS):
 
         async def look() -> None:
             await tokens.confirm_seen()
 
-        pulse = Pulse("autocharge", _LOOK_EVERY_S, look)
-        pulse.start()
-        parts.on_stop.append(pulse.stop)
+        for pulse in (Pulse("autocharge", _LOOK_EVERY_S, look), Pulse("logins", _SWEEP_EVERY_S, logins.sweep)):
+            pulse.start()
+            parts.on_stop.append(pulse.stop)
+    post.register()
     return PeopleParts(
-        people=People(parts.database),
-        drivers=Drivers(parts.database, parts.events, hint),
+        people=People(database),
+        drivers=drivers,
         driver_tokens=tokens,
-        vehicles=Vehicles(parts.database, parts.events),
+        vehicles=Vehicles(database, parts.events),
+        driver_accounts=DriverAccounts(
+            database,
+            passwords,
+            guard,
+            logins,
+            post,
+            drivers,
+            link_base=link_base,
+            registration=config.login.registration,
+        ),
+        users=Users(database, passwords, post, link_base=link_base),
+        user_accounts=UserAccounts(database, parts.secrets, passwords, guard, logins, post, link_base=link_base),
+        logins=logins,
+        guard=guard,
+        post=post,
+    )
+
+
+def mail_door(config: Config) -> MailDoor:
+    """Where mails go out: a mail server where one is named, else the folder `mail` in the data folder."""
+    mail = config.mail
+    if mail.smtp_host is None:
+        return MailFolder(config.data_path / "mail", mail.sender)
+    return SmtpDoor(
+        SmtpConfig(
+            host=mail.smtp_host,
+            port=mail.smtp_port or _USUAL_PORTS[mail.smtp_security],
+            security=mail.smtp_security,
+            user=mail.smtp_user,
+            password=mail.smtp_password,
+            sender=mail.sender,
+            ca_file=mail.smtp_ca_file,
+        )
     )

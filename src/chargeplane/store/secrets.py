@@ -74,6 +74,7 @@ class _Key:
         master = hashlib.sha256(text.encode()).digest()
         self.id = hmac.digest(master, b"chargeplane key id", "sha256")[:_KEY_ID_BYTES].hex()
         self.password = hmac.digest(master, b"chargeplane station password", "sha256")
+        self.digest = hmac.digest(master, b"chargeplane digest", "sha256")
         self.cipher = AESGCM(hmac.digest(master, b"chargeplane secret", "sha256"))
 
 
@@ -164,6 +165,10 @@ class InstallationKeys:
             for form in forms:
                 right |= hmac.compare_digest(hmac.digest(key.password, salt + form, "sha256"), stored)
         return right
+
+    def digest(self, purpose: str, value: bytes) -> bytes:
+        """A keyed digest, by which a value that few have is found again without being stored: HMAC-SHA-256 with the newest key."""
+        return hmac.digest(self._current.digest, purpose.encode() + b"\x00" + value, "sha256")
 
     # Secrets we must send
 

@@ -67,7 +67,7 @@ def make_app(
 
     app = Litestar(
         route_handlers=route_handlers(services),
-        guards=[Authenticator(services.api_keys)],
+        guards=[Authenticator(services.api_keys, services.business.logins)],
         before_request=before_request,
         before_send=[idempotency.before_send],
         dto=Wire,

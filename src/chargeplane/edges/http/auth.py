@@ -1,9 +1,15 @@
-"""Who calls: `Authorization: Bearer KEY`, the scope a route asks for, and guesses slowed down."""
+"""Who calls: `Authorization: Bearer` with an API key or the token of a login, or a login's cookie; the scope a route asks for; guesses
+slowed down.
+
+A cookie is sent by browsers whoever wrote the page, so a change by cookie must bring `X-CSRF-Token`, which only our own pages can know, and
+must not come from another site by the browser's own word (Sec-Fetch-Site).
+"""
 
 from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from hmac import compare_digest
 from typing import Any, Final
 
 from litestar import Request
@@ -11,8 +17,15 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from chargeplane.app.api_keys import ApiKeys, Caller, Scope
+from chargeplane.app.people.logins import DRIVER_PREFIX, USER_PREFIX, Logins, csrf_token_of
 from chargeplane.edges.http.problems import ProblemError
 from chargeplane.store.secrets import hash_api_key
+
+DRIVER_COOKIE: Final = "chargeplane_driver"
+USER_COOKIE: Final = "chargeplane_user"
+CSRF_HEADER: Final = "X-CSRF-Token"
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="chargeplane"'}
 
@@ -61,11 +74,13 @@ class Failures:
 class Authenticator:
     """The guard in front of every route that is not public.
 
-    A route names what it needs in its `opt`: `scope=Scope.X`, or `public=True`.
+    A route names what it needs in its `opt`: `scope=Scope.X`; `driver=True` a driver who is signed in, `user=True` a user; or
+    `public=True`.
     """
 
-    def __init__(self, api_keys: ApiKeys) -> None:
+    def __init__(self, api_keys: ApiKeys, logins: Logins) -> None:
         self._api_keys = api_keys
+        self._logins = logins
         self._failures = Failures()
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -76,24 +91,17 @@ class Authenticator:
         """
         if handler.opt.get("public"):
             return
-        header = connection.headers.get("authorization")
-        if header is None:
-            raise ProblemError(
-                401,
-                "unauthenticated",
-                "Send an API key in the header 'Authorization: Bearer KEY'.",
-                headers=_CHALLENGE,
-            )
-        kind, _, key = header.partition(" ")
-        key = key.strip()
-        if kind.lower() != "bearer" or not key:
-            raise ProblemError(
-                401,
-                "unauthenticated",
-                "The Authorization header must read 'Bearer KEY'.",
-                headers=_CHALLENGE,
-            )
-        caller = await self._caller(key, connection.client.host if connection.client else "")
+        for_driver = bool(handler.opt.get("driver"))
+        key, by_cookie = _key_of(connection, DRIVER_COOKIE if for_driver else USER_COOKIE)
+        caller = await self._caller(key, connection.client.host if connection.client else "", for_driver)
+        if by_cookie:
+            _refuse_foreign_pages(connection, key)
+        if for_driver and not caller.driver_id:
+            raise ProblemError(403, "forbidden", "This is a driver's own door; an operator has /v1/drivers.")
+        if caller.driver_id and not for_driver:
+            raise ProblemError(403, "forbidden", "This is an operator's door; a driver has /v1/me.")
+        if handler.opt.get("user") and not caller.user_id:
+            raise ProblemError(403, "forbidden", "This is about a user who is signed in; an API key is nobody.")
         scope: Scope | None = handler.opt.get("scope")
         if scope is not None and not caller.may(scope):
             raise ProblemError(
@@ -104,7 +112,7 @@ class Authenticator:
             )
         connection.scope["user"] = caller
 
-    async def _caller(self, key: str, address: str) -> Caller:
+    async def _caller(self, key: str, address: str, for_driver: bool) -> Caller:
         now = time.monotonic()
         hashed = hash_api_key(key)
         wait_s = self._failures.wait_s(address, now)
@@ -115,17 +123,68 @@ class Authenticator:
                 f"Too many wrong keys came from {address or 'this address'}; try again in {int(wait_s) + 1} s.",
                 headers={"Retry-After": str(int(wait_s) + 1)},
             )
-        caller = await self._api_keys.authenticate(key)
+        caller = None
+        if key.startswith((DRIVER_PREFIX, USER_PREFIX)):
+            caller = await self._logins.authenticate(key)
+        if caller is None and not for_driver:
+            caller = await self._api_keys.authenticate(key)
         if caller is None:
             self._failures.failed(address, now)
             raise ProblemError(
                 401,
                 "unauthenticated",
-                "The API key is unknown, expired or revoked.",
+                "The token of the login is unknown, expired or revoked; sign in."
+                if for_driver or key.startswith((DRIVER_PREFIX, USER_PREFIX))
+                else "The API key is unknown, expired or revoked.",
                 headers=_CHALLENGE | {"WWW-Authenticate": 'Bearer realm="chargeplane", error="invalid_token"'},
             )
         self._failures.succeeded(hashed)
         return caller
+
+
+def _key_of(connection: ASGIConnection[Any, Any, Any, Any], cookie: str) -> tuple[str, bool]:
+    """The key or token of a request, and whether it came as a cookie.
+
+    Raises:
+        ProblemError: 401, there is none.
+    """
+    header = connection.headers.get("authorization")
+    if header is None:
+        token = connection.cookies.get(cookie)
+        if token:
+            return token, True
+        needed = (
+            "Sign in at /v1/me/login, and send the token in the header 'Authorization: Bearer TOKEN'."
+            if cookie == DRIVER_COOKIE
+            else "Send an API key in the header 'Authorization: Bearer KEY'."
+        )
+        raise ProblemError(401, "unauthenticated", needed, headers=_CHALLENGE)
+    kind, _, key = header.partition(" ")
+    key = key.strip()
+    if kind.lower() != "bearer" or not key:
+        raise ProblemError(
+            401, "unauthenticated", "The Authorization header must read 'Bearer KEY'.", headers=_CHALLENGE
+        )
+    return key, False
+
+
+def _refuse_foreign_pages(connection: ASGIConnection[Any, Any, Any, Any], token: str) -> None:
+    """Refuses a change by cookie that another site may have made.
+
+    Raises:
+        ProblemError: 403.
+    """
+    if str(connection.scope.get("method", "")).upper() in _READING:
+        return
+    site = connection.headers.get("sec-fetch-site")
+    sent = connection.headers.get(CSRF_HEADER, "")
+    if (site is None or site in _OWN_SITES) and compare_digest(sent.encode(), csrf_token_of(token).encode()):
+        return
+    raise ProblemError(
+        403,
+        "forbidden",
+        f"A change by cookie needs the header '{CSRF_HEADER}' with the 'csrf_token' of the login, from a page of this site.",
+    )
 
 
 def caller_of(request: Request[Any, Any, Any]) -> Caller:

@@ -73,8 +73,10 @@ class Idempotency:
                 f"'Idempotency-Key' must be {sentence}.",
                 errors=[FieldProblem(detail=sentence, parameter="Idempotency-Key")],
             )
-        tenant_id = caller_of(request).tenant_id
-        route = f"POST {request.scope['path']}"
+        caller = caller_of(request)
+        tenant_id = caller.tenant_id
+        # Of drivers each has keys of their own: one must not be given another's answer.
+        route = f"{caller.actor + ' ' if caller.driver_id else ''}POST {request.scope['path']}"
         asked = request.scope["query_string"] + b"\n" + await request.body()
         digest = hashlib.sha256(asked).digest()
         async with self._database.change() as db:

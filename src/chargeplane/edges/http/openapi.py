@@ -62,6 +62,9 @@ _TAGS: Final = (
     ("webhooks", "What happened, sent to whoever asked to hear of it, signed by Standard Webhooks."),
     ("performance", "How stations and the network do: uptime, success, utilisation, revenue, repair."),
     ("work", "What needs a person, by revenue at risk."),
+    ("me", "The drivers' own door: account, devices, id tokens, vehicles, charging."),
+    ("users", "People who work with the tenant, in roles."),
+    ("login", "How users sign in."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),
@@ -197,6 +200,12 @@ def document(app: Litestar) -> dict[str, Any]:
                 operation["description"] = (
                     operation.get("description", "") + f"\n\nNeeds the scope `{scope}`."
                 ).strip()
+            for person in ("driver", "user"):
+                if opt.get(person):
+                    operation["x-required-login"] = person
+                    operation["description"] = (
+                        operation.get("description", "") + f"\n\nNeeds the login of a {person}."
+                    ).strip()
             if method == "post" and not opt.get("public"):
                 operation.setdefault("parameters", []).append(
                     {

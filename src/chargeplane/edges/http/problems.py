@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +19,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from msgspec import Struct
 
 from chargeplane.app.charging_stations import StaleError
+from chargeplane.app.people.user_accounts import SecondFactorError
 from chargeplane.kernel.errors import (
     ChargeplaneError,
     ConflictError,
@@ -27,6 +29,8 @@ from chargeplane.kernel.errors import (
     NotFoundError,
     PeerError,
     RuleError,
+    ThrottledError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -100,7 +104,8 @@ class ProblemError(Exception):
 TITLES: Final = {
     "malformed-request": "The request could not be read",
     "invalid-input": "The request holds values that are not allowed",
-    "unauthenticated": "An API key is needed",
+    "unauthenticated": "An API key or a login is needed",
+    "second-factor-needed": "A one-time code is needed too",
     "forbidden": "The API key may not do this",
     "not-found": "There is no such resource",
     "method-not-allowed": "The resource does not know this method",
@@ -122,6 +127,9 @@ _BY_ERROR: Final[tuple[tuple[type[ChargeplaneError], int, str], ...]] = (
     (NotFoundError, 404, "not-found"),
     (ConflictError, 409, "conflict"),
     (ForbiddenError, 403, "forbidden"),
+    (SecondFactorError, 401, "second-factor-needed"),
+    (UnauthenticatedError, 401, "unauthenticated"),
+    (ThrottledError, 429, "throttled"),
     (RuleError, 422, "refused"),
     (PeerError, 502, "peer-failed"),
     (LocalProtocolError, 500, "internal"),
@@ -235,6 +243,8 @@ def handle_error(request: Request[Any, Any, Any], error: ChargeplaneError) -> Re
         _log.error("http.bug", path=request.url.path, error=str(error), exc_info=error)
     fields = field_problems(error.fields) if isinstance(error, InvalidInputError) else ()
     headers = {"Retry-After": "1"} if status == 503 else None
+    if isinstance(error, ThrottledError):
+        headers = {"Retry-After": str(ceil(error.wait_s))}
     return to_response(status, kind, str(error), path=request.url.path, errors=fields, headers=headers)
 
 

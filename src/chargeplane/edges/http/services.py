@@ -13,6 +13,7 @@ from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.app.agreements.usage import Usage
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import ApiKeys
+from chargeplane.app.audit_log import AuditLog
 from chargeplane.app.availability import Availability
 from chargeplane.app.battery_swaps import BatterySwaps
 from chargeplane.app.campaigns import Campaigns
@@ -48,6 +49,11 @@ from chargeplane.app.payments.payments import Payments
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.webhooks import Webhooks
 from chargeplane.app.people import Drivers, DriverTokens, People, Vehicles
+from chargeplane.app.people.driver_accounts import DriverAccounts
+from chargeplane.app.people.guard import Guard
+from chargeplane.app.people.logins import Logins
+from chargeplane.app.people.user_accounts import UserAccounts
+from chargeplane.app.people.users import Users
 from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.quarantine import Quarantine
@@ -138,6 +144,13 @@ class Business:
     drivers: Drivers
     driver_tokens: DriverTokens
     vehicles: Vehicles
+    driver_accounts: DriverAccounts
+    users: Users
+    user_accounts: UserAccounts
+    logins: Logins
+    guard: Guard
+    audit_log: AuditLog
+    public_url: str | None
     agreements: Agreements
     agreement_resolving: Resolving
     agreement_usage: Usage

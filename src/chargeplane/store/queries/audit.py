@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db
+from chargeplane.store.queries.paging import Db, Position, Where, like
 
 
 async def audit(
@@ -41,3 +43,74 @@ async def audit(
         None if before is None else msgspec.json.encode(before).decode(),
         None if after is None else msgspec.json.encode(after).decode(),
     )
+
+
+class AuditEntry(Struct, frozen=True, kw_only=True):
+    """A change, a login, or what somebody did by hand.
+
+    Args:
+        actor: `user:7 Anna`, `api-key:3 ci`, `driver:12`, `policy: ...`.
+        object_kind, object_id: what it was done to, in the words of the API.
+        before, after: what it was and is; null where that does not apply.
+    """
+
+    id: str
+    at: datetime
+    actor: str
+    action: str
+    object_kind: str
+    object_id: str
+    reason: str | None
+    before: Any
+    after: Any
+
+
+class AuditFilter(Struct, frozen=True, kw_only=True):
+    """Which entries. `at_from` is included, `at_to` not.
+
+    Args:
+        actor: who, with or without the name behind: `user:7`, `api-key:3`, `driver:12`.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    object_kind: str | None = None
+    object_id: str | None = None
+    at_from: datetime | None = None
+    at_to: datetime | None = None
+
+
+async def page(
+    db: Db, tenant_id: TenantId, wanted: AuditFilter, limit: int, after: Position | None
+) -> list[AuditEntry]:
+    """Entries, newest first; at most `limit`."""
+    where = Where()
+    where.add("tenant_id = ?", tenant_id)
+    if wanted.actor is not None:
+        # a number ends where a blank or nothing follows: user:7 is not user:70
+        pattern = like(wanted.actor)[1:-1]
+        where.add("(lower(actor) = lower(?) OR lower(actor) LIKE ?)", wanted.actor, f"{pattern} %")
+    where.add_if("action = ?", wanted.action)
+    where.add_if("object_kind = ?", wanted.object_kind)
+    where.add_if("object_id = ?", wanted.object_id)
+    where.add_if("at >= ?", wanted.at_from)
+    where.add_if("at < ?", wanted.at_to)
+    if after:
+        where.add("audit_log.id < ?", after[0])
+    where.values.append(limit)
+    rows = await db.fetch(
+        "SELECT id, at, actor, action, object_kind, object_id, reason, before, after FROM audit_log"
+        f" WHERE {where} ORDER BY audit_log.id DESC LIMIT ${len(where.values)}",
+        *where.values,
+    )
+    return [
+        AuditEntry(
+            **{
+                **row,
+                "id": str(row["id"]),
+                "before": None if row["before"] is None else msgspec.Raw(row["before"]),
+                "after": None if row["after"] is None else msgspec.Raw(row["after"]),
+            }
+        )
+        for row in rows
+    ]

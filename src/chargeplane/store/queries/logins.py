@@ -131,6 +131,19 @@ async def revoke_all(
     )
 
 
+async def password_of(db: Db, driver_id: int) -> str | None:
+    """The hash that is stored of a driver's password."""
+    found: str | None = await db.fetchval("SELECT password_hash FROM driver WHERE id = $1", driver_id)
+    return found
+
+
+async def email_verified(db: Db, driver_id: int) -> None:
+    """The driver read a mail sent to the address."""
+    await db.execute(
+        "UPDATE driver SET email_verified_at = now() WHERE id = $1 AND email_verified_at IS NULL", driver_id
+    )
+
+
 async def free_email(db: Db, driver_id: int) -> None:
     """Lets another account have the e-mail address of a closed one, which signs in no more."""
     await db.execute("UPDATE driver SET email_key = NULL, password_hash = NULL WHERE id = $1", driver_id)
@@ -225,10 +238,17 @@ class Failures(Struct, frozen=True, kw_only=True):
 
 
 async def failures_of(db: Db, subjects: Sequence[bytes]) -> dict[bytes, Failures]:
-    """The failures of some subjects, by hash; those without any are absent."""
+    """The failures of some subjects, by hash, locked until the transaction ends: of attempts at once each sees those before it."""
+    ordered = sorted(subjects)  # one order for all: no two wait for each other
+    await db.execute(
+        "INSERT INTO login_failure (subject_hash, failures, last_at) SELECT s, 0, now() FROM unnest($1::bytea[]) s ORDER BY s"
+        " ON CONFLICT DO NOTHING",
+        ordered,
+    )
     rows = await db.fetch(
-        "SELECT subject_hash, failures, last_at, locked_until FROM login_failure WHERE subject_hash = ANY($1)",
-        list(subjects),
+        "SELECT subject_hash, failures, last_at, locked_until FROM login_failure WHERE subject_hash = ANY($1)"
+        " ORDER BY subject_hash FOR UPDATE",
+        ordered,
     )
     return {
         row["subject_hash"]: Failures(
@@ -263,6 +283,14 @@ async def lock(db: Db, subject: bytes, until: datetime) -> None:
 async def forgive(db: Db, subject: bytes) -> None:
     """Forgets the failures of a subject."""
     await db.execute("DELETE FROM login_failure WHERE subject_hash = $1", subject)
+
+
+async def take_back(db: Db, subject: bytes) -> None:
+    """One failure less."""
+    await db.execute(
+        "UPDATE login_failure SET failures = greatest(failures - 1, 0), locked_until = NULL WHERE subject_hash = $1",
+        subject,
+    )
 
 
 async def sweep(db: Db, before: datetime) -> None:

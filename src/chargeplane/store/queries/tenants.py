@@ -97,6 +97,18 @@ async def id_of(db: Db, slug: str) -> TenantId | None:
     return found
 
 
+async def slug_of(db: Db, tenant_id: TenantId) -> str:
+    """The first path segment of a tenant's stations' addresses."""
+    found: str = await db.fetchval("SELECT slug FROM tenant WHERE id = $1", tenant_id)
+    return found
+
+
+async def name_of(db: Db, tenant_id: TenantId) -> str:
+    """What a tenant is called by people."""
+    found: str = await db.fetchval("SELECT name FROM tenant WHERE id = $1", tenant_id)
+    return found
+
+
 async def insert(db: Db, slug: str, name: str, settings: TenantSettings) -> TenantView:
     """A new tenant."""
     row = await db.fetchrow(

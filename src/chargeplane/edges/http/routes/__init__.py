@@ -28,6 +28,7 @@ from chargeplane.edges.http.routes.id_tokens import id_token_routes
 from chargeplane.edges.http.routes.ledger import ledger_routes
 from chargeplane.edges.http.routes.local_lists import local_list_routes
 from chargeplane.edges.http.routes.locations import location_routes
+from chargeplane.edges.http.routes.me import me_routes
 from chargeplane.edges.http.routes.messages import message_routes
 from chargeplane.edges.http.routes.meter_keys import meter_key_routes
 from chargeplane.edges.http.routes.monitoring import monitoring_routes
@@ -44,6 +45,7 @@ from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.tariffs import tariff_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
+from chargeplane.edges.http.routes.users import audit_log_routes, login_routes, user_routes
 from chargeplane.edges.http.routes.variables import variable_routes
 from chargeplane.edges.http.routes.webhooks import webhook_routes
 from chargeplane.edges.http.services import Services
@@ -85,6 +87,10 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *tariff_routes(services),
         *driver_routes(services),
         *vehicle_routes(services),
+        *me_routes(services),
+        *user_routes(services),
+        *login_routes(services),
+        *audit_log_routes(services),
         *service_agreement_routes(services),
         *ledger_routes(services),
         *session_routes(services),
