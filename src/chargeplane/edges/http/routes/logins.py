@@ -46,7 +46,7 @@ class LoginAnswer(Struct, kw_only=True):
     expires_at: datetime
 
 
-class Sessions(Struct, kw_only=True):
+class LoginList(Struct, kw_only=True):
     """Where a person is signed in."""
 
     items: list[LoginView]

@@ -37,9 +37,9 @@ from chargeplane.edges.http.routes.logins import (
     GivenEmail,
     LoginAnswer,
     LoginKind,
+    LoginList,
     Password,
     Sent,
-    Sessions,
     TenantSlug,
     address_of,
     door_of,
@@ -287,9 +287,9 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         return taken_back(DRIVER_COOKIE, _PATH)
 
     @get("/v1/me/devices", tags=["me"], opt=_MINE)
-    async def list_devices(request: Request[Any, Any, Any]) -> Sessions:
+    async def list_devices(request: Request[Any, Any, Any]) -> LoginList:
         """Where one is signed in, newest first."""
-        return Sessions(items=await accounts.devices(caller_of(request)))
+        return LoginList(items=await accounts.devices(caller_of(request)))
 
     @delete("/v1/me/devices/{id:str}", tags=["me"], opt=_MINE)
     async def sign_device_out(request: Request[Any, Any, Any], id: FromPath[str]) -> None:

@@ -30,9 +30,9 @@ from chargeplane.edges.http.routes.logins import (
     GivenEmail,
     LoginAnswer,
     LoginKind,
+    LoginList,
     Password,
     Sent,
-    Sessions,
     TenantSlug,
     address_of,
     door_of,
@@ -254,12 +254,12 @@ def login_routes(services: Services) -> list[HTTPRouteHandler]:
         return handed_out(signed, kind, USER_COOKIE, _PATH, is_secure(request, business.public_url))
 
     @get("/v1/login/sessions", tags=["login"], opt=_USER)
-    async def list_sessions(request: Request[Any, Any, Any]) -> Sessions:
+    async def list_login_sessions(request: Request[Any, Any, Any]) -> LoginList:
         """Where one is signed in, newest first."""
-        return Sessions(items=await accounts.sessions(caller_of(request)))
+        return LoginList(items=await accounts.sessions(caller_of(request)))
 
     @delete("/v1/login/sessions/{id:str}", tags=["login"], opt=_USER)
-    async def end_session(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
+    async def end_login_session(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
         """Ends one of one's sessions."""
         await accounts.sign_out(caller_of(request), ident_of("session", id))
 
@@ -299,8 +299,8 @@ def login_routes(services: Services) -> list[HTTPRouteHandler]:
         get_login,
         log_out,
         switch_tenant,
-        list_sessions,
-        end_session,
+        list_login_sessions,
+        end_login_session,
         forgot_user_password,
         reset_user_password,
         change_user_password,
