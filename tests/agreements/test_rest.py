@@ -59,6 +59,22 @@ async def active(rest: Rest, token: str, **more: Any) -> dict[str, Any]:
     return await do(rest, ident, "accept")
 
 
+async def test_every_amount_of_money_in_an_answer_is_a_text_whatever_it_was_given_as(rest: Rest) -> None:
+    fee = {"type": "recurring_fee", "name": "Fee", "amount": {"amount": 4.9, "currency": "EUR"}}
+    off = {"type": "discount", "name": "Off", "per_kwh": {"amount": "0.015", "currency": "EUR"}}
+    limits = {"credit": {"amount": "250", "currency": "EUR"}, "kw": 11}
+    one = await active(rest, "MONEY-1", items=[fee, off], limits=limits)
+    versions = (await rest.client.get(f"{PATH}/{one['id']}/versions")).json()["items"]
+    usage = (await rest.client.get(f"{PATH}/{one['id']}/usage")).json()
+    told = (await rest.client.get(f"{PATH}/resolve", params={"id_token": "MONEY-1"})).json()["applies"]
+    listed = (await rest.client.get(PATH, params={"q": one["number"]})).json()["items"]
+    for shown in (one, versions[0], told, listed[0]):
+        assert shown["items"][0]["amount"] == {"amount": "4.90", "currency": "EUR"}
+        assert shown["items"][1]["per_kwh"] == {"amount": "0.015", "currency": "EUR"}
+        assert shown["limits"] == {"credit": {"amount": "250.00", "currency": "EUR"}, "kw": 11}
+    assert usage["limits"] == one["limits"]
+
+
 async def until(check: Any, seconds: float = 30) -> Any:
     """What the check gives, when it gives something."""
     end = time.monotonic() + seconds

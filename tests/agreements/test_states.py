@@ -146,6 +146,30 @@ def test_it_renews_by_itself_by_the_wall_clock_until_notice_is_given() -> None:
     assert advance(ending, datetime(2026, 12, 1, tzinfo=UTC))[0].state is S.ENDED
 
 
+@pytest.mark.parametrize("day", [29, 30, 31])
+def test_an_end_late_in_the_month_comes_back_to_its_day_after_february(day: int) -> None:
+    terms = Terms(renewal=Renewal(mode=RenewalMode.AUTOMATIC, months=1))
+    made = accepted(terms=terms, at=datetime(2025, 12, 1, tzinfo=UTC), ends_at=datetime(2026, 1, day, 11, tzinfo=UTC))
+    days, now = [], datetime(2026, 1, day, 12, tzinfo=UTC)
+    for _ in range(5):  # as the job writes it, one renewal after the other
+        made = as_of(made, now)
+        assert made.ends_at is not None
+        days.append((made.ends_at.month, made.ends_at.day))
+        now = made.ends_at
+    assert days == [(2, 28), (3, day), (4, min(day, 30)), (5, day), (6, min(day, 30))]
+    by_hand, _ = act(made, wish(Action.RENEW), now - timedelta(days=1))
+    assert by_hand.ends_at is not None
+    assert (by_hand.ends_at.month, by_hand.ends_at.day) == (7, day)
+
+
+def test_an_end_in_the_hour_that_the_clocks_leave_out_comes_back_to_its_hour() -> None:
+    terms = Terms(renewal=Renewal(mode=RenewalMode.AUTOMATIC, months=1))
+    made = accepted(terms=terms, at=datetime(2026, 1, 1, tzinfo=UTC), ends_at=datetime(2026, 1, 29, 1, 30, tzinfo=UTC))
+    assert as_of(made, datetime(2026, 3, 1, tzinfo=UTC)).ends_at == datetime(2026, 3, 29, 1, 30, tzinfo=UTC)
+    after = as_of(made, datetime(2026, 4, 1, tzinfo=UTC))
+    assert after.ends_at == datetime(2026, 4, 29, 0, 30, tzinfo=UTC)  # half past two in summer time
+
+
 def test_by_hand_it_renews_only_where_the_terms_say_so() -> None:
     manual = accepted(terms=Terms(renewal=Renewal(mode=RenewalMode.MANUAL, months=1)), ends_at=later(10))
     assert as_of(manual, later(11)).state is S.ENDED

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chargeplane.app.agreements.ports import Drivers, NoDrivers
-from chargeplane.app.agreements.views import ResolutionView, ResolvedView
+from chargeplane.app.agreements.views import ResolutionView, ResolvedView, as_texts
 from chargeplane.app.house import utc_now
 from chargeplane.domain.agreements.clock import as_of
 from chargeplane.domain.agreements.items import Item, ReservationTerms, TariffItem
@@ -78,8 +78,8 @@ class Resolving:
                 kind=found.kind,
                 version=found.version,
                 currency=found.currency,
-                items=found.items,
-                limits=found.limits,
+                items=as_texts(found.items),
+                limits=as_texts(found.limits),
                 billing=found.billing,
             )
         return ResolutionView(

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from chargeplane.app.agreements.covering import covered_by
 from chargeplane.app.agreements.ports import Charges, Drivers, NoDrivers
-from chargeplane.app.agreements.views import UsageView
+from chargeplane.app.agreements.views import UsageView, as_texts
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.house import utc_now
 from chargeplane.domain.agreements.clock import as_of, month_of
@@ -113,8 +113,8 @@ class Usage:
             sessions=sessions,
             open_sessions=open_sessions,
             energy_wh=energy,
-            charged=charged,
+            charged=as_texts(charged),
             month_energy_wh=month_used.energy_wh,
             open_at_a_time=month_used.open_count,
-            limits=terms.limits,
+            limits=as_texts(terms.limits),
         )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chargeplane.app.agreements.ports import Charged
 from chargeplane.domain.agreements.clock import as_of
@@ -30,7 +31,10 @@ from chargeplane.domain.agreements.model import (
 )
 from chargeplane.domain.agreements.resolve import Candidate
 from chargeplane.domain.agreements.states import Action, allowed
+from chargeplane.kernel.money import Money
 from chargeplane.store.queries.agreements import Stored
+
+_Shown = TypeVar("_Shown")
 
 
 class DocumentView(Struct, frozen=True, kw_only=True):
@@ -191,6 +195,22 @@ class ResolutionView(Struct, frozen=True, kw_only=True):
     country: str | None
 
 
+def as_texts(value: _Shown) -> _Shown:
+    """The same with each amount of money as a text, as the API writes it. Only to be encoded: where its type says `Money` stands a `MoneyView`."""
+    found: Any = value
+    if isinstance(value, Money):
+        found = value.view()
+    elif isinstance(value, Struct):
+        changed = {name: as_texts(getattr(value, name)) for name in value.__struct_fields__}
+        found = replace(value, **{name: one for name, one in changed.items() if one is not getattr(value, name)})
+    elif isinstance(value, tuple | list):
+        changed_items = [as_texts(one) for one in value]
+        if any(one is not before for one, before in zip(changed_items, value, strict=True)):
+            found = type(value)(changed_items)
+    same: _Shown = found
+    return same
+
+
 def shown(stored: Stored, now: datetime) -> AgreementView:
     """An agreement as of a moment."""
     agreement = as_of(stored.agreement, now)
@@ -211,7 +231,7 @@ def shown(stored: Stored, now: datetime) -> AgreementView:
         supersedes=None if agreement.supersedes is None else str(agreement.supersedes),
         parties=agreement.parties,
         scope=terms.scope,
-        items=terms.items,
+        items=as_texts(terms.items),
         priority=terms.priority,
         starts_at=agreement.starts_at,
         ends_at=agreement.ends_at,
@@ -223,7 +243,7 @@ def shown(stored: Stored, now: datetime) -> AgreementView:
         renewals=agreement.renewals,
         suspensions=agreement.suspensions,
         billing=terms.billing,
-        limits=terms.limits,
+        limits=as_texts(terms.limits),
         documents=[_document(one) for one in terms.documents],
         hash=version.hash,
         acceptances=version.acceptances,
@@ -263,11 +283,11 @@ def version_shown(version: Version, current: int) -> VersionView:
         hash=version.hash,
         acceptances=version.acceptances,
         scope=terms.scope,
-        items=terms.items,
+        items=as_texts(terms.items),
         priority=terms.priority,
         notice_days=terms.notice_days,
         renewal=terms.renewal,
         billing=terms.billing,
-        limits=terms.limits,
+        limits=as_texts(terms.limits),
         documents=terms.documents,
     )

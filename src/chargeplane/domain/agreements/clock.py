@@ -76,6 +76,21 @@ def add_months(at: datetime, months: int, time_zone: str) -> datetime:
     return local.replace(year=year, month=month + 1, day=day).astimezone(UTC)
 
 
+def renewed(agreement: Agreement, ends_at: datetime, months: int) -> Agreement:
+    """The agreement with its end moved by so many months, counted from the end before its first renewal: so an end on the 31st is on the
+    28th of February and on the 31st of March again."""
+    base, moved = agreement.renewed_from, agreement.renewed_months
+    if base is None or add_months(base, moved, agreement.time_zone) != ends_at:
+        base, moved = ends_at, 0
+    return replace(
+        agreement,
+        ends_at=add_months(base, moved + months, agreement.time_zone),
+        renewals=agreement.renewals + 1,
+        renewed_from=base,
+        renewed_months=moved + months,
+    )
+
+
 def start_of(agreement: Agreement) -> datetime | None:
     """When an accepted agreement begins; None where somebody must activate it."""
     if agreement.starts_at is None or agreement.accepted_at is None:
@@ -150,10 +165,7 @@ def advance(agreement: Agreement, now: datetime) -> tuple[Agreement, tuple[Happe
             return agreement, tuple(happened)
         at, which = boundary
         if which is Boundary.END and renews(agreement):
-            months = version_at(agreement, at).terms.renewal.months
-            agreement = replace(
-                agreement, ends_at=add_months(at, months, agreement.time_zone), renewals=agreement.renewals + 1
-            )
+            agreement = renewed(agreement, at, version_at(agreement, at).terms.renewal.months)
             happened.append(Happened(what=Happening.RENEWED, at=at))
             continue
         state = CLOCK[agreement.state, which]

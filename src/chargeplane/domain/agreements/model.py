@@ -304,6 +304,7 @@ class Agreement(Struct, frozen=True, kw_only=True):
         ends_at: not included; None: without end.
         accepted_at: when the last of the signing parties accepted.
         begun_at: when it became active.
+        renewed_from, renewed_months: the end as it was before its first renewal, and the months it was moved by since.
         supersedes: the agreement that ends when this one begins.
     """
 
@@ -324,6 +325,8 @@ class Agreement(Struct, frozen=True, kw_only=True):
     suspensions: tuple[Suspension, ...] = ()
     notice: Notice | None = None
     renewals: int = 0
+    renewed_from: datetime | None = None
+    renewed_months: int = 0
     supersedes: int | None = None
     state_reason: str | None = None
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chargeplane.domain.agreements.clock import Happened, add_months, advance, as_of, renews, start_of
+from chargeplane.domain.agreements.clock import Happened, advance, as_of, renewed, renews, start_of
 from chargeplane.domain.agreements.model import (
     SIGNING,
     Acceptance,
@@ -245,8 +245,7 @@ def _renew(agreement: Agreement, wish: Wish, state: AgreementState, now: datetim
     if agreement.ends_at is None or renewal.mode is RenewalMode.NONE:
         why = "it has no end" if agreement.ends_at is None else "its terms know no renewal; propose an amendment"
         raise ConflictError(f"Agreement '{agreement.number}' cannot be renewed: {why}.")
-    end = add_months(agreement.ends_at, renewal.months, agreement.time_zone)
-    return replace(agreement, ends_at=end, renewals=agreement.renewals + 1)
+    return renewed(agreement, agreement.ends_at, renewal.months)
 
 
 _DO: Final[Mapping[Action, _Doing]] = {

@@ -22,6 +22,7 @@ from litestar.typing import FieldDefinition
 from chargeplane import __version__
 from chargeplane.edges.http.problems import MEDIA_TYPE, TITLES
 from chargeplane.edges.http.wire import ENCODER
+from chargeplane.kernel.money import Money
 
 _TAGS: Final = (
     ("charging-stations", "Charging stations: registration, state, credentials."),
@@ -115,16 +116,31 @@ def openapi_config() -> OpenAPIConfig:
     )
 
 
+_MONEY: Final = Schema(
+    type=OpenAPIType.OBJECT,
+    title="Money",
+    description="An amount in a currency; a decimal number as text, so that nobody reads it as a float.",
+    properties={
+        "amount": Schema(type=OpenAPIType.STRING, pattern=r"^-?[0-9]+(\.[0-9]+)?$"),
+        "currency": Schema(type=OpenAPIType.STRING, description="ISO 4217."),
+    },
+    required=["amount", "currency"],
+    examples=[{"amount": "12.34", "currency": "EUR"}],
+)
+
+
 class WireSchema(OpenAPISchemaPlugin):
-    """Says that a `msgspec.Raw` is a JSON object, and that Decimals travel as JSON numbers."""
+    """Says that a `msgspec.Raw` is a JSON object, that Decimals travel as JSON numbers, and amounts of money as texts."""
 
     @staticmethod
     def is_plugin_supported_type(value: Any) -> bool:
         """Whether the type is ours to describe."""
-        return value is msgspec.Raw or value is Decimal
+        return value is msgspec.Raw or value is Decimal or value is Money
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:
         """The schema."""
+        if field_definition.annotation is Money:
+            return _MONEY
         is_number = field_definition.annotation is Decimal
         return Schema(type=OpenAPIType.NUMBER if is_number else OpenAPIType.OBJECT)
 

@@ -81,8 +81,8 @@ class AgreementFilter(Struct, frozen=True, kw_only=True):
 
 _COLUMNS: Final = (
     "id, tenant_id, number, name, kind, currency, time_zone, state, state_reason, version, parties, starts_at, ends_at, accepted_at,"
-    " begun_at, renewals, suspensions, notice, supersedes, external_ids, metadata, revision, created_at, created_by, updated_at,"
-    " updated_by"
+    " begun_at, renewals, renewed_from, renewed_months, suspensions, notice, supersedes, external_ids, metadata, revision, created_at,"
+    " created_by, updated_at, updated_by"
 )
 
 _STATE_NOW: Final = """CASE
@@ -134,6 +134,8 @@ def _stored(row: Any, versions: Sequence[Version]) -> Stored:
         suspensions=_suspensions(row["suspensions"]),
         notice=None if row["notice"] is None else _notice(row["notice"]),
         renewals=row["renewals"],
+        renewed_from=row["renewed_from"],
+        renewed_months=row["renewed_months"],
         supersedes=row["supersedes"],
     )
     return Stored(
@@ -337,6 +339,8 @@ def _columns(stored: Stored, agreement: Agreement) -> dict[str, Any]:
         "begun_at": agreement.begun_at,
         "renews": renews(agreement),
         "renewals": agreement.renewals,
+        "renewed_from": agreement.renewed_from,
+        "renewed_months": agreement.renewed_months,
         "suspensions": _json(agreement.suspensions),
         "notice": None if agreement.notice is None else _json(agreement.notice),
         "supersedes": agreement.supersedes,

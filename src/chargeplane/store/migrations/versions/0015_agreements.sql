@@ -20,6 +20,8 @@ CREATE TABLE service_agreement (
     begun_at     timestamptz,
     renews       boolean NOT NULL DEFAULT false, -- ends_at is the end of a term, not of the agreement
     renewals     integer NOT NULL DEFAULT 0,
+    renewed_from timestamptz,                    -- the end before its first renewal
+    renewed_months integer NOT NULL DEFAULT 0,   -- that it was moved by since
     suspensions  jsonb NOT NULL DEFAULT '[]',
     notice       jsonb,
     supersedes   bigint,
