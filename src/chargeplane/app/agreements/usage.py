@@ -113,7 +113,7 @@ class Usage:
             sessions=sessions,
             open_sessions=open_sessions,
             energy_wh=energy,
-            charged=as_texts(charged),
+            charged=charged,
             month_energy_wh=month_used.energy_wh,
             open_at_a_time=month_used.open_count,
             limits=as_texts(terms.limits),
