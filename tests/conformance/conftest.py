@@ -31,6 +31,7 @@ from chargeplane.main.config import (  # noqa: E402
     LocalListsConfig,
     OcppConfig,
     PlugAndChargeConfig,
+    SessionsConfig,
     TlsConfig,
     V2gAuthorityKind,
 )
@@ -160,6 +161,7 @@ async def house(conformance_database_url: str, tmp_path_factory: pytest.TempPath
         admin_key=ADMIN_KEY,
         ocpp=QUICK,
         local_lists=LocalListsConfig(settle_s=0.1, spread_s=0),
+        sessions=SessionsConfig(running_cost_s=0.3, poll_s=0.05),
         plug_and_charge=PlugAndChargeConfig(
             pool=ContractPool.OPEN_PNC,
             url=outside.url,

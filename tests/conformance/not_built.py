@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.conformance.official import VERSIONS_2X
 
 _2X: dict[str, str] = {
-    "TC_I_01 TC_I_02": "costs that the server works out by itself: nothing rates transactions yet",
+    "TC_I_02": "totalCost in the answer to the end of a transaction: it is answered before the session is rated",
 }
 _16: dict[str, str] = {}
 
