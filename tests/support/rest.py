@@ -217,8 +217,16 @@ async def _no_metrics() -> tuple[bytes, str]:
 
 
 @contextlib.asynccontextmanager
-async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxies()) -> AsyncIterator[Rest]:  # noqa: B008
-    """The server on a free port, with the admin's client."""
+async def running_rest(
+    database_url: str,
+    proxies: TrustedProxies = TrustedProxies(),  # noqa: B008
+    **config: Any,
+) -> AsyncIterator[Rest]:
+    """The server on a free port, with the admin's client.
+
+    Args:
+        config: sections of the configuration that are to be otherwise.
+    """
     database = Database(database_url, readers=4)
     await ensure_admin_key(database, ADMIN_KEY)
     stations, events, readiness = StationsDouble(), EventFeed(), ReadyDouble()
@@ -259,6 +267,7 @@ async def running_rest(database_url: str, proxies: TrustedProxies = TrustedProxi
             files=FilesConfig(folder=folder),
             webhooks=WebhooksConfig(private_networks=True),
             login=LoginConfig(password_memory_kib=64, password_passes=1),
+            **config,
         ),
         database=database,
         secrets=keys,

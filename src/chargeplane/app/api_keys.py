@@ -82,6 +82,8 @@ class Scope(enum.StrEnum):
     PERFORMANCE_WRITE = "performance:write"
     WORK_READ = "work:read"
     WORK_WRITE = "work:write"
+    BOOKINGS_READ = "bookings:read"
+    BOOKINGS_WRITE = "bookings:write"
     ADMIN = "admin"
 
 

@@ -7,6 +7,7 @@ from chargeplane.app.sessions.agreed import AgreementsOfSessions
 from chargeplane.app.sessions.paying import PaymentsOfSessions
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
+from chargeplane.main.bookings import start_bookings
 from chargeplane.main.invoicing import start_invoicing
 from chargeplane.main.operations import start_operations
 from chargeplane.main.payments import settle_by_cdrs, start_payments
@@ -24,6 +25,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
     invoicing = await start_invoicing(parts)
+    bookings = await start_bookings(parts, subjects, rating.tariffs, agreements.resolving, people.people)
     sessions = await start_sessions(
         parts,
         subjects,
@@ -31,6 +33,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         agreements=AgreementsOfSessions(agreements.resolving),
         drivers=people.people,
         payments=PaymentsOfSessions(parts.database, paying.sessions),
+        reserved=bookings.bookings,
     )
     sessions.keeper.watcher = paying.sessions
     settle_by_cdrs(paying, sessions.telling)
@@ -68,4 +71,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         cdrs=sessions.cdrs,
         webhooks=operations.webhooks,
         meter_keys=sessions.meter_keys,
+        bookings=bookings.bookings,
+        booking_keeper=bookings.keeper,
+        booking_telling=bookings.telling,
     )

@@ -577,6 +577,17 @@ class WebhooksConfig(Struct, frozen=True, kw_only=True):
     ] = 1000
 
 
+class BookingsConfig(Struct, frozen=True, kw_only=True):
+    """EVSEs booked for an interval; what a tenant wants of them is its own (`/v1/bookings/policy`)."""
+
+    look_every_s: Annotated[
+        Seconds,
+        Meta(
+            description="How often it is looked at whose time has come, which drivers have, and what stations are to be asked."
+        ),
+    ] = 2.0
+
+
 class FilesConfig(Struct, frozen=True, kw_only=True):
     """Firmware that stations fetch, and logs that they upload."""
 
@@ -962,6 +973,7 @@ class Config(Struct, frozen=True, kw_only=True):
     oidc: OidcConfig = OidcConfig()
     agreements: AgreementsConfig = AgreementsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
+    bookings: BookingsConfig = BookingsConfig()
     log: LogConfig = LogConfig()
 
     def proxies(self) -> TrustedProxies:

@@ -66,6 +66,7 @@ _TAGS: Final = (
     ("me", "The drivers' own door: account, devices, id tokens, vehicles, charging."),
     ("users", "People who work with the tenant, in roles."),
     ("login", "How users sign in."),
+    ("bookings", "EVSEs booked for an interval: what is free, what it costs, who comes."),
     ("events", "Everything that changes, live."),
     ("administration", "API keys and tenants."),
     ("health", "For orchestrators and monitoring."),

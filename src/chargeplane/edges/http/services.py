@@ -16,6 +16,8 @@ from chargeplane.app.api_keys import ApiKeys
 from chargeplane.app.audit_log import AuditLog
 from chargeplane.app.availability import Availability
 from chargeplane.app.battery_swaps import BatterySwaps
+from chargeplane.app.bookings import Bookings, Keeper
+from chargeplane.app.bookings.telling import Telling
 from chargeplane.app.campaigns import Campaigns
 from chargeplane.app.cdrs.cdrs import Cdrs
 from chargeplane.app.cdrs.meter_keys import MeterKeys
@@ -166,6 +168,9 @@ class Business:
     cdrs: Cdrs
     webhooks: WebhookEndpoints
     meter_keys: MeterKeys
+    bookings: Bookings
+    booking_keeper: Keeper
+    booking_telling: Telling
 
 
 @dataclass(frozen=True, kw_only=True)

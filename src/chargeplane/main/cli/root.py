@@ -15,6 +15,7 @@ from chargeplane.kernel.errors import ChargeplaneError
 from chargeplane.main.cli.administration import apikey, idtoken, station, tenant
 from chargeplane.main.cli.agreement import agreement
 from chargeplane.main.cli.bench import bench
+from chargeplane.main.cli.bookings import booking
 from chargeplane.main.cli.charging_profile import charging_profile, static_limit
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
@@ -124,6 +125,7 @@ for command in (
     apikey,
     idtoken,
     agreement,
+    booking,
     station,
     template,
     location,

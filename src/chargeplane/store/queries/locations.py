@@ -153,7 +153,7 @@ _STATUS = f"""CASE
         FROM connector k WHERE k.station_key = e.station_key AND k.evse_id IN (0, e.ocpp_evse_id)), 'UNKNOWN') END"""
 
 # One connector of an EVSE is used at a time: it is free while none is occupied and one is available.
-_FREE = (
+FREE_NOW = (
     """(e.body::jsonb ->> 'declared_status' IS NULL
     AND EXISTS (SELECT FROM connector k WHERE k.station_key = e.station_key AND k.evse_id = e.ocpp_evse_id
         AND k.status = 'Available')
@@ -169,7 +169,7 @@ _EVSES = f"""SELECT e.key, e.location_key, e.uid, e.code, e.body, e.ocpp_evse_id
     e.created_at, e.updated_at, s.station_id, l.id AS location_id, {_STATUS} AS status
     FROM evse e JOIN location l ON l.key = e.location_key LEFT JOIN charging_station s ON s.key = e.station_key"""
 
-_DISTANCE = f"""(2 * {EARTH_M} * asin(least(1, sqrt(
+DISTANCE = f"""(2 * {EARTH_M} * asin(least(1, sqrt(
     power(sin(radians(l.place[1] - {{lat}}) / 2), 2)
     + cos(radians({{lat}})) * cos(radians(l.place[1])) * power(sin(radians(l.place[0] - {{lon}}) / 2), 2)))))"""
 
@@ -194,9 +194,9 @@ async def page(
             where.add("l.key < ?", after[0])
     else:
         latitude, longitude, radius = wanted.near
-        distance = _DISTANCE.format(lat=f"{latitude!r}::float8", lon=f"{longitude!r}::float8")
+        distance = DISTANCE.format(lat=f"{latitude!r}::float8", lon=f"{longitude!r}::float8")
         order = "distance, l.key"
-        _within(where, latitude, longitude, radius)
+        within(where, latitude, longitude, radius)
         where.add(f"{distance} <= ?", radius)
         if after:
             where.add(f"({distance}, l.key) > (?::float8, ?::bigint)", float(after[0]), after[1])
@@ -243,12 +243,12 @@ def _of_evses(where: Where, wanted: LocationFilter) -> None:
         )
         values.append(wanted.station_id)
     if wanted.available:
-        conditions.append(_FREE)
+        conditions.append(FREE_NOW)
     if len(conditions) > 2:
         where.add(f"EXISTS (SELECT FROM evse e WHERE {' AND '.join(conditions)})", *values)
 
 
-def _within(where: Where, latitude: float, longitude: float, radius_m: float) -> None:
+def within(where: Where, latitude: float, longitude: float, radius_m: float) -> None:
     """The box around a circle, which an index finds; around a pole, and across the date line, in parts."""
     north = math.degrees(radius_m / EARTH_M)
     low, high = latitude - north, latitude + north

@@ -85,12 +85,17 @@ async def insert(
     group_id: str | None,
     valid_until: datetime,
     requested_by: str,
+    valid_from: datetime | None = None,
 ) -> int:
-    """A new reservation, not yet asked for; our id."""
+    """A new reservation, not yet asked for; our id.
+
+    Args:
+        valid_from: None: from now on.
+    """
     ident: int = await db.fetchval(
         "INSERT INTO reservation (tenant_id, station_key, ocpp_reservation_id, evse_id, connector_type, id_token,"
-        " id_token_type, group_id, valid_until, state, requested_by)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'requested', $10) RETURNING id",
+        " id_token_type, group_id, valid_until, state, requested_by, valid_from)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'requested', $10, coalesce($11, now())) RETURNING id",
         tenant_id,
         key,
         number,
@@ -101,6 +106,7 @@ async def insert(
         group_id,
         valid_until,
         requested_by,
+        valid_from,
     )
     return ident
 

@@ -8,6 +8,7 @@ from chargeplane.edges.http.openapi import openapi_routes
 from chargeplane.edges.http.routes.administration import administration_routes
 from chargeplane.edges.http.routes.alerts import alert_routes
 from chargeplane.edges.http.routes.availability import availability_routes
+from chargeplane.edges.http.routes.bookings import booking_routes
 from chargeplane.edges.http.routes.campaigns import campaign_routes
 from chargeplane.edges.http.routes.cdrs import cdr_routes
 from chargeplane.edges.http.routes.certificates import certificate_routes
@@ -97,6 +98,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *cdr_routes(services),
         *webhook_routes(services),
         *meter_key_routes(services),
+        *booking_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),
