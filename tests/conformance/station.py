@@ -157,11 +157,18 @@ class Station:
 
     async def refused(self) -> int:
         """Tries to connect and is refused; the HTTP status."""
+        status = await self.tried()
+        assert status is not None, "The server took the connection."
+        return status
+
+    async def tried(self) -> int | None:
+        """Tries to connect; the HTTP status of the refusal, None where it was taken, and hangs up."""
         try:
             await self.connect()
         except InvalidStatus as error:
             return error.response.status_code
-        raise AssertionError("The server took the connection.")
+        await self.close()
+        return None
 
     @property
     def subprotocol(self) -> str | None:

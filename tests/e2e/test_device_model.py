@@ -555,7 +555,7 @@ async def test_a_station_that_restarts_on_every_change_is_waited_for(house: Hous
     boots = station.counters.boots
     done = await house.change(
         station,
-        {**INTERVAL, "value": "90"},
+        {"variable": "ClockAlignedDataInterval", "value": "900"},  # not the heartbeat's: its boot sets that anew
         {"variable": "ConnectionTimeOut", "value": "45"},
         {"variable": "MeterValueSampleInterval", "value": "20"},
     )

@@ -309,7 +309,7 @@ async def test_n01_fr_05_refusal_and_failure_close_the_address(house: House) -> 
 
 async def location_of(house: House, station: VirtualStation) -> str:
     upload = await log_of(house, station)
-    assert upload["state"] == "open", upload
+    assert upload["state"] != "canceled", upload  # the station may be at it by now
     _, payload = station.calls[-1]
     return str(payload["log"]["remoteLocation"])
 
