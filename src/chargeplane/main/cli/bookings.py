@@ -230,12 +230,13 @@ def timeline(location_id: str, since: str | None, hours: int, rest: RestClient, 
         print_json(found)
         return
     widest = max((len(one["evse_uid"]) for one in found), default=0)
+    width = max(24, min(_WIDTH, out.width - widest - 4)) if out.is_terminal else _WIDTH
     for one in found:
-        out.print(
-            Text.assemble((one["evse_uid"].ljust(widest + 1), "bold"), "│", *drawn(one["taken"], start, end), "│")
-        )
+        name = one["evse_uid"].ljust(widest + 1)
+        cells = drawn(one["taken"], start, end, width)
+        out.print(Text.assemble((name, "bold"), "│", *cells, "│"), soft_wrap=True)
     left, right = f"{start.astimezone():%d.%m. %H:%M}", f"{end.astimezone():%d.%m. %H:%M}"
-    out.print(" " * (widest + 2) + left + right.rjust(_WIDTH - len(left)), style="dim")
+    out.print(" " * (widest + 2) + left + right.rjust(width - len(left)), style="dim", soft_wrap=True)
     if not found:
         out.print(f"'{location_id}' has no EVSEs.", style="dim")
 
