@@ -5,9 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from chargeplane.simulator import VirtualStation
+from chargeplane.simulator.ledger import Entry, Line
 from tests.sessions.making import ENERGY, Site, site
 from tests.support.charging_house import VERSIONS, VERSIONS_2X, ChargingHouse
 
@@ -139,3 +141,21 @@ async def test_late_values_make_a_credit_and_a_correction(house: ChargingHouse) 
     assert sum(cdr["energy_wh"] for cdr in cdrs) == 6_000
     standing = [cdr for cdr in cdrs if cdr["kind"] != "credit" and cdr["credited_by"] is None]
     assert [cdr["id"] for cdr in standing] == [cdrs[-1]["id"]]
+
+
+@pytest.mark.parametrize("version", VERSIONS_2X)
+async def test_the_end_is_answered_with_what_it_cost_in_all(house: ChargingHouse, version: str) -> None:
+    made = await site(house, ENERGY)
+    tag = (await made.tenant.token())["id_token"]
+    lines: list[Line] = []
+    station = await made.station(version, record=lines.append)
+    station.plug_in()
+    running = await station.start_transaction(tag)
+    await station.deliver(running, 4_000, meter_interval_s=60)
+    await made.tenant.until(made.sessions, lambda seen: bool(seen) and seen[0]["cost_incl"] is not None)
+    await station.deliver(running, 2_000, meter_interval_s=60)
+    await station.stop_transaction(running)
+    (cdr,) = await made.settled()
+    assert cdr["total_incl"]["amount"] == "3.60"
+    answers = [msgspec.json.decode(line.answer) for line in lines if line.entry is Entry.ACKNOWLEDGED and line.answer]
+    assert [answer["totalCost"] for answer in answers if "totalCost" in answer] == [3.6]

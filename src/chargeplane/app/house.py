@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from chargeplane.app.final_costs import FinalCosts
 from chargeplane.app.ports import CertificateDesk
 from chargeplane.app.reports import Place
 from chargeplane.domain.messages import ConnectorStatus, LimitKind, Registration, TransactionLimits
@@ -94,6 +95,7 @@ class House(Struct, kw_only=True):
         limits_told: reads the limits that a transaction began with.
         key_codes_guessed: told of each wrong key code that makes a station wait.
         boot_committed: told of every boot that was written, whatever its answer.
+        final_costs: of transactions that have a price.
     """
 
     node: Node
@@ -119,6 +121,7 @@ class House(Struct, kw_only=True):
     key_codes_guessed: Callable[[StationKey], None] = _nobody
     limits_kept: Callable[[StationKey], Coroutine[Any, Any, list[LimitKind]]] = _none_kept
     limits_told: Callable[[TransactionId], Coroutine[Any, Any, TransactionLimits | None]] = _none_told
+    final_costs: FinalCosts = field(default_factory=FinalCosts)
 
 
 def utc_now() -> datetime:

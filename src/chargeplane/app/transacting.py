@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -336,12 +337,25 @@ class Transacting(Turns):
         outcome: Advanced,
         written: list[rows.Write],
         limits: TransactionLimits | None = None,
+        cost: Sequence[Decimal | None] = (),
     ) -> None:
         """Turns what a report did into rows, memory and the answer.
 
         Args:
             limits: of the transaction, with those that the station keeps by itself; None where that was not looked up.
+            cost: what it cost in all; empty where that was not looked up.
         """
+        # OCPP 2.0.1 I03.FR.02: the end is answered with the total, where the transaction has a price.
+        if outcome.closed and not cost and outcome.state.id in self._house.final_costs.priced:
+            self._read(
+                received,
+                answer,
+                lambda: self._house.final_costs.of(
+                    self.tenant_id, outcome.state, report, received.content_hash, received.received_at
+                ),
+                lambda found: self._apply(received, answer, report, records, outcome, written, limits, found or [None]),
+            )
+            return
         followed = False
         state = outcome.state
         now = received.received_at
@@ -363,7 +377,9 @@ class Transacting(Turns):
                         received,
                         answer,
                         lambda: self._limits(state, named, outcome.repeat),
-                        lambda found: self._apply(received, answer, report, records, outcome, written, found[0]),
+                        lambda found: self._apply(
+                            received, answer, report, records, outcome, written, found[0], cost
+                        ),
                     )
                     return
                 info = replace(info, limits=limits)
@@ -398,8 +414,8 @@ class Transacting(Turns):
                 assigned = int(state.ocpp_transaction_id)
             value = (
                 _PLAIN
-                if assigned is None and info is None
-                else TransactionAnswer(assigned_id=assigned, id_token_info=info)
+                if assigned is None and info is None and not cost
+                else TransactionAnswer(assigned_id=assigned, id_token_info=info, total_cost=cost[0] if cost else None)
             )
         after: Job | None = None
         if followed:

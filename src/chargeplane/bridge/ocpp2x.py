@@ -331,6 +331,14 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
 
     def transaction_event(request: Any, answer: TransactionAnswer | Acknowledged) -> bytes:
         info = getattr(answer, "id_token_info", None)
+        cost = getattr(answer, "total_cost", None)
+        if cost is not None:  # I03.FR.02; limits are told at the start only
+            total = f"{cost:f}".encode()
+            return (
+                b'{"totalCost":%b}' % total
+                if info is None
+                else b'{"totalCost":%b,"idTokenInfo":%b}' % (total, info_bytes(info))
+            )
         if info is None:
             return b"{}"
         if info.limits is None or not info.limits.kept or v is v201:

@@ -386,10 +386,12 @@ class TransactionAnswer(Struct, frozen=True, kw_only=True):
     Args:
         assigned_id: the 1.6 transactionId for a start; positive, 32 bit, never 0, never given twice.
         id_token_info: present iff the report carried an id token.
+        total_cost: what a transaction that has ended cost in all, taxes included (2.x); None where it has no price.
     """
 
     assigned_id: int | None = None
     id_token_info: IdTokenInfo | None = None
+    total_cost: Decimal | None = None
 
 
 class CertificateAnswer(Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from chargeplane.app.cdrs.cdrs import Cdrs
 from chargeplane.app.cdrs.charges import ChargesOfAgreements
@@ -15,9 +16,11 @@ from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.sessions.showing import CostDisplay
 from chargeplane.app.sessions.signed import SignedProofs
 from chargeplane.edges.http.services import Subjects
+from chargeplane.kernel.ids import TenantId, TransactionId
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
 from chargeplane.main.subjects import Parts
+from chargeplane.store.queries import session_transactions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,16 @@ async def start_sessions(
         told=parts.outbox.hint,
         display=CostDisplay(database, parts.reach, parts.commands),
         proofs=proofs,
+        final_costs=parts.final_costs,
     )
+
+    async def earlier(tenant_id: TenantId, ident: TransactionId) -> list[Any]:
+        async with database.read() as db:
+            transaction = await session_transactions.head(db, tenant_id, ident)
+            return [] if transaction is None else await session_transactions.event_rows(db, transaction)
+
+    parts.final_costs.read = earlier
+    parts.final_costs.told = session_transactions.told_events
     if config.role in (Role.ALL, Role.JOBS):
         await keeper.start()
         parts.on_stop.append(keeper.stop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from datetime import timedelta
 from typing import Final
 
@@ -23,6 +24,7 @@ from chargeplane.app.directory import Directory
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
+from chargeplane.app.final_costs import FinalCosts
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.house import Desk
 from chargeplane.app.logs import Logs
@@ -71,6 +73,7 @@ class Parts:
         on_stop: called in the reverse order when the server stops; subjects add theirs.
         addresses: of the doors for files.
         campaign_tick_s: between two looks at the campaigns.
+        final_costs: of transactions of stations on this node.
     """
 
     config: Config
@@ -91,6 +94,7 @@ class Parts:
     authority: HouseAuthority
     addresses: FileAddresses
     campaign_tick_s: float = 1.0
+    final_costs: FinalCosts = dataclass_field(default_factory=FinalCosts)
 
 
 async def start_subjects(parts: Parts) -> Subjects:

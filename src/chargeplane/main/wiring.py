@@ -360,6 +360,7 @@ class Server:
             on_stop=self._stops,
             authority=self.authority,
             addresses=self.addresses,
+            final_costs=self.stations.house.final_costs,
         )
         self.subjects = subjects = await start_subjects(parts)
         self.business = business = await start_business(parts, subjects)

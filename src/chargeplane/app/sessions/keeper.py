@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from chargeplane.app.cdrs.views import cdr_view
 from chargeplane.app.events import EventFeed
+from chargeplane.app.final_costs import FinalCosts, Price
 from chargeplane.app.house import utc_now
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.ports import Nobody, SessionAgreements, SessionWatcher, TariffSource
@@ -88,6 +89,7 @@ class SessionKeeper:
         display: CostDisplay | None = None,
         watcher: SessionWatcher | None = None,
         proofs: Proofs | None = None,
+        final_costs: FinalCosts | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
@@ -101,6 +103,7 @@ class SessionKeeper:
         self._display = display
         self.watcher: SessionWatcher = watcher or Nobody()
         self._proofs: Proofs = proofs or NoProofs()
+        self._final_costs = final_costs
         self._now = now
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -247,7 +250,7 @@ class SessionKeeper:
     ) -> None:
         """What it costs so far."""
         transaction = what.transaction
-        rating, _ = await self.price(session, what)
+        rating, tariff, terms = await self._price(session, what)
         async with self._database.change() as db:
             current = await queries.locked(db, session.tenant_id, session.id)
             if current is None or current.rated_ordinal > transaction.ordinal:
@@ -266,27 +269,49 @@ class SessionKeeper:
             return
         if changed:
             self._show("session.updated", updated)
+        self._note_price(updated, what, rating, tariff, terms)
         if rating is not None and transaction.is_open:
             await self.watcher.rated(session.tenant_id, session.id, updated.payment_id, rating)
             await self._tell_station(updated, rating)
 
     async def price(self, session: Session, what: Prepared) -> tuple[Rating | None, Tariff | None]:
         """What a session costs as of now, and by which tariff; None where none holds."""
+        rating, tariff, _ = await self._price(session, what)
+        return rating, tariff
+
+    def _note_price(
+        self, session: Session, what: Prepared, rating: Rating | None, tariff: Tariff | None, terms: SessionTerms
+    ) -> None:
+        """So that the station is answered with the total when the transaction ends."""
+        if self._final_costs is None:
+            return
+        if tariff is None or rating is None or not what.transaction.is_open:
+            self._final_costs.forget(session.id)
+            return
+        frozen = session.frozen
+        self._final_costs.note(
+            session.id,
+            Price(tariff=tariff, zone=frozen.place.zone, terms=terms.terms, reserved_from=frozen.reserved_from),
+        )
+
+    async def _price(self, session: Session, what: Prepared) -> tuple[Rating | None, Tariff | None, SessionTerms]:
         transaction = what.transaction
         tariff, _ = await tariff_of(self._tariffs, session)
         if tariff is None:
-            return None, None
+            return None, None, SessionTerms()
         terms = SessionTerms()
         if session.frozen.agreement is not None:
             async with self._database.read() as db:
                 terms = await self._agreements.terms(db, transaction, session.frozen.agreement, tariff)
-        return await rated(what, session, tariff, terms, self._now() if transaction.is_open else None), tariff
+        return await rated(what, session, tariff, terms, self._now() if transaction.is_open else None), tariff, terms
 
     async def _tell_station(self, session: Session, rating: Rating) -> None:
         if self._display is not None:
             await self._display.show(session, rating)
 
     async def _settle(self, work: Work, what: Prepared) -> datetime | None:
+        if self._final_costs is not None:
+            self._final_costs.forget(what.transaction.id)
         proof = await self._proofs.of(what)
         async with self._database.change() as db:
             settled = await self._settling.settle(db, what, proof)
