@@ -23,6 +23,7 @@ from chargeplane.main.cli.firmware import campaign, firmware, log
 from chargeplane.main.cli.ledger import ledger
 from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.security import certificates, security_events
+from chargeplane.main.cli.sessions import cdr, session
 from chargeplane.main.cli.simulate import simulate
 from chargeplane.main.cli.tariffs import location, tariff
 from chargeplane.main.cli.terminal import (
@@ -139,6 +140,8 @@ for command in (
     log,
     payment,
     simulate_payments,
+    session,
+    cdr,
     ledger,
     bench,
 ):

@@ -327,7 +327,7 @@ def cdr_routes(services: Services) -> list[HTTPRouteHandler]:
     @post("/v1/cdrs/{cdr_id:str}/correct", tags=["cdrs"], opt={"scope": Scope.CDRS_WRITE})
     async def correct_cdr(
         request: Request[Any, Any, Any], cdr_id: FromPath[str], data: JSONBody[Correction]
-    ) -> list[CdrView]:
+    ) -> Page[CdrView]:
         """Takes the CDR that stands back and tells the session again, with another tariff or energy; the answer is what was written."""
         energy = data.energy_wh
         if data.tariff_version is not None and data.tariff_id is None:
@@ -336,7 +336,7 @@ def cdr_routes(services: Services) -> list[HTTPRouteHandler]:
         if energy is not None and (not energy.is_finite() or not 0 <= energy <= _MOST_WH):
             sentence = "Must be a number of Wh from 0 to 1,000,000,000"
             raise InvalidInputError(f"'energy_wh': {sentence}.", (("/energy_wh", sentence),))
-        return await cdrs.correct(
+        written = await cdrs.correct(
             caller_of(request),
             ident_of("CDR", cdr_id),
             data.reason,
@@ -344,6 +344,7 @@ def cdr_routes(services: Services) -> list[HTTPRouteHandler]:
             tariff_version=data.tariff_version,
             energy_wh=energy,
         )
+        return Page(items=written, next_cursor=None)
 
     @post("/v1/cdrs/{cdr_id:str}/release", tags=["cdrs"], opt={"scope": Scope.CDRS_WRITE}, status_code=200)
     async def release_cdr(request: Request[Any, Any, Any], cdr_id: FromPath[str], data: JSONBody[Because]) -> CdrView:
