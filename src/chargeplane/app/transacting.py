@@ -377,9 +377,7 @@ class Transacting(Turns):
                         received,
                         answer,
                         lambda: self._limits(state, named, outcome.repeat),
-                        lambda found: self._apply(
-                            received, answer, report, records, outcome, written, found[0], cost
-                        ),
+                        lambda found: self._apply(received, answer, report, records, outcome, written, found[0], cost),
                     )
                     return
                 info = replace(info, limits=limits)

@@ -737,7 +737,8 @@ class MailConfig(Struct, frozen=True, kw_only=True):
     smtp_user: Annotated[str | None, Meta(description="Whom to sign in as; nobody unless given.")] = None
     smtp_password: Annotated[str | None, Meta(description="The password for that.", extra={"secret": True})] = None
     smtp_ca_file: Annotated[
-        str | None, Meta(description="PEM file of authorities for the mail server's certificate; the system's unless given.")
+        str | None,
+        Meta(description="PEM file of authorities for the mail server's certificate; the system's unless given."),
     ] = None
     sender: Annotated[
         str, Meta(min_length=3, description="Who the mails are from: an address, or `Name <address>`.")
@@ -777,7 +778,8 @@ class OidcConfig(Struct, frozen=True, kw_only=True):
     ] = None
     scopes: Annotated[str, Meta(description="What is asked for, separated by blanks.")] = "openid email profile"
     ca_file: Annotated[
-        str | None, Meta(description="PEM file of authorities for the provider's certificate; the system's unless given.")
+        str | None,
+        Meta(description="PEM file of authorities for the provider's certificate; the system's unless given."),
     ] = None
 
 
