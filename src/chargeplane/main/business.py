@@ -74,4 +74,5 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         bookings=bookings.bookings,
         booking_keeper=bookings.keeper,
         booking_telling=bookings.telling,
+        performance=operations.performance,
     )

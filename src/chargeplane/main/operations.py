@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from chargeplane.app.performance.performance import Performance
+from chargeplane.app.performance.rollups import Rollups
 from chargeplane.app.webhooks import Deliverer, Webhooks
 from chargeplane.app.webhooks.deliverer import DelivererSettings
 from chargeplane.edges.http.services import Subjects
@@ -18,11 +20,16 @@ class OperationsParts:
     """What the routes call."""
 
     webhooks: Webhooks
+    performance: Performance
 
 
 async def start_operations(parts: Parts, subjects: Subjects) -> OperationsParts:
     """Makes the use cases; nodes that do jobs deliver from now on."""
-    return OperationsParts(webhooks=await _start_webhooks(parts, subjects))
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        rollups = Rollups(parts.database)
+        await rollups.start()
+        parts.on_stop.append(rollups.stop)
+    return OperationsParts(webhooks=await _start_webhooks(parts, subjects), performance=Performance(parts.database))
 
 
 async def _start_webhooks(parts: Parts, subjects: Subjects) -> Webhooks:

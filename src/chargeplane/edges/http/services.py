@@ -56,6 +56,7 @@ from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import Logins
 from chargeplane.app.people.user_accounts import UserAccounts
 from chargeplane.app.people.users import Users
+from chargeplane.app.performance.performance import Performance
 from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.quarantine import Quarantine
@@ -171,6 +172,7 @@ class Business:
     bookings: Bookings
     booking_keeper: Keeper
     booking_telling: Telling
+    performance: Performance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ from chargeplane.edges.http.routes.meter_keys import meter_key_routes
 from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.payments import payment_routes
+from chargeplane.edges.http.routes.performance import performance_routes
 from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.quirks import quirk_routes
@@ -99,6 +100,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *webhook_routes(services),
         *meter_key_routes(services),
         *booking_routes(services),
+        *performance_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),

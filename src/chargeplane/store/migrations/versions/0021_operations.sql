@@ -69,3 +69,67 @@ CREATE TABLE webhook_attempt (
     error       text,
     PRIMARY KEY (delivery_id, number)
 );
+
+-- What state an EVSE was in, from when until when; written off the path of messages by looking at what stations told last.
+CREATE TABLE evse_availability (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id   integer NOT NULL,
+    station_key bigint NOT NULL REFERENCES charging_station ON DELETE CASCADE,
+    evse_id     integer NOT NULL,
+    state       text NOT NULL,                   -- domain.performance.figures.EvseState
+    started_at  timestamptz NOT NULL,
+    ended_at    timestamptz,                     -- NULL: it is in it
+    CHECK (ended_at >= started_at)
+);
+CREATE UNIQUE INDEX evse_availability_now ON evse_availability (station_key, evse_id) WHERE ended_at IS NULL;
+CREATE INDEX evse_availability_station ON evse_availability (station_key, started_at);
+
+-- Time that does not count against uptime.
+CREATE TABLE performance_exclusion (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id   integer NOT NULL REFERENCES tenant,
+    kind        text NOT NULL,                   -- domain.performance.figures.ExclusionKind
+    station_key bigint REFERENCES charging_station ON DELETE CASCADE, -- NULL: a location, or everything
+    evse_id     integer,                         -- NULL: all of the station
+    location_id text,
+    starts_at   timestamptz NOT NULL,
+    ends_at     timestamptz NOT NULL,
+    note        text,
+    created_by  text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    CHECK (ends_at > starts_at)
+);
+CREATE INDEX performance_exclusion_newest ON performance_exclusion (tenant_id, id);
+
+-- One row an EVSE and UTC day; EVSE 0 holds what is the whole station's.
+CREATE TABLE performance_day (
+    tenant_id   integer NOT NULL,
+    day         date NOT NULL,
+    station_key bigint NOT NULL REFERENCES charging_station ON DELETE CASCADE,
+    evse_id     integer NOT NULL,
+    location_id text,
+    model       text,
+    firmware    text,
+    observed_s  double precision NOT NULL,
+    down_s      double precision NOT NULL,
+    excluded_s  double precision NOT NULL,
+    occupied_s  double precision NOT NULL,
+    repairs     integer NOT NULL,
+    repair_s    double precision NOT NULL,
+    attempts    integer NOT NULL,
+    successes   integer NOT NULL,
+    sessions    integer NOT NULL,
+    energy_wh   numeric NOT NULL,
+    revenue     jsonb NOT NULL DEFAULT '{}',     -- currency: amount without taxes
+    computed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (tenant_id, day, station_key, evse_id)
+);
+CREATE INDEX performance_day_station ON performance_day (station_key, day);
+
+-- Days to be computed, again or for the first time.
+CREATE TABLE performance_due (
+    tenant_id integer NOT NULL,
+    day       date NOT NULL,
+    ticks     bigint NOT NULL DEFAULT 1,
+    PRIMARY KEY (tenant_id, day)
+);

@@ -1,0 +1,1 @@
+"""How stations and the network do."""
