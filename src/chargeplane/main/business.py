@@ -75,4 +75,5 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         booking_keeper=bookings.keeper,
         booking_telling=bookings.telling,
         performance=operations.performance,
+        work_list=operations.work_list,
     )

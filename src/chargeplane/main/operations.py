@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from chargeplane.app.outbox import Outbox
 from chargeplane.app.performance.performance import Performance
 from chargeplane.app.performance.rollups import Rollups
 from chargeplane.app.webhooks import Deliverer, Webhooks
 from chargeplane.app.webhooks.deliverer import DelivererSettings
+from chargeplane.app.work_list import Finder, WorkList
 from chargeplane.edges.http.services import Subjects
 from chargeplane.edges.outgoing import HttpFetcher
 from chargeplane.main.config import Role
@@ -21,15 +23,24 @@ class OperationsParts:
 
     webhooks: Webhooks
     performance: Performance
+    work_list: WorkList
 
 
 async def start_operations(parts: Parts, subjects: Subjects) -> OperationsParts:
     """Makes the use cases; nodes that do jobs deliver from now on."""
     if parts.config.role in (Role.ALL, Role.JOBS):
         rollups = Rollups(parts.database)
-        await rollups.start()
-        parts.on_stop.append(rollups.stop)
-    return OperationsParts(webhooks=await _start_webhooks(parts, subjects), performance=Performance(parts.database))
+        finder = Finder(parts.database, parts.events)
+        for worker in (rollups, finder):
+            await worker.start()
+            parts.on_stop.append(worker.stop)
+    webhooks = await _start_webhooks(parts, subjects)
+    outbox = Outbox(parts.database, parts.outbox.look_again)
+    return OperationsParts(
+        webhooks=webhooks,
+        performance=Performance(parts.database),
+        work_list=WorkList(parts.database, parts.events, parts.commands, webhooks, outbox),
+    )
 
 
 async def _start_webhooks(parts: Parts, subjects: Subjects) -> Webhooks:

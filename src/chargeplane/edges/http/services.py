@@ -74,6 +74,7 @@ from chargeplane.app.transactions import Transactions
 from chargeplane.app.uploads import Uploads
 from chargeplane.app.variable_changes import VariableChanges
 from chargeplane.app.webhooks import Webhooks as WebhookEndpoints
+from chargeplane.app.work_list import WorkList
 from chargeplane.store.database import Database
 from chargeplane.store.secrets import InstallationKeys
 
@@ -173,6 +174,7 @@ class Business:
     booking_keeper: Keeper
     booking_telling: Telling
     performance: Performance
+    work_list: WorkList
 
 
 @dataclass(frozen=True, kw_only=True)

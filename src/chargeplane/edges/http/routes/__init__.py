@@ -50,6 +50,7 @@ from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.routes.users import audit_log_routes, login_routes, user_routes
 from chargeplane.edges.http.routes.variables import variable_routes
 from chargeplane.edges.http.routes.webhooks import webhook_routes
+from chargeplane.edges.http.routes.work_list import work_list_routes
 from chargeplane.edges.http.services import Services
 
 
@@ -101,6 +102,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *meter_key_routes(services),
         *booking_routes(services),
         *performance_routes(services),
+        *work_list_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),

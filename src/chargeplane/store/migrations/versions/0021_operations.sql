@@ -133,3 +133,38 @@ CREATE TABLE performance_due (
     ticks     bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (tenant_id, day)
 );
+
+-- What needs a person. One row a cause while it lasts; a cause that comes again is a new one.
+CREATE TABLE work_item (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant_id     integer NOT NULL REFERENCES tenant,
+    kind          text NOT NULL,                 -- domain.work_list.WorkKind
+    station_key   bigint REFERENCES charging_station ON DELETE CASCADE,
+    evse_id       integer,
+    ident         text NOT NULL DEFAULT '',
+    title         text NOT NULL,
+    details       jsonb NOT NULL DEFAULT '{}',
+    state         text NOT NULL DEFAULT 'seen',  -- domain.work_list.WorkState
+    risk          numeric NOT NULL DEFAULT 0,    -- revenue a day
+    currency      text,
+    risk_wh       numeric NOT NULL DEFAULT 0,    -- energy a day
+    assignee      text,
+    snoozed_until timestamptz,
+    seen_at       timestamptz NOT NULL DEFAULT now(),
+    updated_at    timestamptz NOT NULL DEFAULT now(),
+    resolved_at   timestamptz
+);
+CREATE UNIQUE INDEX work_item_open ON work_item (tenant_id, kind, coalesce(station_key, 0), coalesce(evse_id, 0), ident)
+    WHERE resolved_at IS NULL;
+CREATE INDEX work_item_rank ON work_item (tenant_id, risk, risk_wh, id) WHERE resolved_at IS NULL;
+CREATE INDEX work_item_newest ON work_item (tenant_id, id);
+
+CREATE TABLE work_item_event (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    work_item_id bigint NOT NULL REFERENCES work_item ON DELETE CASCADE,
+    at           timestamptz NOT NULL DEFAULT now(),
+    actor        text NOT NULL,
+    what         text NOT NULL,                  -- seen, acknowledged, assigned, snoozed, noted, acted, resolved
+    note         text
+);
+CREATE INDEX work_item_event_item ON work_item_event (work_item_id, id);

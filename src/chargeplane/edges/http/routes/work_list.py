@@ -1,0 +1,165 @@
+"""/v1/work-items: what needs a person, most at risk first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Annotated, Any
+
+from litestar import Request, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from msgspec import Meta, Struct
+
+from chargeplane.app.api_keys import Scope
+from chargeplane.domain.work_list import WorkAction, WorkKind, WorkState
+from chargeplane.edges.http.auth import caller_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from chargeplane.edges.http.problems import FieldProblem, ProblemError
+from chargeplane.edges.http.routes.common import Text, ident_of
+from chargeplane.edges.http.services import Services
+from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.work_list import WorkEventView, WorkFilter, WorkItemView
+
+_KIND = "work item"
+Note = Annotated[str, Meta(min_length=1, max_length=2000)]
+Instant = Annotated[datetime, Meta(tz=True)]
+State = Annotated[WorkState | None, QueryParameter(name="state")]
+
+
+class WorkItemWithHistory(Struct, kw_only=True):
+    """An item with what became of it, oldest first."""
+
+    item: WorkItemView
+    history: list[WorkEventView]
+
+
+class Remark(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A note that may be left out."""
+
+    note: Note | None = None
+
+
+class Assignment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is to look after it."""
+
+    assignee: Annotated[str, Meta(min_length=1, max_length=255)]
+    note: Note | None = None
+
+
+class Snooze(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Until when it is put off."""
+
+    until: Instant
+    note: Note | None = None
+
+
+class NewNote(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be remembered."""
+
+    note: Note
+
+
+class Doing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is to be done: one of the item's `actions`."""
+
+    action: WorkAction
+
+
+def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
+    """The routes."""
+    work = services.business.work_list
+    read, write = {"scope": Scope.WORK_READ}, {"scope": Scope.WORK_WRITE}
+    tags = ["work"]
+
+    @get("/v1/work-items", tags=tags, opt=read)
+    async def list_work_items(
+        request: Request[Any, Any, Any],
+        resolved: FromQuery[bool] = False,
+        kind: FromQuery[WorkKind | None] = None,
+        wanted_state: State = None,
+        assignee: Text = None,
+        station_id: Text = None,
+        snoozed: FromQuery[bool | None] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[WorkItemView]:
+        """What needs a person, most revenue at risk first; with `resolved=true` what is over, the newest first."""
+        after = _position(decode_cursor("work-items", cursor, (str, str, int)))
+        wanted = WorkFilter(
+            resolved=resolved,
+            kind=None if kind is None else kind.value,
+            state=None if wanted_state is None else wanted_state.value,
+            assignee=assignee,
+            station_id=station_id,
+            snoozed=snoozed,
+        )
+        found = await work.page(caller_of(request), wanted, limit + 1, after)
+        more = encode_cursor("work-items", found[limit - 1][0]) if len(found) > limit else None
+        return Page(items=[view for _, view in found[:limit]], next_cursor=more)
+
+    @get("/v1/work-items/{id:str}", tags=tags, opt=read)
+    async def get_work_item(request: Request[Any, Any, Any], id: FromPath[str]) -> WorkItemWithHistory:
+        """An item with its history."""
+        item, history = await work.one(caller_of(request), ident_of(_KIND, id))
+        return WorkItemWithHistory(item=item, history=history)
+
+    @post("/v1/work-items/{id:str}/acknowledge", tags=tags, opt=write, status_code=200)
+    async def acknowledge_work_item(
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[Remark]
+    ) -> WorkItemView:
+        """Notes that somebody has seen it."""
+        return await work.acknowledge(caller_of(request), ident_of(_KIND, id), data.note)
+
+    @post("/v1/work-items/{id:str}/assign", tags=tags, opt=write, status_code=200)
+    async def assign_work_item(
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[Assignment]
+    ) -> WorkItemView:
+        """Gives it to somebody."""
+        return await work.assign(caller_of(request), ident_of(_KIND, id), data.assignee, data.note)
+
+    @post("/v1/work-items/{id:str}/snooze", tags=tags, opt=write, status_code=200)
+    async def snooze_work_item(
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[Snooze]
+    ) -> WorkItemView:
+        """Puts it off; `snoozed=false` lists without it."""
+        return await work.snooze(caller_of(request), ident_of(_KIND, id), data.until, data.note)
+
+    @post("/v1/work-items/{id:str}/notes", tags=tags, opt=write, status_code=200)
+    async def annotate_work_item(
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[NewNote]
+    ) -> WorkItemView:
+        """Adds a note to its history."""
+        return await work.note(caller_of(request), ident_of(_KIND, id), data.note)
+
+    @post("/v1/work-items/{id:str}/actions", tags=tags, opt=write, status_code=202)
+    async def act_on_work_item(
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[Doing]
+    ) -> WorkItemView:
+        """Does one of its `actions`; its history says what was begun."""
+        return await work.act(caller_of(request), ident_of(_KIND, id), data.action)
+
+    return [
+        list_work_items,
+        get_work_item,
+        acknowledge_work_item,
+        assign_work_item,
+        snooze_work_item,
+        annotate_work_item,
+        act_on_work_item,
+    ]
+
+
+def _position(after: Position | None) -> Position | None:
+    try:
+        if after is not None and not (Decimal(after[0]).is_finite() and Decimal(after[1]).is_finite()):
+            raise InvalidOperation
+    except InvalidOperation:
+        sentence = "Not a cursor of this list; take 'next_cursor' of the page before, as it is"
+        raise ProblemError(
+            400,
+            "malformed-request",
+            f"'cursor': {sentence}.",
+            errors=[FieldProblem(detail=sentence, parameter="cursor")],
+        ) from None
+    return after
