@@ -279,7 +279,11 @@ def cdr_routes(services: Services) -> list[HTTPRouteHandler]:
         more = len(found) > limit
         return Page(items=items, next_cursor=encode_cursor("cdrs", found[limit - 1][0]) if more else None)
 
-    @get("/v1/cdrs/export", tags=["cdrs"], opt={"scope": Scope.CDRS_READ})
+    @get(
+        "/v1/cdrs/export",
+        tags=["cdrs"],
+        opt={"scope": Scope.CDRS_READ, "files": ("text/csv", "application/jsonl")},
+    )
     async def export_cdrs(
         request: Request[Any, Any, Any],
         wanted_format: Annotated[ExportFormat, QueryParameter(name="format")] = ExportFormat.CSV,

@@ -64,7 +64,11 @@ def diagnostics_routes(services: Services) -> list[HTTPRouteHandler]:
         """An upload."""
         return await uploads.one(caller_of(request), ident_of(_KIND, id))
 
-    @get("/v1/uploads/{id:str}/file", tags=["diagnostics"], opt={"scope": Scope.DIAGNOSTICS_READ})
+    @get(
+        "/v1/uploads/{id:str}/file",
+        tags=["diagnostics"],
+        opt={"scope": Scope.DIAGNOSTICS_READ, "files": ("application/octet-stream",)},
+    )
     async def get_upload_file(request: Request[Any, Any, Any], id: FromPath[str]) -> Stream:
         """The file that came. It is given as bytes to be saved, whatever the station calls it."""
         found, body = await uploads.file(caller_of(request), ident_of(_KIND, id))

@@ -245,7 +245,7 @@ def location_routes(services: Services) -> list[HTTPRouteHandler]:
     @get(
         "/v1/evses/{uid:str}/qr-code",
         tags=["locations"],
-        opt={"scope": Scope.LOCATIONS_READ},
+        opt={"scope": Scope.LOCATIONS_READ, "files": ("image/svg+xml", "image/png")},
         media_type="image/svg+xml",
         return_dto=None,
     )

@@ -66,7 +66,11 @@ def meter_key_routes(services: Services) -> list[HTTPRouteHandler]:
         """The signed meter values of a session and what they prove; of one that goes on they are verified now."""
         return await keys.of_session(caller_of(request), ident_of("session", session_id))
 
-    @get("/v1/cdrs/{cdr_id:str}/transparency-file", tags=["cdrs"], opt={"scope": Scope.CDRS_READ})
+    @get(
+        "/v1/cdrs/{cdr_id:str}/transparency-file",
+        tags=["cdrs"],
+        opt={"scope": Scope.CDRS_READ, "files": ("application/xml",)},
+    )
     async def get_transparency_file(request: Request[Any, Any, Any], cdr_id: FromPath[str]) -> Response[bytes]:
         """The XML file with which the driver checks the signed values by the S.A.F.E. transparency software."""
         content = await keys.transparency_file(caller_of(request), ident_of("CDR", cdr_id))

@@ -343,7 +343,7 @@ def audit_log_routes(services: Services) -> list[HTTPRouteHandler]:
     @get(
         "/v1/audit-log/export",
         tags=["administration"],
-        opt={"scope": Scope.AUDIT_READ},
+        opt={"scope": Scope.AUDIT_READ, "files": ("application/jsonl", "text/csv")},
         media_type="application/jsonl",
         return_dto=None,
     )
