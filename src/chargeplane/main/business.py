@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chargeplane.app.audit_log import AuditLog
+from chargeplane.app.people.charges import Charges
 from chargeplane.app.sessions.agreed import AgreementsOfSessions
 from chargeplane.app.sessions.paying import PaymentsOfSessions
 from chargeplane.edges.http.services import Business, Subjects
@@ -55,6 +56,8 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         logins=people.logins,
         guard=people.guard,
         audit_log=AuditLog(parts.database),
+        personal_data=people.personal_data,
+        charges=Charges(parts.database, parts.commands, rating.locations, people.driver_tokens),
         public_url=parts.config.public_url,
         agreements=agreements.agreements,
         agreement_resolving=agreements.resolving,

@@ -11,6 +11,7 @@ from chargeplane.app.people.driver_accounts import DriverAccounts
 from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import Logins
 from chargeplane.app.people.passwords import HashingCost, Passwords
+from chargeplane.app.people.personal_data import PersonalData
 from chargeplane.app.people.post import MailDoor, Post
 from chargeplane.app.people.user_accounts import UserAccounts
 from chargeplane.app.people.users import Users
@@ -38,6 +39,7 @@ class PeopleParts:
     logins: Logins
     guard: Guard
     post: Post
+    personal_data: PersonalData
 
 
 async def start_people(parts: Parts) -> PeopleParts:
@@ -71,6 +73,8 @@ async def start_people(parts: Parts) -> PeopleParts:
             pulse.start()
             parts.on_stop.append(pulse.stop)
     post.register()
+    personal_data = PersonalData(database, parts.secrets, parts.outbox)
+    personal_data.register()
     return PeopleParts(
         people=People(database),
         drivers=drivers,
@@ -91,6 +95,7 @@ async def start_people(parts: Parts) -> PeopleParts:
         logins=logins,
         guard=guard,
         post=post,
+        personal_data=personal_data,
     )
 
 

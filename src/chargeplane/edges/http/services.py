@@ -51,9 +51,11 @@ from chargeplane.app.payments.payments import Payments
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.webhooks import Webhooks
 from chargeplane.app.people import Drivers, DriverTokens, People, Vehicles
+from chargeplane.app.people.charges import Charges
 from chargeplane.app.people.driver_accounts import DriverAccounts
 from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import Logins
+from chargeplane.app.people.personal_data import PersonalData
 from chargeplane.app.people.user_accounts import UserAccounts
 from chargeplane.app.people.users import Users
 from chargeplane.app.performance.performance import Performance
@@ -154,6 +156,8 @@ class Business:
     logins: Logins
     guard: Guard
     audit_log: AuditLog
+    personal_data: PersonalData
+    charges: Charges
     public_url: str | None
     agreements: Agreements
     agreement_resolving: Resolving

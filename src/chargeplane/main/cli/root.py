@@ -22,6 +22,7 @@ from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
 from chargeplane.main.cli.ledger import ledger
 from chargeplane.main.cli.payment import payment, simulate_payments
+from chargeplane.main.cli.people import driver, user
 from chargeplane.main.cli.security import certificates, security_events
 from chargeplane.main.cli.sessions import cdr, session
 from chargeplane.main.cli.simulate import simulate
@@ -143,6 +144,8 @@ for command in (
     session,
     cdr,
     ledger,
+    user,
+    driver,
     bench,
 ):
     cli.add_command(command)

@@ -409,3 +409,31 @@ async def id_tokens_of(db: Db, tenant_id: TenantId, driver_ids: Sequence[int], u
         [group.lower() for group in user_groups],
     )
     return [row["id_token_id"] for row in rows]
+
+
+async def transaction_of_order(db: Db, tenant_id: TenantId, order_id: int, driver_id: int) -> int | None:
+    """The transaction that an order of a driver to start began: at its station, by a token of the driver, since it was given."""
+    found: int | None = await db.fetchval(
+        "SELECT t.id FROM command k JOIN transaction t ON t.station_key = k.station_key AND t.opened_at >= k.created_at"
+        " AND t.opened_at < k.created_at + interval '10 minutes' JOIN id_token i ON i.tenant_id = $1 AND i.token_key = t.token_key"
+        " JOIN driver_id_token d ON d.id_token_id = i.id AND d.driver_id = $3"
+        " WHERE k.id = $2 AND k.tenant_id = $1 ORDER BY t.opened_at LIMIT 1",
+        tenant_id,
+        order_id,
+        driver_id,
+    )
+    return found
+
+
+async def transactions_of(db: Db, tenant_id: TenantId, driver_id: int, limit: int, after: Position | None) -> list[int]:
+    """Our ids of the transactions that a driver's id tokens began, the newest first; at most `limit`."""
+    rows = await db.fetch(
+        "SELECT DISTINCT t.id FROM driver_id_token d JOIN id_token i ON i.id = d.id_token_id JOIN transaction t"
+        " ON t.tenant_id = $1 AND t.token_key = i.token_key AND (t.id_token_type IS NULL OR t.id_token_type = i.type)"
+        " WHERE d.driver_id = $2 AND d.confirmed_at IS NOT NULL AND ($3::bigint IS NULL OR t.id < $3) ORDER BY t.id DESC LIMIT $4",
+        tenant_id,
+        driver_id,
+        after[0] if after else None,
+        limit,
+    )
+    return [row["id"] for row in rows]

@@ -13,12 +13,14 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.id_tokens import IdTokenType
 from chargeplane.app.people import DriverChanges
 from chargeplane.app.people.driver_tokens import CardWanted, TokenWanted
+from chargeplane.app.people.personal_data import Erasure
 from chargeplane.domain.people.drivers import Address, Country, DriverStatus, Email, Language, Phone
 from chargeplane.domain.people.vehicles import VehicleContent
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
+from chargeplane.edges.http.wire import ENCODER
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.store.queries.drivers import DriverFilter, DriverIdTokenView, DriverView
 from chargeplane.store.queries.rfid_cards import CardView
@@ -157,6 +159,15 @@ def number_of(text: str | None) -> int | None:
     return None if text is None else int(text)
 
 
+def as_archive(archive: dict[str, Any]) -> Response[bytes]:
+    """A person's data as a file."""
+    return Response(
+        ENCODER.encode(archive),
+        media_type="application/json",
+        headers={"Content-Disposition": 'attachment; filename="personal-data.json"', "Cache-Control": "no-store"},
+    )
+
+
 def driver_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     drivers, tokens = services.business.drivers, services.business.driver_tokens
@@ -229,6 +240,18 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
         """Closes a driver's account for good. What was charged stays; `erase` removes the person."""
         view = await drivers.close(caller_of(request), ident_of("driver", id), data.reason)
         return Response(view, headers=etag(view.revision))
+
+    @get("/v1/drivers/{id:str}/data", tags=["drivers"], opt={"scope": Scope.DRIVERS_ERASE}, return_dto=None)
+    async def export_driver_data(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[bytes]:
+        """All that is known of a driver, as one JSON document (GDPR, articles 15 and 20). That it was given out is written down."""
+        archive = await services.business.personal_data.export(caller_of(request), ident_of("driver", id))
+        return as_archive(archive)
+
+    @post("/v1/drivers/{id:str}/erase", tags=["drivers"], opt={"scope": Scope.DRIVERS_ERASE}, status_code=202)
+    async def erase_driver(request: Request[Any, Any, Any], id: FromPath[str]) -> Erasure:
+        """Erases a driver (GDPR, article 17): account, id tokens, vehicles, cards and logins at once; wherever else the id tokens and the e-mail
+        address stand, a pseudonym follows. Records that tax law wants kept stay."""
+        return await services.business.personal_data.erase(caller_of(request), ident_of("driver", id))
 
     @get("/v1/drivers/{id:str}/id-tokens", tags=["drivers"], opt={"scope": Scope.DRIVERS_READ})
     async def list_driver_id_tokens(request: Request[Any, Any, Any], id: FromPath[str]) -> DriverIdTokens:
@@ -304,6 +327,8 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
         block_driver,
         unblock_driver,
         close_driver,
+        export_driver_data,
+        erase_driver,
         list_driver_id_tokens,
         assign_id_token,
         describe_driver_id_token,

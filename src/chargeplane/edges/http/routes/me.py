@@ -9,8 +9,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from chargeplane.app.people.charges import ChargeAnswer
 from chargeplane.app.people.driver_accounts import Registration
 from chargeplane.app.people.logins import csrf_token_of
+from chargeplane.app.people.personal_data import Erasure
 from chargeplane.domain.people.drivers import Address, Country, DriverContent, Email, Language, Phone
 from chargeplane.domain.people.lockout import BY_CARD
 from chargeplane.domain.people.vehicles import VehicleContent
@@ -27,6 +29,7 @@ from chargeplane.edges.http.routes.drivers import (
     Label,
     Name,
     TaxId,
+    as_archive,
     changes_of,
     number_of,
     vehicle_of,
@@ -49,6 +52,7 @@ from chargeplane.edges.http.routes.logins import (
 )
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.drivers import DriverIdTokenView, DriverView
+from chargeplane.store.queries.transactions import TransactionView
 from chargeplane.store.queries.vehicles import VehicleFilter, VehicleView
 
 _MINE = {"driver": True}
@@ -190,6 +194,13 @@ class KeyCode(Struct, kw_only=True, forbid_unknown_fields=True, tag="key_code", 
     """A code for stations with a keypad; it is chosen by the house."""
 
     label: Label | None = None
+
+
+class NewCharge(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Where to charge: an EVSE, by its uid or by the code in the QR code on it."""
+
+    evse_uid: Annotated[str, Meta(min_length=1, max_length=36)] | None = None
+    evse_code: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
 
 def me_routes(services: Services) -> list[HTTPRouteHandler]:
@@ -340,6 +351,52 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         caller = caller_of(request)
         await tokens.remove(caller, caller.driver_id, ident_of("id token", id))
 
+    @post("/v1/me/charges", tags=["me"], opt=_MINE, status_code=202)
+    async def start_charge(
+        request: Request[Any, Any, Any], data: JSONBody[NewCharge], wait_s: WaitS = 0
+    ) -> ChargeAnswer:
+        """Has an EVSE start with one's own id token; with `wait_s`, what the station answered."""
+        return await business.charges.start(
+            caller_of(request), evse_uid=data.evse_uid, evse_code=data.evse_code, wait_s=wait_s
+        )
+
+    @get("/v1/me/charges/{id:str}", tags=["me"], opt=_MINE)
+    async def get_charge_order(request: Request[Any, Any, Any], id: FromPath[str]) -> ChargeAnswer:
+        """What became of an order to start or stop."""
+        return await business.charges.order(caller_of(request), ident_of("order", id))
+
+    @get("/v1/me/transactions", tags=["me"], opt=_MINE)
+    async def list_my_transactions(
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[TransactionView]:
+        """What one's id tokens charged, the newest first."""
+        after = decode_cursor("my-transactions", cursor, (int,))
+        found = await business.charges.transactions(caller_of(request), limit + 1, after)
+        return as_page("my-transactions", found, limit, lambda view: (int(view.id),))
+
+    @get("/v1/me/transactions/{id:str}", tags=["me"], opt=_MINE)
+    async def get_my_transaction(request: Request[Any, Any, Any], id: FromPath[str]) -> TransactionView:
+        """A transaction of one's own."""
+        return await business.charges.transaction(caller_of(request), ident_of("transaction", id))
+
+    @post("/v1/me/transactions/{id:str}/stop", tags=["me"], opt=_MINE, status_code=202)
+    async def stop_charge(request: Request[Any, Any, Any], id: FromPath[str], wait_s: WaitS = 0) -> ChargeAnswer:
+        """Has the station end a transaction of one's own."""
+        return await business.charges.stop(caller_of(request), ident_of("transaction", id), wait_s)
+
+    @get("/v1/me/data", tags=["me"], opt=_MINE, return_dto=None)
+    async def export_my_data(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """All that is known of oneself, as one JSON document."""
+        caller = caller_of(request)
+        return as_archive(await business.personal_data.export(caller, caller.driver_id))
+
+    @post("/v1/me/erase", tags=["me"], opt=_MINE, status_code=202)
+    async def erase_me(request: Request[Any, Any, Any], data: JSONBody[Proof]) -> Response[Erasure]:
+        """Erases one's account and data, but for what tax law wants kept."""
+        caller = caller_of(request)
+        await accounts.prove(caller, data.password, address_of(request))
+        return Response(await business.personal_data.erase(caller, caller.driver_id), status_code=202)
+
     @get("/v1/me/vehicles", tags=["me"], opt=_MINE)
     async def list_my_vehicles(
         request: Request[Any, Any, Any], q: Text = None, limit: Limit = 50, cursor: Cursor = None
@@ -387,6 +444,13 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         add_my_id_token,
         describe_my_id_token,
         give_id_token_up,
+        start_charge,
+        get_charge_order,
+        list_my_transactions,
+        get_my_transaction,
+        stop_charge,
+        export_my_data,
+        erase_me,
         list_my_vehicles,
         add_my_vehicle,
         replace_my_vehicle,
