@@ -76,7 +76,7 @@ async def raised(house: House, csms: Operator, version: str) -> None:
     body: dict[str, Any] = {"security_profile": 2, "root": house.authority.pem.decode()}
     if version != "1.6":
         body |= {"url": url, "slot": int(SLOT)}
-    await csms.post(f"/charging-stations/{station.id}/security-profile-changes", body)
+    change = await csms.post(f"/charging-stations/{station.id}/security-profile-changes", body)
     installed = await station.expect("InstallCertificate")
     assert installed["certificate"].split() == house.authority.pem.decode().split()
     await installed.answer(status="Accepted")
@@ -91,7 +91,9 @@ async def raised(house: House, csms: Operator, version: str) -> None:
     await station.close()
     await upgraded.connect()
     await boots(upgraded)
-    await csms.eventually(lambda: csms.view(station), lambda view: view["security_profile"] == 2)
+    path = f"/security-profile-changes/{change['id']}"
+    await csms.eventually(lambda: csms.get(path), lambda seen: seen["state"] == "done")
+    assert (await csms.view(station))["security_profile"] == 2
     assert await station.refused() == 403
 
 
