@@ -25,7 +25,6 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     agreements = await start_agreements(parts, drivers=people.people)
     people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
-    invoicing = await start_invoicing(parts)
     bookings = await start_bookings(parts, subjects, rating.tariffs, agreements.resolving, people.people)
     sessions = await start_sessions(
         parts,
@@ -39,6 +38,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     sessions.keeper.watcher = paying.sessions
     settle_by_cdrs(paying, sessions.telling)
     agreements.usage.charges = sessions.charges
+    invoicing = await start_invoicing(parts, people.people, paying.subscriptions, sessions.telling)
     # Whoever listens for CDRs has said so by now.
     sessions.telling.register()
     operations = await start_operations(parts, subjects)
@@ -79,4 +79,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         booking_telling=bookings.telling,
         performance=operations.performance,
         work_list=operations.work_list,
+        invoices=invoicing.invoices,
+        billing_runs=invoicing.billing_runs,
+        exports=invoicing.exports,
     )

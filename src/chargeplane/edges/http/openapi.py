@@ -57,6 +57,7 @@ _TAGS: Final = (
         "Contracts between providers and consumers of charging: terms, states, versions, who they apply to.",
     ),
     ("drivers", "Drivers with their id tokens and vehicles, and cards that were printed."),
+    ("invoices", "Billing runs, invoices, credit notes, documents for people and machines, taxes by country."),
     ("ledger", "Double entry: accounts with balances, entries that are never changed, the check, closing of periods."),
     ("sessions", "Charging sessions: the business view of transactions, and what they cost, line by line."),
     ("cdrs", "What sessions came to: CDRs, credits, corrections, exports."),

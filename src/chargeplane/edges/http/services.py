@@ -38,6 +38,9 @@ from chargeplane.app.events import EventFeed
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.installed_certificates import InstalledCertificatesOf
+from chargeplane.app.invoicing.exports import Exports
+from chargeplane.app.invoicing.invoices import Invoices
+from chargeplane.app.invoicing.runs import BillingRuns
 from chargeplane.app.ledger import Ledger
 from chargeplane.app.local_lists import LocalLists
 from chargeplane.app.locations import CodeAddresses, Locations
@@ -179,6 +182,9 @@ class Business:
     booking_telling: Telling
     performance: Performance
     work_list: WorkList
+    invoices: Invoices
+    billing_runs: BillingRuns
+    exports: Exports
 
 
 @dataclass(frozen=True, kw_only=True)

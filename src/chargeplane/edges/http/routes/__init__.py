@@ -26,6 +26,7 @@ from chargeplane.edges.http.routes.firmware import firmware_routes
 from chargeplane.edges.http.routes.guests import guest_routes
 from chargeplane.edges.http.routes.health import health_routes
 from chargeplane.edges.http.routes.id_tokens import id_token_routes
+from chargeplane.edges.http.routes.invoices import invoice_routes
 from chargeplane.edges.http.routes.ledger import ledger_routes
 from chargeplane.edges.http.routes.local_lists import local_list_routes
 from chargeplane.edges.http.routes.locations import location_routes
@@ -103,6 +104,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *booking_routes(services),
         *performance_routes(services),
         *work_list_routes(services),
+        *invoice_routes(services),
         *event_routes(services),
         *payment_routes(services),
         *guest_routes(services),

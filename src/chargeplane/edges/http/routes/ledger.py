@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
+from chargeplane.app.invoicing.exports import ExportFormat
 from chargeplane.app.ledger import CheckReport
 from chargeplane.domain.ledger import AccountType, EntryKind
 from chargeplane.edges.http.auth import caller_of
@@ -138,6 +141,7 @@ def _entry(found: StoredEntry) -> EntryView:
 def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     ledger = services.business.ledger
+    exports = services.business.exports
 
     @get("/v1/ledger/accounts", tags=["ledger"], opt={"scope": Scope.LEDGER_READ})
     async def list_ledger_accounts(
@@ -205,6 +209,19 @@ def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
         """Checks everything and closes the days up to one. What is booked later for them counts on the first open day."""
         return await ledger.close(caller_of(request), data.until)
 
+    @get("/v1/ledger/export", tags=["ledger"], opt={"scope": Scope.LEDGER_READ})
+    async def export_ledger(
+        request: Request[Any, Any, Any],
+        format: FromQuery[ExportFormat] = ExportFormat.JSONL,
+        since: Day = None,
+        until: Day = None,
+    ) -> Stream:
+        """All postings with their entries, oldest first, as JSON lines, CSV, or CSV as DATEV reads it."""
+        lines = exports.ledger(
+            caller_of(request), format, EntryFilter(since=day_of("since", since), until=day_of("until", until))
+        )
+        return streamed(lines, format, "ledger")
+
     return [
         list_ledger_accounts,
         list_ledger_entries,
@@ -212,6 +229,7 @@ def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
         reverse_ledger_entry,
         check_ledger,
         close_ledger,
+        export_ledger,
     ]
 
 
@@ -230,4 +248,14 @@ def _filter(
         reference=reference,
         since=day_of("since", since),
         until=day_of("until", until),
+    )
+
+
+def streamed(lines: AsyncIterator[bytes], format: ExportFormat, name: str) -> Stream:
+    """A file that is sent while it is made."""
+    json = format is ExportFormat.JSONL
+    return Stream(
+        lines,
+        media_type="application/jsonl" if json else "text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}.{"jsonl" if json else "csv"}"'},
     )

@@ -191,6 +191,7 @@ CREATE INDEX invoice_state ON invoice (tenant_id, state, id);
 CREATE INDEX invoice_due ON invoice (due_on) WHERE state IN ('issued', 'overdue');
 CREATE INDEX invoice_payer ON invoice (tenant_id, payer_kind, payer_id, id);
 CREATE INDEX invoice_agreement ON invoice (tenant_id, agreement_id, id) WHERE agreement_id IS NOT NULL;
+CREATE INDEX invoice_payment_of ON invoice (tenant_id, payment_id) WHERE payment_id IS NOT NULL;
 CREATE INDEX invoice_run ON invoice (run_id, id) WHERE run_id IS NOT NULL;
 CREATE INDEX invoice_credits ON invoice (credits) WHERE credits IS NOT NULL;
 
@@ -230,12 +231,13 @@ CREATE TABLE billable_cdr (
     created_at   timestamptz NOT NULL,
     holds        text[] NOT NULL DEFAULT '{}',
     released_at  timestamptz,
-    body         text NOT NULL,                  -- JSON: domain.invoicing.charges.CdrToBill
     invoice_id   bigint REFERENCES invoice
 );
 CREATE INDEX billable_cdr_agreement ON billable_cdr (tenant_id, agreement_id, ended_at) WHERE invoice_id IS NULL AND agreement_id IS NOT NULL;
 CREATE INDEX billable_cdr_payment ON billable_cdr (tenant_id, payment_id) WHERE invoice_id IS NULL AND payment_id IS NOT NULL;
 CREATE INDEX billable_cdr_driver ON billable_cdr (tenant_id, driver_id, ended_at) WHERE invoice_id IS NULL AND driver_id IS NOT NULL;
+CREATE INDEX billable_cdr_paid ON billable_cdr (payment_id, invoice_id) WHERE payment_id IS NOT NULL AND invoice_id IS NOT NULL;
+CREATE INDEX billable_cdr_unbilled ON billable_cdr (tenant_id, cdr_id) WHERE invoice_id IS NULL;
 CREATE INDEX billable_cdr_invoice ON billable_cdr (invoice_id) WHERE invoice_id IS NOT NULL;
 
 -- Until when the items of an agreement are billed: fees, minimums and shares, each by its name.

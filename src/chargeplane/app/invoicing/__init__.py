@@ -1,0 +1,1 @@
+"""Invoices: what is billed, issued, paid, credited, sent."""
