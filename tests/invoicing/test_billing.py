@@ -119,7 +119,7 @@ async def test_a_preview_says_what_a_run_will_bill_and_writes_nothing(rest: Rest
     await cdr(rest, one, driver_id=8)
     preview = await one.client.post("/v1/billing-runs/preview", json={})
     assert preview.status_code == 200, preview.text
-    assert [(p["subject"], p["gross"]["amount"]) for p in preview.json()] == [("driver:8", "11.90")]
+    assert [(p["subject"], p["gross"]["amount"]) for p in preview.json()["items"]] == [("driver:8", "11.90")]
     assert await invoices(one) == []
     await run(one)
     assert [i["gross"]["amount"] for i in await invoices(one)] == ["11.90"]

@@ -59,7 +59,9 @@ def evidence() -> Evidence:
     )
 
 
-def charge(amount: str, tax: LineTax = STANDARD, *, included: bool = False, kind: LineKind = LineKind.CHARGING) -> Charge:
+def charge(
+    amount: str, tax: LineTax = STANDARD, *, included: bool = False, kind: LineKind = LineKind.CHARGING
+) -> Charge:
     session = kind is LineKind.CHARGING
     return Charge(
         kind=kind,

@@ -20,6 +20,7 @@ from chargeplane.main.cli.charging_profile import charging_profile, static_limit
 from chargeplane.main.cli.database import db
 from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
+from chargeplane.main.cli.invoice import billing, invoice
 from chargeplane.main.cli.ledger import ledger
 from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.people import driver, user
@@ -143,6 +144,8 @@ for command in (
     simulate_payments,
     session,
     cdr,
+    invoice,
+    billing,
     ledger,
     user,
     driver,

@@ -573,10 +573,11 @@ def _run_routes(runs: BillingRuns) -> list[HTTPRouteHandler]:
         return Response(_run(found), headers={"Location": f"/v1/billing-runs/{found.id}"}, status_code=202)
 
     @post("/v1/billing-runs/preview", tags=["invoices"], opt=_READ, status_code=200)
-    async def preview_billing_run(request: Request[Any, Any, Any], data: JSONBody[NewRun]) -> list[PreviewView]:
+    async def preview_billing_run(request: Request[Any, Any, Any], data: JSONBody[NewRun]) -> Page[PreviewView]:
         """What a run would bill, of the first 200 subjects; writes nothing."""
         until = None if data.until is None else as_utc(data.until)
-        return [_preview(one) for one in await runs.preview(caller_of(request), _order(data), until)]
+        found = await runs.preview(caller_of(request), _order(data), until)
+        return Page(items=[_preview(one) for one in found], next_cursor=None)
 
     @get("/v1/billing-runs", tags=["invoices"], opt=_READ)
     async def list_billing_runs(
@@ -637,9 +638,9 @@ def _more(invoices: Invoices) -> list[HTTPRouteHandler]:
         return Page(items=[_unbilled(one) for one in page.items], next_cursor=page.next_cursor)
 
     @get("/v1/tax-profiles", tags=["invoices"], opt=_READ)
-    async def list_tax_profiles() -> list[TaxProfile]:
+    async def list_tax_profiles() -> Page[TaxProfile]:
         """The taxes of countries, with rates and from when to when they hold."""
-        return list(profiles().values())
+        return Page(items=list(profiles().values()), next_cursor=None)
 
     @get("/v1/tax-profiles/{country:str}", tags=["invoices"], opt=_READ)
     async def get_tax_profile(country: FromPath[str]) -> TaxProfile:
@@ -665,23 +666,23 @@ def _more(invoices: Invoices) -> list[HTTPRouteHandler]:
 
     @get("/v1/invoice-customers/{kind:str}/{customer_id:str}", tags=["invoices"], opt=_READ)
     async def get_invoice_customer(
-        request: Request[Any, Any, Any], kind: FromPath[PayerKind], customer_id: FromPath[str]
+        request: Request[Any, Any, Any], kind: FromPath[str], customer_id: FromPath[str]
     ) -> Customer:
         """Who a payer is to the invoices, where that was put; else drivers' accounts tell."""
-        found = await invoices.customer(caller_of(request), kind, customer_id)
+        found = await invoices.customer(caller_of(request), _payer_kind(kind), customer_id)
         return found
 
     @put("/v1/invoice-customers/{kind:str}/{customer_id:str}", tags=["invoices"], opt=_WRITE)
     async def put_invoice_customer(
         request: Request[Any, Any, Any],
-        kind: FromPath[PayerKind],
+        kind: FromPath[str],
         customer_id: FromPath[str],
         data: JSONBody[Customer],
     ) -> Customer:
         """Puts who a payer is: address, VAT number, exemption, where the e-invoice goes."""
         if not 1 <= len(customer_id) <= 255 or not customer_id.isprintable():
             raise NotFoundError("invoice customer", customer_id[:60])
-        found = await invoices.put_customer(caller_of(request), kind, customer_id, data)
+        found = await invoices.put_customer(caller_of(request), _payer_kind(kind), customer_id, data)
         return found
 
     return [
@@ -693,6 +694,13 @@ def _more(invoices: Invoices) -> list[HTTPRouteHandler]:
         get_invoice_customer,
         put_invoice_customer,
     ]
+
+
+def _payer_kind(text: str) -> PayerKind:
+    try:
+        return PayerKind(text)
+    except ValueError:
+        raise NotFoundError("kind of customer", text[:60]) from None
 
 
 def _file(content: bytes, media_type: str, name: str) -> Response[bytes]:
