@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from typing import Any
 
 import httpx
 import pytest
 
+from chargeplane.app.people.passwords import HashingCost, Passwords
 from tests.people.post import code_of, mail_to, mails_to, text_of
 from tests.support.rest import Rest, assert_problem
 
@@ -343,3 +345,57 @@ async def test_mails_hold_their_secrets_encrypted_and_are_gone_when_sent(rest: R
     )
     payloads = await rest.execute("SELECT coalesce(string_agg(payload, ' '), '') FROM outbox WHERE topic = 'mail.send'")
     assert "@" not in payloads
+
+
+async def test_car_is_known_by_its_address_after_it_was_seen_with_its_driver(rest: Rest) -> None:
+    tokens = rest.business.driver_tokens
+    mac, tag = secrets.token_hex(6).upper(), f"SEEN{secrets.token_hex(4).upper()}"
+    mail = await account(rest)
+    async with door(rest, await signed_in(rest, mail)) as me:
+        car = (await me.post("/v1/me/id-tokens", json={"kind": "autocharge", "mac_address": mac})).json()
+    await rest.client.post(f"/v1/drivers/{car['driver_id']}/id-tokens", json={"id_token": tag})
+    here, elsewhere = await rest.station(f"CP{secrets.token_hex(4)}"), await rest.station(f"CP{secrets.token_hex(4)}")
+
+    async def seen_at(key: int) -> None:
+        await rest.execute(
+            "INSERT INTO authorization_attempt (received_on, received_at, tenant_id, station_key, id_token, status, message_id,"
+            " content_hash) VALUES (current_date, now(), 1, $1, $2, 'Blocked', 'm', 'h')",
+            key,
+            f"VID:{mac}",
+        )
+
+    await rest.execute(
+        "INSERT INTO transaction (id, tenant_id, station_key, id_token, token_key, id_token_type, authorization_status, opened_at,"
+        " started_at, energy_wh, is_open, offline, flags, ordinal, state, updated_at)"
+        " VALUES ($1, 1, $2, $3, lower($3), 'ISO14443', 'Accepted', now(), now(), 0, false, false, '{}', 1, '{}', now())",
+        secrets.randbelow(10**12) + 10**12,
+        here,
+        tag,
+    )
+    await seen_at(elsewhere)
+    await tokens.confirm_seen()
+    assert await rest.business.people.driver_of_token(1, "MacAddress", mac) is None
+    await seen_at(here)
+    assert await tokens.confirm_seen() == 1
+    assert await rest.business.people.driver_of_token(1, "MacAddress", mac) == car["driver_id"]
+    assert (await rest.client.get(f"/v1/id-tokens/{car['id']}")).json()["status"] == "Accepted"
+    assert await tokens.confirm_seen() == 0
+
+
+async def test_loop_goes_on_while_passwords_are_hashed() -> None:
+    passwords = Passwords(HashingCost(memory_kib=65_536, passes=6, at_once=2))
+    try:
+        started = time.perf_counter()
+        hashing = asyncio.gather(passwords.hash("one password here"), passwords.hash("another password"))
+        turns = 0
+        while not hashing.done():
+            await asyncio.sleep(0)
+            turns += 1
+        one, _ = await hashing
+        assert time.perf_counter() - started > 0.01
+        assert turns > 100  # a hash in the loop would leave it one turn or two
+        assert await passwords.verify(one, "one password here")
+        assert not await passwords.verify(one, "another password")
+        assert not await passwords.verify(None, "one password here")
+    finally:
+        await passwords.close()

@@ -762,27 +762,6 @@ class LoginConfig(Struct, frozen=True, kw_only=True):
     ] = 12
 
 
-class OidcConfig(Struct, frozen=True, kw_only=True):
-    """Sign-on of users by an OpenID provider."""
-
-    issuer: Annotated[
-        str | None,
-        Meta(
-            description="The provider's address, under which `/.well-known/openid-configuration` lies; without one, users sign "
-            "in by password.",
-        ),
-    ] = None
-    client_id: Annotated[str | None, Meta(description="What the provider knows this installation as.")] = None
-    client_secret: Annotated[
-        str | None, Meta(description="The secret for that; none for a public client.", extra={"secret": True})
-    ] = None
-    scopes: Annotated[str, Meta(description="What is asked for, separated by blanks.")] = "openid email profile"
-    ca_file: Annotated[
-        str | None,
-        Meta(description="PEM file of authorities for the provider's certificate; the system's unless given."),
-    ] = None
-
-
 class LogConfig(Struct, frozen=True, kw_only=True):
     """The server's own log, written to standard error."""
 
@@ -972,7 +951,6 @@ class Config(Struct, frozen=True, kw_only=True):
     alerts: AlertsConfig = AlertsConfig()
     mail: MailConfig = MailConfig()
     login: LoginConfig = LoginConfig()
-    oidc: OidcConfig = OidcConfig()
     agreements: AgreementsConfig = AgreementsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     bookings: BookingsConfig = BookingsConfig()

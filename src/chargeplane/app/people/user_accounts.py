@@ -1,4 +1,4 @@
-"""Users sign in: by password and one-time code, or by an OpenID provider."""
+"""Users sign in: by password and one-time code."""
 
 from __future__ import annotations
 

@@ -294,8 +294,7 @@ async def take_back(db: Db, subject: bytes) -> None:
 
 
 async def sweep(db: Db, before: datetime) -> None:
-    """Removes what is over since then: failures, logins, secrets of mails, sign-ons that never came back."""
+    """Removes what is over since then: failures, logins, secrets of mails."""
     await db.execute("DELETE FROM login_failure WHERE last_at < $1 AND coalesce(locked_until, $1) <= $1", before)
     await db.execute("DELETE FROM login WHERE expires_at < $1 OR revoked_at < $1", before)
     await db.execute("DELETE FROM mailed_secret WHERE expires_at < $1", before)
-    await db.execute("DELETE FROM oidc_attempt WHERE expires_at < $1", before)
