@@ -22,6 +22,7 @@ from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
 from chargeplane.main.cli.invoice import billing, invoice
 from chargeplane.main.cli.ledger import ledger
+from chargeplane.main.cli.operations import performance, work
 from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.people import driver, user
 from chargeplane.main.cli.security import certificates, security_events
@@ -146,6 +147,8 @@ for command in (
     cdr,
     invoice,
     billing,
+    performance,
+    work,
     ledger,
     user,
     driver,

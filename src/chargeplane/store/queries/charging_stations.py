@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.clock import zone_like
+from chargeplane.domain.error_words import Words, explain
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.paging import Db, Position, Where, like
@@ -27,6 +28,7 @@ class ConnectorView(Struct, frozen=True, kw_only=True):
         reported_status: the station's own word (OCPP 1.6 has nine).
         at: the station's time of the status.
         received_at: ours.
+        words: what its codes mean and what to do, in English, where they are known; null while nothing is wrong.
     """
 
     connector_id: int
@@ -38,6 +40,7 @@ class ConnectorView(Struct, frozen=True, kw_only=True):
     vendor_error_code: str | None
     at: datetime | None
     received_at: datetime
+    words: Words | None = None
 
 
 class EvseView(Struct, frozen=True, kw_only=True):
@@ -365,6 +368,12 @@ async def _evses(db: Db, keys: list[StationKey]) -> dict[StationKey, list[EvseVi
                 vendor_error_code=row["vendor_error_code"],
                 at=row["at"],
                 received_at=row["received_at"],
+                words=explain(
+                    error_code=row["error_code"],
+                    vendor_error_code=row["vendor_error_code"],
+                    status="Faulted" if row["status"] == "Faulted" else None,
+                    vendor=row["vendor_id"],
+                ),
             )
         )
     open_now: dict[tuple[StationKey, int], str] = {}

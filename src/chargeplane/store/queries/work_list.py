@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from chargeplane.domain.error_words import Words, explain
 from chargeplane.domain.performance.figures import ENOUGH_WH
 from chargeplane.domain.work_list import ACTIONS, FAILED_STARTS, WorkKind
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.queries.charging_stations import keys_of
 from chargeplane.store.queries.paging import Db, Position, Where
-from chargeplane.store.queries.payloads import as_json
+from chargeplane.store.queries.payloads import as_json, json_object
 
 _LOCK: Final = 0x776F_726B
 _MOST: Final = 20_000
@@ -40,6 +41,7 @@ class WorkItemView(Struct, frozen=True, kw_only=True):
         actions: what may be done from here.
         risk: what a day of it costs.
         resolved_at: when it was over; null while it lasts.
+        words: of a fault: what the station's codes mean and what to do, in English; `/v1/error-words` has other languages.
     """
 
     id: str
@@ -57,6 +59,7 @@ class WorkItemView(Struct, frozen=True, kw_only=True):
     updated_at: datetime
     resolved_at: datetime | None
     actions: list[str]
+    words: Words | None = None
 
 
 class WorkEventView(Struct, frozen=True, kw_only=True):
@@ -188,7 +191,7 @@ async def find(db: Db) -> list[tuple[int, TenantId, bool]]:
 
 
 _SELECT: Final = """SELECT w.id, w.kind, s.station_id, w.evse_id, w.ident, w.title, w.details, w.state, w.risk, w.currency,
-    w.risk_wh, w.assignee, w.snoozed_until, w.seen_at, w.updated_at, w.resolved_at
+    s.vendor, s.model, w.risk_wh, w.assignee, w.snoozed_until, w.seen_at, w.updated_at, w.resolved_at
     FROM work_item w LEFT JOIN charging_station s ON s.key = w.station_key"""
 
 
@@ -252,8 +255,24 @@ def _view(row: Any) -> WorkItemView:
         seen_at=row["seen_at"],
         updated_at=row["updated_at"],
         resolved_at=row["resolved_at"],
+        words=_explained(row),
         actions=[action.value for action in ACTIONS.get(WorkKind(row["kind"]), ())],
     )
+
+
+def _explained(row: Any) -> Words | None:
+    if row["kind"] != WorkKind.FAULTED:
+        return None
+    for code in json_object(row["details"]).get("codes") or ():
+        found = explain(
+            error_code=code.get("error_code"),
+            vendor_error_code=code.get("vendor_error_code"),
+            vendor=row["vendor"],
+            model=row["model"],
+        )
+        if found is not None:
+            return found
+    return explain(status="Faulted")
 
 
 async def events(db: Db, ident: int) -> list[WorkEventView]:

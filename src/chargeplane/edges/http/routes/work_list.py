@@ -12,6 +12,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
+from chargeplane.domain.error_words import Words, explain
 from chargeplane.domain.work_list import WorkAction, WorkKind, WorkState
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
@@ -64,6 +65,12 @@ class Doing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is to be done: one of the item's `actions`."""
 
     action: WorkAction
+
+
+class ErrorWords(Struct, kw_only=True):
+    """What a code means."""
+
+    words: Words | None
 
 
 def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
@@ -139,7 +146,29 @@ def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
         """Does one of its `actions`; its history says what was begun."""
         return await work.act(caller_of(request), ident_of(_KIND, id), data.action)
 
+    @get("/v1/error-words", tags=tags, opt={"scope": Scope.STATIONS_READ})
+    async def get_error_words(
+        error_code: Text = None,
+        vendor_error_code: Text = None,
+        status: Text = None,
+        vendor: Text = None,
+        model: Text = None,
+        language: Text = None,
+    ) -> ErrorWords:
+        """What codes of stations mean and what to do, in English, German or Swedish; null where that is not known."""
+        return ErrorWords(
+            words=explain(
+                error_code=error_code,
+                vendor_error_code=vendor_error_code,
+                status=status,
+                vendor=vendor,
+                model=model,
+                language=language,
+            )
+        )
+
     return [
+        get_error_words,
         list_work_items,
         get_work_item,
         acknowledge_work_item,

@@ -1,0 +1,43 @@
+"""`chargeplane performance` and `chargeplane work` against the running door."""
+
+from __future__ import annotations
+
+import asyncio
+
+from click.testing import CliRunner, Result
+
+from chargeplane.app.events import EventFeed
+from chargeplane.app.work_list import Finder
+from chargeplane.main.cli.root import cli
+from tests.support.rest import ADMIN_KEY, Rest
+
+
+async def run(rest: Rest, *arguments: str) -> Result:
+    environment = {"CHARGEPLANE_URL": rest.base_url, "CHARGEPLANE_API_KEY": ADMIN_KEY, "COLUMNS": "200"}
+    result = await asyncio.to_thread(CliRunner(env=environment).invoke, cli, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result
+
+
+async def test_figures_and_work_are_shown_and_acknowledged(rest: Rest) -> None:
+    key = await rest.station("CLI-1")
+    await rest.execute(
+        "INSERT INTO evse_availability (tenant_id, station_key, evse_id, state, started_at)"
+        " VALUES (1, $1, 1, 'faulted', now() - interval '1 hour')",
+        key,
+    )
+    await rest.execute(
+        "INSERT INTO performance_day (tenant_id, day, station_key, evse_id, observed_s, down_s, excluded_s, occupied_s,"
+        " repairs, repair_s, attempts, successes, sessions, energy_wh, revenue)"
+        " VALUES (1, now()::date - 1, $1, 1, 100, 50, 0, 10, 1, 7200, 4, 3, 4, 2800, '{\"EUR\": \"9.50\"}')",
+        key,
+    )
+    await Finder(rest.database, EventFeed()).look()
+    shown = (await run(rest, "performance", "--by", "station", "--station", "CLI-1")).output
+    assert "50.0 %" in shown
+    assert "9.50 EUR" in shown
+    listed = (await run(rest, "work", "list", "--station", "CLI-1")).output
+    assert "faulted" in listed
+    ident = str(await rest.execute("SELECT id FROM work_item WHERE station_key = $1 AND kind = 'faulted'", key))
+    assert "acknowledged" in (await run(rest, "work", "do", ident, "acknowledge")).output
+    assert "May be done: trigger_status, reset, unlock" in (await run(rest, "work", "show", ident)).output
