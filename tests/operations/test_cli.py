@@ -29,7 +29,7 @@ async def test_figures_and_work_are_shown_and_acknowledged(rest: Rest) -> None:
     await rest.execute(
         "INSERT INTO performance_day (tenant_id, day, station_key, evse_id, observed_s, down_s, excluded_s, occupied_s,"
         " repairs, repair_s, attempts, successes, sessions, energy_wh, revenue)"
-        " VALUES (1, now()::date - 1, $1, 1, 100, 50, 0, 10, 1, 7200, 4, 3, 4, 2800, '{\"EUR\": \"9.50\"}')",
+        ' VALUES (1, now()::date - 1, $1, 1, 100, 50, 0, 10, 1, 7200, 4, 3, 4, 2800, \'{"EUR": "9.50"}\')',
         key,
     )
     await Finder(rest.database, EventFeed()).look()

@@ -64,6 +64,7 @@ def performance(
             )
             for one in found["items"]
         ],
+        empty="Nothing was computed for these days.",
     )
 
 
@@ -99,6 +100,7 @@ def work_list(kind: str | None, station_id: str | None, resolved: bool, rest: Re
             )
             for one in rows
         ],
+        empty="Nothing needs a person.",
     )
 
 
