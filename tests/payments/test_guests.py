@@ -246,6 +246,8 @@ async def test_a_guest_scans_pays_charges_stops_and_gets_a_receipt(
     assert "€2.95" in receipt
     assert "5.00 kWh" in receipt
     assert "Visa 4242" in receipt
+    assert "<dt>Of which VAT 19 %</dt><dd>€0.47</dd>" in receipt
+    assert "Of €50.00 held, the rest is released." in (await at.browser.get(address)).text
     # How the station was asked (OCPP 2.1 C25.FR.23; 2.0.1 F02; 1.6, 5.11), and that nobody else may use the token.
     action = "RemoteStartTransaction" if version == "1.6" else "RequestStartTransaction"
     (start,) = [payload for name, payload in at.station.calls if name == action]
@@ -280,7 +282,7 @@ async def test_a_cdr_that_is_corrected_gives_the_difference_back_and_a_credit_al
         return str(intent.refunded)
 
     await at.tenant.until(refunded, lambda amount: amount == "0.59", timeout_s=LIMIT_S)
-    await at.tenant.send("POST", f"/cdrs/{written[-1]['id']}/credit", {"reason": "goodwill"})
+    await at.tenant.send("POST", f"/cdrs/{written['items'][-1]['id']}/credit", {"reason": "goodwill"})
     await at.tenant.until(refunded, lambda amount: amount == "2.95", timeout_s=LIMIT_S)
     assert intent.captures == 1
     seen = await at.tenant.until(lambda: at.visit(address), lambda one: one["payment"] == "refunded", timeout_s=LIMIT_S)

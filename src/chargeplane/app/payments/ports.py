@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from msgspec import Struct
 
@@ -16,6 +16,9 @@ from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.queries.paging import Db
+
+TAX: Final = "tax:"
+"""Begins a line of `CostSoFar` that says how much of the amount is a tax; what follows is the tax's name."""
 
 
 class DeclinedError(RuleError):

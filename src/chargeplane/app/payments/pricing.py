@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from chargeplane.app.house import utc_now
 from chargeplane.app.locations import EvsePlace, Locations
-from chargeplane.app.payments.ports import CostSoFar, PayPlace, PriceLine, PublicPrice
+from chargeplane.app.payments.ports import TAX, CostSoFar, PayPlace, PriceLine, PublicPrice
 from chargeplane.app.reports import Place
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.clock import effective
@@ -206,8 +206,14 @@ def _seen_power_w(readings: Sequence[Reading]) -> int:
 
 
 def _spoken(rating: Rating) -> list[tuple[str, Decimal]]:
-    """The bill by what it is for, in the order of the groups."""
-    return [(group.value, cost.incl) for group, cost in rating.groups.items()]
+    """The bill by what it is for, in the order of the groups, and the taxes in it."""
+    return [
+        *((group.value, cost.incl) for group, cost in rating.groups.items()),
+        *(
+            (f"{TAX}{tax.name}" + ("" if tax.percentage is None else f" {tax.percentage.normalize():f} %"), tax.amount)
+            for tax in rating.due.taxes
+        ),
+    ]
 
 
 def _tax(tariff: Tariff, vat: Decimal | None) -> Decimal:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from chargeplane.app.payments.guests import EvseForGuests, VisitView
-from chargeplane.app.payments.ports import PublicPrice
+from chargeplane.app.payments.ports import TAX, PublicPrice
 from chargeplane.domain.payments.visits import Stage
 from chargeplane.edges.http.guest.words_of import languages, money, number, words_of
 from chargeplane.kernel.money import Money
@@ -25,7 +25,7 @@ _STYLE: Final = """
 body{margin:0;background:var(--ground);color:var(--ink);font:17px/1.5 system-ui,-apple-system,"Segoe UI",sans-serif}
 main{max-width:27rem;margin:0 auto;padding:1.1rem 1.1rem 3rem}
 header{display:flex;justify-content:space-between;gap:1rem;font-size:.85rem;color:var(--soft);padding:.2rem .2rem 1rem}
-header a{color:inherit;margin-left:.7rem;text-decoration:none}header a[aria-current]{color:var(--ink);font-weight:600}
+header a{color:inherit;margin-left:.2rem;padding:.55rem .4rem;text-decoration:none}header a[aria-current]{color:var(--ink);font-weight:600}
 section{background:var(--paper);border:1px solid var(--line);border-radius:1.1rem;padding:1.3rem;margin-bottom:1rem}
 h1{font-size:1.55rem;line-height:1.2;letter-spacing:-.02em;margin:0 0 .2rem}h2{font-size:.85rem;font-weight:600;color:var(--soft);margin:0 0 .6rem}
 p{margin:.5rem 0}.soft{color:var(--soft)}.small{font-size:.88rem}
@@ -33,7 +33,7 @@ p{margin:.5rem 0}.soft{color:var(--soft)}.small{font-size:.88rem}
 .chip:before{content:"";width:.65rem;height:.65rem;border-radius:50%;background:var(--lead)}.chip.bad:before{background:var(--bad)}.chip.wait:before{background:var(--warm)}
 dl{display:grid;grid-template-columns:1fr auto;gap:.5rem 1rem;margin:0}dt{color:var(--soft)}dd{margin:0;text-align:right;font-variant-numeric:tabular-nums;font-weight:600}
 dt.cond{grid-column:1/-1;margin-top:-.5rem;font-size:.82rem}
-.big{display:grid;grid-template-columns:1fr 1fr;gap:1rem;margin:1.1rem 0}.big b{display:block;font-size:2rem;letter-spacing:-.03em;line-height:1.1;font-variant-numeric:tabular-nums}
+.big{display:grid;grid-template-columns:1fr 1fr;gap:1rem;margin:1.1rem 0}.big b{display:block;white-space:nowrap;font-size:1.7rem;letter-spacing:-.03em;line-height:1.1;font-variant-numeric:tabular-nums}
 .bar{height:.5rem;border-radius:1rem;background:var(--line);overflow:hidden}.bar i{display:block;height:100%;background:var(--lead)}
 label{display:block;font-size:.88rem;color:var(--soft);margin:1rem 0 .3rem}
 input{width:100%;font:inherit;color:inherit;background:transparent;border:1px solid var(--line);border-radius:.7rem;padding:.75rem .85rem}
@@ -63,6 +63,9 @@ HEADERS: Final = {
     "X-Robots-Tag": "noindex",
 }
 """Of every page: nothing from elsewhere, nothing kept, and no address of a visit told to anybody."""
+
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+"""As conditions of prices name them."""
 
 _FREE: Final = ("available", "plugged_in")
 _WAITING: Final = (Stage.PAYING, Stage.STARTING, Stage.WAITING, Stage.CHARGING, Stage.SETTLING)
@@ -94,7 +97,7 @@ class Pages:
 <span class="chip{"" if free else " bad"}">{escape(say[found.status])}</span></section>
 <section><h2>{escape(say["price"])}</h2>{self._prices(found.price)}
 <p class="soft small">{escape(say["hold"].format(amount=self._money(found.price.hold)))}</p>
-{f'<p role="alert">{escape(error)}</p>' if error else ""}{form if free else ""}</section>"""
+{f'<p role="alert">{escape(error)}</p>' if error else ""}{form if free else self._closed()}</section>"""
         return self._page(say["pay_title"], body)
 
     def visit(self, view: VisitView, token: str) -> bytes:
@@ -133,6 +136,7 @@ class Pages:
     def receipt(self, view: VisitView) -> bytes:
         """What was charged and paid."""
         say = self._say
+        taxes: list[tuple[str, str]] = []
         rows = [(say["place"], view.place.name), (say["point"], view.place.evse_name or view.place.evse_uid)]
         if view.session_id is not None:
             rows.append((say["session"], view.session_id))
@@ -143,10 +147,15 @@ class Pages:
         if view.energy_wh is not None:
             rows.append((say["energy_used"], f"{self._kwh(view.energy_wh)} kWh"))
         for kind, amount in view.cost_lines:
-            words = say.get(f"group_{kind}", kind)
-            rows.append((words, self._money(Money(amount=amount, currency=view.hold.currency))))
+            shown = self._money(Money(amount=amount, currency=view.hold.currency))
+            if kind.startswith(TAX):
+                tax = kind.removeprefix(TAX).replace("VAT", say["vat"])
+                taxes.append((say["of_which"].format(tax=tax), shown))
+            else:
+                rows.append((say.get(f"group_{kind}", kind), shown))
         if view.paid is not None:
             rows.append((say["paid"], self._money(view.paid)))
+            rows += taxes
         if view.refunded is not None:
             rows.append((say["refunded"], self._money(view.refunded)))
         if view.method is not None:
@@ -161,7 +170,12 @@ class Pages:
         """That something is not there (`missing`), was asked for too often (`slow`) or did not work (`failed`)."""
         text = why if why is not None else self._say[kind]
         title = self._say[f"{kind}_title"]
-        return self._page(title, f"<section><h1>{escape(title)}</h1><p>{escape(text)}</p></section>")
+        back = (
+            ""
+            if kind == "missing"
+            else f'<a class="button quiet" href="{escape(self._link(self._path.removesuffix("/stop")))}">{escape(self._say["again"])}</a>'
+        )
+        return self._page(title, f"<section><h1>{escape(title)}</h1><p>{escape(text)}</p>{back}</section>")
 
     def live(self, view: VisitView) -> dict[str, object]:
         """What the page's script shows while it waits."""
@@ -178,11 +192,14 @@ class Pages:
         say = self._say
         energy = "0" if view.energy_wh is None else self._kwh(view.energy_wh)
         amount = view.paid or view.cost or Money(amount=Decimal(0), currency=view.hold.currency)
+        # A driver who has paid is not to read that an amount is held.
+        held = self._money(view.held)
+        held = say["released"].format(amount=held) if view.paid is not None else f"{held} {say['held']}"
         label = say["paid"] if view.paid is not None else f"{say['cost']} ({say['so_far']})"
         return f"""<div class="big"><div><b id="energy">{escape(energy)} kWh</b><span class="soft small">{escape(say["energy_used"])}</span></div>
 <div><b id="cost">{escape(self._money(amount))}</b><span class="soft small">{escape(label)}</span></div></div>
 <div class="bar" role="presentation"><i id="bar" style="width:{_share(view)}%"></i></div>
-<p class="soft small">{escape(self._money(view.held))} {escape(say["held"])}{"" if view.method is None else " · " + escape(view.method)}</p>"""
+<p class="soft small">{escape(held)}{"" if view.method is None else " · " + escape(view.method)}</p>"""
 
     def _button(self, token: str, word: str, *, quiet: bool = False) -> str:
         kind = ' class="quiet"' if quiet else ""
@@ -198,9 +215,24 @@ class Pages:
             amount = money(line.price, self._language, exact=True)
             rows += f"<dt>{escape(self._say[line.kind] + tax)}</dt><dd>{escape(amount)}</dd>"
             if line.condition:
-                rows += f'<dt class="cond">{escape(line.condition)}</dt>'
+                rows += f'<dt class="cond">{escape(self._condition(line.condition))}</dt>'
         text = price.words.get(self._language)
+        if all(line.incl_tax for line in price.lines):
+            rows += f'<dt class="cond">{escape(self._say["incl_tax"])}</dt>'
         return f"<dl>{rows}</dl>" + (f"<p>{escape(text)}</p>" if text else "")
+
+    def _condition(self, text: str) -> str:
+        """When a price holds, in the page's language."""
+        for english, word in zip(_DAYS, self._say["days"].split(), strict=True):
+            text = text.replace(english, word)
+        return text.replace("> ", f"{self._say['after']} ").replace("< ", f"{self._say['up_to']} ")
+
+    def _closed(self) -> str:
+        say = self._say
+        return (
+            f"<p>{escape(say['not_free'])}</p>"
+            f'<a class="button quiet" href="{escape(self._link(self._path))}">{escape(say["look_again"])}</a>'
+        )
 
     def _money(self, amount: Money) -> str:
         return money(amount, self._language)
@@ -209,7 +241,8 @@ class Pages:
         return number((energy_wh / 1000).quantize(Decimal("0.01")), self._language)
 
     def _time(self, at: datetime, time_zone: str) -> str:
-        return at.astimezone(ZoneInfo(time_zone)).strftime("%Y-%m-%d %H:%M %Z")
+        form = "%d.%m.%Y, %H:%M %Z" if self._language == "de" else "%Y-%m-%d %H:%M %Z"
+        return at.astimezone(ZoneInfo(time_zone)).strftime(form)
 
     def _link(self, path: str) -> str:
         return f"{path}?lang={self._language}"
