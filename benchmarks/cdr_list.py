@@ -35,7 +35,7 @@ ASKED = {
     "newest": {},
     "of a driver": {"driver_id": "77"},
     "of a location": {"location_id": "LOC7"},
-    "of an agreement, a month": {"agreement_id": "5", "ended_from": "2020-01-01T00:00:00Z"},
+    "of an agreement, since": {"agreement_id": "5", "ended_from": "2020-01-01T00:00:00Z"},
     "held": {"held": "true"},
 }
 
