@@ -694,6 +694,9 @@ class SessionsConfig(Struct, frozen=True, kw_only=True):
     poll_s: Annotated[Seconds, Meta(description="How often it is looked for sessions to which something happened.")] = (
         0.5
     )
+    lease_s: Annotated[
+        Seconds, Meta(description="What a node that died was looking at is looked at by another one after so long.")
+    ] = 120.0
 
 
 class LocalListsConfig(Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ async def start_sessions(
             running_cost_s=config.sessions.running_cost_s,
             settle_after_s=config.sessions.settle_after_s,
             poll_s=config.sessions.poll_s,
+            lease_s=config.sessions.lease_s,
         ),
         told=parts.outbox.hint,
         display=CostDisplay(database, parts.reach, parts.commands),

@@ -44,7 +44,6 @@ from chargeplane.store.queries.sessions import Session
 
 log = structlog.get_logger(__name__)
 
-_LEASE_S: Final = 120.0
 _LAST_RETRY_S: Final = 3600.0
 _FIRST_RETRY_S: Final = 2.0
 _COUNT_EVERY_S: Final = 10.0
@@ -57,12 +56,14 @@ class KeeperSettings(Struct, frozen=True, kw_only=True):
         running_cost_s: between two ratings of a session that goes on.
         settle_after_s: how long an ended one waits for messages that are missing.
         poll_s: how often it is looked for work.
+        lease_s: what a node that died was looking at is looked at by another one after so long.
         concurrency: sessions that are looked at at once.
     """
 
     running_cost_s: float = 60.0
     settle_after_s: float = 300.0
     poll_s: float = 0.5
+    lease_s: float = 120.0
     concurrency: int = 8
 
 
@@ -158,7 +159,7 @@ class SessionKeeper:
 
     async def _take(self, limit: int) -> list[Work]:
         async with self._database.change() as db:
-            works = await session_work.take(db, limit, _LEASE_S)
+            works = await session_work.take(db, limit, self._settings.lease_s)
         if time.monotonic() >= self._count_at:
             self._count_at = time.monotonic() + _COUNT_EVERY_S
             async with self._database.read() as db:
