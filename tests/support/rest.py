@@ -314,7 +314,9 @@ async def running_rest(
     async with httpx.AsyncClient(
         base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
     ) as client:
-        yield Rest(client, server, database, stations, events, messages, readiness, base_url, business, Path(folder) / "mail")
+        yield Rest(
+            client, server, database, stations, events, messages, readiness, base_url, business, Path(folder) / "mail"
+        )
     await server.stop()
     while on_stop:
         await on_stop.pop()()

@@ -314,6 +314,7 @@ class SessionKeeper:
         if self._final_costs is not None:
             self._final_costs.forget(what.transaction.id)
         proof = await self._proofs.of(what)
+        updated = None
         async with self._database.change() as db:
             settled = await self._settling.settle(db, what, proof)
             if settled is not None:

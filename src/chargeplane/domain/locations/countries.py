@@ -21,7 +21,7 @@ TG:TGO TH:THA TJ:TJK TK:TKL TL:TLS TM:TKM TN:TUN TO:TON TR:TUR TT:TTO TV:TUV TW:
 UZ:UZB VA:VAT VC:VCT VE:VEN VG:VGB VI:VIR VN:VNM VU:VUT WF:WLF WS:WSM XK:XKX YE:YEM YT:MYT ZA:ZAF ZM:ZMB ZW:ZWE
 """
 
-ALPHA3: Final[dict[str, str]] = dict(pair.split(":") for pair in _PAIRS.split())
+ALPHA3: Final[dict[str, str]] = {pair[:2]: pair[3:] for pair in _PAIRS.split()}
 """Three letters by two."""
 
 ALPHA2: Final[dict[str, str]] = {three: two for two, three in ALPHA3.items()}

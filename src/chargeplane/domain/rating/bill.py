@@ -187,13 +187,19 @@ class Bill:
             left = max(allowance.volume, _NOTHING)
             for priced in self._priced:
                 line = priced.line
-                if line.dimension is not allowance.dimension or line.group is CostGroup.RESERVATION or not left:
+                dimension = line.dimension
+                if (
+                    dimension is None
+                    or dimension is not allowance.dimension
+                    or line.group is CostGroup.RESERVATION
+                    or not left
+                ):
                     continue
                 volume = min(left, priced.billed)
                 if not volume:
                     continue
                 whole = volume == priced.billed
-                cost = priced.left if whole else self._cost(line.price * volume / PER[line.dimension], priced.rates)
+                cost = priced.left if whole else self._cost(line.price * volume / PER[dimension], priced.rates)
                 left -= volume
                 priced.billed -= volume
                 self._less(priced, cost, LineKind.ALLOWANCE, volume, line.price, allowance.reference)

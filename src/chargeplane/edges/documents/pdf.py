@@ -440,8 +440,8 @@ class _Known:
 def _glyphs() -> frozenset[int]:
     from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
-    found = set(TTFont(_fonts()[""]).getBestCmap())
-    return frozenset(found & set(TTFont(_fonts()["B"]).getBestCmap()))
+    found = set(TTFont(_fonts()[""]).getBestCmap() or ())
+    return frozenset(found & set(TTFont(_fonts()["B"]).getBestCmap() or ()))
 
 
 _KNOWN: Final = _Known()

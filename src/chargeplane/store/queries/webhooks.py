@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from msgspec import Struct
@@ -158,9 +158,7 @@ class Due(Struct, frozen=True, kw_only=True):
 # -- what happened -----------------------------------------------------------------------------------------------------
 
 
-async def note(
-    db: Db, tenant_id: TenantId, kind: str, key: str, data: object | Callable[[], Awaitable[object]]
-) -> None:
+async def note(db: Db, tenant_id: TenantId, kind: str, key: str, data: object) -> None:
     """Writes an event down for the tenant's endpoints, within the caller's change.
 
     A tenant without endpoints costs one look at an index.
@@ -173,7 +171,8 @@ async def note(
     if not await db.fetchval("SELECT EXISTS (SELECT FROM webhook_endpoint WHERE tenant_id = $1)", tenant_id):
         return
     if callable(data):
-        data = await data()
+        read = cast("Callable[[], Awaitable[object]]", data)
+        data = await read()
     await db.execute(
         "WITH made AS (INSERT INTO webhook_event (tenant_id, type, key, payload) VALUES ($1, $2, $3, $4)"
         " RETURNING id, tenant_id, type, key) " + _DELIVER,
