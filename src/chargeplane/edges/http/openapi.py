@@ -210,7 +210,7 @@ def document(app: Litestar) -> dict[str, Any]:
             opt = opts.get((path, method.upper()), {})
             operation["summary"] = operation["operationId"].replace("_", " ").capitalize()
             operation["responses"].pop("400", None)
-            _say_media_types(operation["responses"], opt.get("files"))
+            _say_media_types(operation["responses"], opt.get("files"), opt.get("also", ()))
             operation["responses"]["default"] = problem
             if opt.get("public"):
                 operation["security"] = []
@@ -238,15 +238,20 @@ def document(app: Litestar) -> dict[str, Any]:
     return made
 
 
-def _say_media_types(responses: dict[str, Any], files: Sequence[str] | None) -> None:
-    """Says what Litestar leaves open of handlers that return a `Response`: that they answer in JSON, or in the route's `files`."""
+def _say_media_types(responses: dict[str, Any], files: Sequence[str] | None, also: Sequence[str]) -> None:
+    """Says what Litestar leaves open of handlers that return a `Response`: that they answer in JSON, or in the route's `files`,
+    or in what it knows `also`."""
     for status, response in responses.items():
         if status in ("204", "205"):
             response.pop("content", None)
         elif files is not None and status == "200":
-            response["content"] = {kind: {"schema": {"type": "string"}} for kind in files}
+            response["content"] = {
+                kind: {"schema": {"type": "object" if kind == "application/json" else "string"}} for kind in files
+            }
         elif "" in response.get("content", {}):
             response["content"]["application/json"] = response["content"].pop("")
+        if status == "200":
+            response.get("content", {}).update({kind: {"schema": {"type": "string"}} for kind in also})
 
 
 _PAGE = re.compile(r"Page_(?:\w+\.)*(\w+?)_(?=[\"'])")

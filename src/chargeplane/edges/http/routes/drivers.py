@@ -241,7 +241,12 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await drivers.close(caller_of(request), ident_of("driver", id), data.reason)
         return Response(view, headers=etag(view.revision))
 
-    @get("/v1/drivers/{id:str}/data", tags=["drivers"], opt={"scope": Scope.DRIVERS_ERASE}, return_dto=None)
+    @get(
+        "/v1/drivers/{id:str}/data",
+        tags=["drivers"],
+        opt={"scope": Scope.DRIVERS_ERASE, "files": ("application/json",)},
+        return_dto=None,
+    )
     async def export_driver_data(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[bytes]:
         """All that is known of a driver, as one JSON document (GDPR, articles 15 and 20). That it was given out is written down."""
         archive = await services.business.personal_data.export(caller_of(request), ident_of("driver", id))

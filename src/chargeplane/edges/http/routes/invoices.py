@@ -463,7 +463,17 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
         page = as_page("invoices", found, limit, lambda one: (one.id,))
         return Page(items=[_view(one) for one in page.items], next_cursor=page.next_cursor)
 
-    @get("/v1/invoices/export", tags=["invoices"], opt=_READ)
+    @get(
+        "/v1/invoices/export",
+        tags=["invoices"],
+        opt={
+            **_READ,
+            "files": (
+                "application/jsonl",
+                "text/csv",
+            ),
+        },
+    )
     async def export_invoices(
         request: Request[Any, Any, Any],
         format: FromQuery[ExportFormat] = ExportFormat.JSONL,
@@ -485,13 +495,13 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
         found = await invoices.one(caller_of(request), ident_of("invoice", invoice_id))
         return Response(_details(found), headers=etag(found.invoice.revision))
 
-    @get("/v1/invoices/{invoice_id:str}/pdf", tags=["invoices"], opt=_READ)
+    @get("/v1/invoices/{invoice_id:str}/pdf", tags=["invoices"], opt={**_READ, "files": ("application/pdf",)})
     async def get_invoice_pdf(request: Request[Any, Any, Any], invoice_id: FromPath[str]) -> Response[bytes]:
         """The invoice as PDF/A-3, with the EN 16931 e-invoice in it (Factur-X)."""
         found, made = await invoices.document(caller_of(request), ident_of("invoice", invoice_id), "pdf")
         return _file(made, "application/pdf", f"{found.number}.pdf")
 
-    @get("/v1/invoices/{invoice_id:str}/xml", tags=["invoices"], opt=_READ)
+    @get("/v1/invoices/{invoice_id:str}/xml", tags=["invoices"], opt={**_READ, "files": ("application/xml",)})
     async def get_invoice_xml(
         request: Request[Any, Any, Any],
         invoice_id: FromPath[str],

@@ -209,7 +209,11 @@ def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
         """Checks everything and closes the days up to one. What is booked later for them counts on the first open day."""
         return await ledger.close(caller_of(request), data.until)
 
-    @get("/v1/ledger/export", tags=["ledger"], opt={"scope": Scope.LEDGER_READ})
+    @get(
+        "/v1/ledger/export",
+        tags=["ledger"],
+        opt={"scope": Scope.LEDGER_READ, "files": ("application/jsonl", "text/csv")},
+    )
     async def export_ledger(
         request: Request[Any, Any, Any],
         format: FromQuery[ExportFormat] = ExportFormat.JSONL,

@@ -384,7 +384,7 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         """Has the station end a transaction of one's own."""
         return await business.charges.stop(caller_of(request), ident_of("transaction", id), wait_s)
 
-    @get("/v1/me/data", tags=["me"], opt=_MINE, return_dto=None)
+    @get("/v1/me/data", tags=["me"], opt={**_MINE, "files": ("application/json",)}, return_dto=None)
     async def export_my_data(request: Request[Any, Any, Any]) -> Response[bytes]:
         """All that is known of oneself, as one JSON document."""
         caller = caller_of(request)

@@ -134,7 +134,7 @@ def performance_routes(services: Services) -> list[HTTPRouteHandler]:
     read, write = {"scope": Scope.PERFORMANCE_READ}, {"scope": Scope.PERFORMANCE_WRITE}
     tags = ["performance"]
 
-    @get("/v1/performance", tags=tags, opt=read)
+    @get("/v1/performance", tags=tags, opt={**read, "also": ("text/csv",)})
     async def get_performance(
         request: Request[Any, Any, Any],
         by: FromQuery[By] = By.DAY,
@@ -151,7 +151,7 @@ def performance_routes(services: Services) -> list[HTTPRouteHandler]:
         rows = await performance.sums(caller_of(request), by.value, first, until, station_id, location_id, _MOST)
         items = [_view(row) for row in rows]
         if format is Format.CSV:
-            return Response(_csv(items), media_type="text/csv; charset=utf-8")
+            return Response(_csv(items), media_type="text/csv")
         return Response(PerformanceList(by=by, from_=first, to=until, items=items))
 
     @post("/v1/performance/recompute", tags=tags, opt=write, status_code=202)
