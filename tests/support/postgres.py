@@ -34,7 +34,7 @@ FAST = {
     "shared_buffers": "64MB",
     "min_wal_size": "80MB",
     "max_wal_size": "1GB",
-    "max_connections": "200",
+    "max_connections": "400",
     "autovacuum": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
@@ -96,6 +96,8 @@ class TestServer:
         self._count = 0
         self._dropper: Any = None
         self._dropping = asyncio.Lock()
+        self._ender: Any = None
+        self._ending = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="test-postgres", daemon=True)
         self._thread.start()
@@ -133,6 +135,11 @@ class TestServer:
             asyncio.run_coroutine_threadsafe(self._drop(name), self._loop)
 
     async def _drop(self, name: str) -> None:
+        # What a test left open is ended at once, whatever the drop waits for: else the connections of a whole run pile up.
+        async with self._ending:
+            if self._ender is None or self._ender.is_closed():
+                self._ender = await asyncpg.connect(self._cluster.url("postgres"))
+            await self._ender.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
         async with self._dropping:
             if self._dropper is None or self._dropper.is_closed():
                 self._dropper = await asyncpg.connect(self._cluster.url("postgres"))
@@ -140,8 +147,9 @@ class TestServer:
 
     async def _let_go(self) -> None:
         """What is not dropped by now goes with the cluster."""
-        if self._dropper is not None:
-            self._dropper.terminate()
+        for connection in (self._dropper, self._ender):
+            if connection is not None:
+                connection.terminate()
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in others:
                 task.cancel()
