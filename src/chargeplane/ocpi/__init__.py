@@ -1,1 +1,1 @@
-"""OCPI without I/O. Importable on its own."""
+"""OCPI without I/O: objects of each version, their limits, and what is kept of what partners send. Importable on its own."""
