@@ -124,7 +124,7 @@ class NatsBus:
                 client = await sent
                 if client is None:
                     raise UnavailableError("NATS is away.")
-                await client.flush(_FLUSH_S)
+                await _told(client)
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise UnavailableError(f"NATS is away: {str(error) or type(error).__name__}.") from error
 
@@ -192,7 +192,7 @@ class NatsBus:
                 await subscription.unsubscribe()
         with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
             if client.is_connected:
-                await client.flush(_FLUSH_S)
+                await _told(client)
 
     async def _listen(self, subject: str, hear: Callable[[Msg], Coroutine[Any, Any, None]]) -> _Cancellable:
         client = self._open()
@@ -212,7 +212,7 @@ class NatsBus:
         self._flushing = None  # who subscribes from now on needs the next one
         with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):  # away: subscribes again when it is back
             if client.is_connected:
-                await client.flush(5)
+                await _told(client)
 
     async def _answer(self, message: Msg, handler: RequestHandler) -> None:
         try:
@@ -264,6 +264,17 @@ class NatsBus:
                 callback()
             except Exception:
                 _logger.exception("gap_callback_failed")
+
+
+async def _told(client: Client) -> None:
+    """Returns when the server has handled everything that was given to the client.
+
+    The client writes a flush's PING straight to the socket, before the commands that still wait for its flusher: these must be
+    out first, or the answer says nothing about them.
+    """
+    while client.is_connected and client.pending_data_size:  # noqa: ASYNC110 - its flusher has no event to wait for
+        await asyncio.sleep(0)
+    await client.flush(_FLUSH_S)
 
 
 class _Cancellable:
