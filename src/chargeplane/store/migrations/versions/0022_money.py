@@ -1,0 +1,11 @@
+"""Fees, disputes, saved ways of paying, holds of account holders."""
+
+from chargeplane.store.migrations.sql import run_sql_file
+
+revision = "0022"
+down_revision = "0021"
+
+
+def upgrade() -> None:
+    """Adds what is new."""
+    run_sql_file(__file__)

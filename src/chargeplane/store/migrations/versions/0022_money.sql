@@ -1,0 +1,2 @@
+-- Fees, disputes, saved ways of paying, holds of account holders.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Roaming connections.
+SELECT 1;

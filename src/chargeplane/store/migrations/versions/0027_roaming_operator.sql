@@ -1,0 +1,2 @@
+-- Roaming as an operator.
+SELECT 1;

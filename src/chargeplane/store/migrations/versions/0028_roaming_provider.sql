@@ -1,0 +1,2 @@
+-- Roaming as a provider: replicas of what partners own.
+SELECT 1;
