@@ -41,6 +41,6 @@ def text_of(message: EmailMessage) -> str:
 
 def code_of(message: EmailMessage) -> str:
     """The secret in a mail's link."""
-    found = re.search(r"/account/[a-z-]+#([A-Za-z0-9_-]{20,})", text_of(message))
+    found = re.search(r"/account/[a-z-]+\?code=([A-Za-z0-9_-]{20,})", text_of(message))
     assert found is not None, text_of(message)
     return found.group(1)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from chargeplane.app.people import Drivers, DriverTokens, People, Vehicles
+from chargeplane.app.people.credentials import Credentials
 from chargeplane.app.people.driver_accounts import DriverAccounts
 from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import Logins
@@ -38,6 +39,7 @@ class PeopleParts:
     user_accounts: UserAccounts
     logins: Logins
     guard: Guard
+    credentials: Credentials
     post: Post
     personal_data: PersonalData
 
@@ -64,6 +66,7 @@ async def start_people(parts: Parts) -> PeopleParts:
     )
     post = Post(database, parts.secrets, mail_door(config), parts.outbox)
     link_base = (config.public_url or f"http://localhost:{config.http_port}").rstrip("/")
+    credentials = Credentials(database, passwords, guard, post, link_base=link_base)
     if config.role in (Role.ALL, Role.JOBS):
 
         async def look() -> None:
@@ -85,15 +88,15 @@ async def start_people(parts: Parts) -> PeopleParts:
             passwords,
             guard,
             logins,
-            post,
+            credentials,
             drivers,
-            link_base=link_base,
             registration=config.login.registration,
         ),
-        users=Users(database, passwords, post, link_base=link_base),
-        user_accounts=UserAccounts(database, parts.secrets, passwords, guard, logins, post, link_base=link_base),
+        users=Users(database, passwords, credentials),
+        user_accounts=UserAccounts(database, parts.secrets, passwords, guard, logins, credentials),
         logins=logins,
         guard=guard,
+        credentials=credentials,
         post=post,
         personal_data=personal_data,
     )

@@ -6,24 +6,24 @@ not, takes as long, and the rest goes by mail.
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Final
-
 import asyncpg
 from msgspec import Struct
-from msgspec.structs import replace
 
 from chargeplane.app.api_keys import SYSTEM_TENANT, Caller
+from chargeplane.app.people.credentials import (
+    Credentials,
+    Door,
+    PersonKind,
+    driver_as_person,
+    no_secret,
+    require_good,
+)
 from chargeplane.app.people.drivers import Drivers, locked_driver
 from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import Logins, Signed
 from chargeplane.app.people.passwords import Passwords
-from chargeplane.app.people.post import Post
 from chargeplane.domain.people.drivers import DriverContent, DriverStatus, check_driver, check_email, email_key, name_of
-from chargeplane.domain.people.mails import VALID_FOR, MailedPurpose, Notice, letter
+from chargeplane.domain.people.mails import MailedPurpose, Notice
 from chargeplane.domain.people.passwords import fault_of
 from chargeplane.kernel.errors import (
     ConflictError,
@@ -40,26 +40,6 @@ from chargeplane.store.queries import tenants
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.drivers import DriverView, content_of
 from chargeplane.store.queries.logins import LoginView
-from chargeplane.store.queries.paging import Db
-
-MOST_MAILS: Final = 5
-"""Of one purpose to one person within `_MAILS_WITHIN`."""
-
-_MAILS_WITHIN: Final = timedelta(hours=1)
-
-
-class Door(Struct, frozen=True, kw_only=True):
-    """How somebody came in.
-
-    Args:
-        kind: cookie or bearer.
-        device: as it calls itself.
-        address: from where.
-    """
-
-    kind: str
-    device: str | None
-    address: str | None
 
 
 class Registration(Struct, frozen=True, kw_only=True):
@@ -79,7 +59,6 @@ class DriverAccounts:
     """Use cases of drivers about their own accounts.
 
     Args:
-        link_base: address that links in mails begin with, without a slash at its end.
         registration: whether drivers may open accounts by themselves.
     """
 
@@ -89,19 +68,17 @@ class DriverAccounts:
         passwords: Passwords,
         guard: Guard,
         logins: Logins,
-        post: Post,
+        credentials: Credentials,
         drivers: Drivers,
         *,
-        link_base: str,
         registration: bool = True,
     ) -> None:
         self._database = database
         self._passwords = passwords
         self._guard = guard
         self._logins = logins
-        self._post = post
+        self._credentials = credentials
         self._drivers = drivers
-        self._link_base = link_base
         self._registration = registration
 
     async def register(self, wanted: Registration, address: str | None) -> None:
@@ -143,15 +120,21 @@ class DriverAccounts:
                     ident=there.id,
                     after=there,
                 )
-                await self._mail_secret(db, tenant_id, there, MailedPurpose.VERIFY_EMAIL, wanted.email)
+                await self._credentials.mail_secret(
+                    db, tenant_id, driver_as_person(there), MailedPurpose.VERIFY_EMAIL, email=wanted.email
+                )
             elif not there.email_verified and there.has_password:
                 # Nobody proved that the address is theirs: who reads its mails decides, by the newest registration.
                 await queries.set_password(db, int(there.id), hashed)
-                await self._mail_secret(db, tenant_id, there, MailedPurpose.VERIFY_EMAIL, wanted.email)
+                await self._credentials.mail_secret(
+                    db, tenant_id, driver_as_person(there), MailedPurpose.VERIFY_EMAIL, email=wanted.email
+                )
             elif not there.has_password:
-                await self._mail_secret(db, tenant_id, there, MailedPurpose.RESET_PASSWORD, wanted.email)
+                await self._credentials.mail_secret(
+                    db, tenant_id, driver_as_person(there), MailedPurpose.RESET_PASSWORD, email=wanted.email
+                )
             else:
-                await self._notify(db, tenant_id, there, Notice.ACCOUNT_EXISTS)
+                await self._credentials.notify(db, tenant_id, driver_as_person(there), Notice.ACCOUNT_EXISTS)
 
     async def verify_email(self, secret: str, address: str | None) -> None:
         """Takes the secret of a mail: the address is the driver's.
@@ -162,14 +145,14 @@ class DriverAccounts:
         """
         attempt = await self._guard.begin(("mailed", address or ""), address)
         async with self._database.change() as db:
-            found = await login_queries.use_mailed(
-                db, _hash(secret), (MailedPurpose.VERIFY_EMAIL, MailedPurpose.CHANGE_EMAIL)
+            found = await self._credentials.use_secret(
+                db, secret, MailedPurpose.VERIFY_EMAIL, MailedPurpose.CHANGE_EMAIL
             )
-            if found is None or found.driver_id is None or found.email is None:
-                raise _no_secret("/code")
+            if found.driver_id is None or found.email is None:
+                raise no_secret()
             before = await locked_driver(db, found.tenant_id, found.driver_id, None)
             if before.status in (DriverStatus.CLOSED, DriverStatus.ERASED):
-                raise _no_secret("/code")
+                raise no_secret()
             try:
                 view = await queries.update(
                     db,
@@ -210,7 +193,8 @@ class DriverAccounts:
         right = await self._passwords.verify(stored, password)
         if driver is None or not right:
             async with self._database.change() as db:
-                await self._tell(db, tenant_id, driver, "login-failed", door)
+                ident = None if driver is None else int(driver.id)
+                await self._credentials.tell_login(db, tenant_id, PersonKind.DRIVER, ident, "login-failed", door)
             raise UnauthenticatedError("No account has this e-mail address and password.")
         await self._guard.succeeded(attempt)
         if driver.status is not DriverStatus.ACTIVE:
@@ -225,7 +209,7 @@ class DriverAccounts:
             signed = await self._logins.make(
                 db, tenant_id, driver_id=int(driver.id), kind=door.kind, device=door.device, address=door.address
             )
-            await self._tell(db, tenant_id, driver, "login", door)
+            await self._credentials.tell_login(db, tenant_id, PersonKind.DRIVER, int(driver.id), "login", door)
         return driver, signed
 
     async def forgot_password(self, tenant: str | None, email: str, address: str | None) -> None:
@@ -239,7 +223,9 @@ class DriverAccounts:
         async with self._database.change() as db:
             driver = await queries.by_email(db, tenant_id, email)
             if driver is not None and driver.status is DriverStatus.ACTIVE and driver.email is not None:
-                await self._mail_secret(db, tenant_id, driver, MailedPurpose.RESET_PASSWORD, driver.email)
+                await self._credentials.mail_secret(
+                    db, tenant_id, driver_as_person(driver), MailedPurpose.RESET_PASSWORD
+                )
 
     async def reset_password(self, secret: str, password: str, address: str | None) -> None:
         """Sets a new password by the secret of a mail; everybody is signed out, and the address is verified by it.
@@ -247,22 +233,21 @@ class DriverAccounts:
         Raises:
             InvalidInputError: the secret is none of ours, too old, or was used; or the password is not good enough.
         """
-        if sentence := fault_of(password):
-            raise InvalidInputError(f"The password is not good enough: {sentence}.", (("/password", sentence),))
+        require_good(password)
         attempt = await self._guard.begin(("mailed", address or ""), address)
         hashed = await self._passwords.hash(password)
         async with self._database.change() as db:
-            found = await login_queries.use_mailed(db, _hash(secret), (MailedPurpose.RESET_PASSWORD,))
-            if found is None or found.driver_id is None:
-                raise _no_secret("/code")
+            found = await self._credentials.use_secret(db, secret, MailedPurpose.RESET_PASSWORD)
+            if found.driver_id is None:
+                raise no_secret()
             driver = await locked_driver(db, found.tenant_id, found.driver_id, None)
             if driver.status is not DriverStatus.ACTIVE:
-                raise _no_secret("/code")
+                raise no_secret()
             await queries.set_password(db, found.driver_id, hashed)
             if driver.email == found.email:
                 await login_queries.email_verified(db, found.driver_id)
             await login_queries.revoke_all(db, driver_id=found.driver_id)
-            await self._tell_password(db, found.tenant_id, driver)
+            await self._credentials.password_changed(db, found.tenant_id, driver_as_person(driver))
         await self._guard.succeeded(attempt)
 
     async def change_password(self, caller: Caller, old: str, new: str, address: str | None) -> None:
@@ -273,15 +258,14 @@ class DriverAccounts:
             ThrottledError: too many attempts failed.
         """
         driver = await self._drivers.one(caller, caller.driver_id)
-        if sentence := fault_of(new, driver.email, name_of(driver)):
-            raise InvalidInputError(f"The password is not good enough: {sentence}.", (("/new_password", sentence),))
-        await self._prove(caller, old, address, "/password")
+        require_good(new, driver.email, name_of(driver), pointer="/new_password")
+        await self.prove(caller, old, address)
         hashed = await self._passwords.hash(new)
         async with self._database.change() as db:
             await queries.set_password(db, caller.driver_id, hashed)
             await login_queries.revoke_all(db, driver_id=caller.driver_id, but=caller.login_id)
             await login_queries.forget_mailed(db, driver_id=caller.driver_id)
-            await self._tell_password(db, caller.tenant_id, driver)
+            await self._credentials.password_changed(db, caller.tenant_id, driver_as_person(driver))
 
     async def change_email(self, caller: Caller, email: str, password: str, address: str | None) -> None:
         """Mails a secret to another address; by it the address becomes the driver's.
@@ -292,14 +276,16 @@ class DriverAccounts:
         """
         if sentence := check_email(email):
             raise InvalidInputError(f"'{email}' is wrong: {sentence}.", (("/email", sentence),))
-        await self._prove(caller, password, address, "/password")
+        await self.prove(caller, password, address)
         async with self._database.change() as db:
             driver = await locked_driver(db, caller.tenant_id, caller.driver_id, None)
             other = await queries.by_email(db, caller.tenant_id, email)
             if other is not None and other.id != driver.id:
-                await self._notify(db, caller.tenant_id, other, Notice.ACCOUNT_EXISTS)
+                await self._credentials.notify(db, caller.tenant_id, driver_as_person(other), Notice.ACCOUNT_EXISTS)
             else:
-                await self._mail_secret(db, caller.tenant_id, driver, MailedPurpose.CHANGE_EMAIL, email)
+                await self._credentials.mail_secret(
+                    db, caller.tenant_id, driver_as_person(driver), MailedPurpose.CHANGE_EMAIL, email=email
+                )
 
     async def close(self, caller: Caller, password: str, address: str | None) -> None:
         """Closes the caller's account.
@@ -308,11 +294,11 @@ class DriverAccounts:
             InvalidInputError: the password is wrong.
             ThrottledError: too many attempts failed.
         """
-        await self._prove(caller, password, address, "/password")
+        await self.prove(caller, password, address)
         driver = await self._drivers.one(caller, caller.driver_id)
         await self._drivers.close(caller, caller.driver_id, "by the driver")
         async with self._database.change() as db:
-            await self._notify(db, caller.tenant_id, driver, Notice.ACCOUNT_CLOSED)
+            await self._credentials.notify(db, caller.tenant_id, driver_as_person(driver), Notice.ACCOUNT_CLOSED)
 
     async def prove(self, caller: Caller, password: str, address: str | None) -> None:
         """Has the caller prove the password once more.
@@ -321,7 +307,10 @@ class DriverAccounts:
             InvalidInputError: it is wrong.
             ThrottledError: too many attempts failed.
         """
-        await self._prove(caller, password, address, "/password")
+        driver = await self._drivers.one(caller, caller.driver_id)
+        async with self._database.read() as db:
+            stored = await login_queries.password_of(db, caller.driver_id)
+        await self._credentials.prove(driver_as_person(driver), stored, password, address)
 
     # Devices
 
@@ -360,83 +349,3 @@ class DriverAccounts:
             sentence = f"There is no tenant '{slug}'"
             raise InvalidInputError(f"{sentence}.", (("/tenant", sentence),))
         return found
-
-    async def _prove(self, caller: Caller, password: str, address: str | None, pointer: str) -> None:
-        attempt = await self._guard.begin(("prove", str(caller.driver_id)), address)
-        async with self._database.read() as db:
-            stored = await login_queries.password_of(db, caller.driver_id)
-        if not await self._passwords.verify(stored, password):
-            raise InvalidInputError("The password is wrong.", ((pointer, "Is not the password of the account"),))
-        await self._guard.succeeded(attempt)
-
-    async def _mail_secret(
-        self, db: Db, tenant_id: TenantId, driver: DriverView, purpose: MailedPurpose, email: str
-    ) -> None:
-        ident = int(driver.id)
-        since = datetime.now(UTC) - _MAILS_WITHIN
-        if await login_queries.mailed_lately(db, purpose, since, driver_id=ident) >= MOST_MAILS:
-            return
-        secret = secrets.token_urlsafe(24)
-        await login_queries.keep_mailed(
-            db,
-            tenant_id,
-            _hash(secret),
-            purpose,
-            datetime.now(UTC) + VALID_FOR[purpose],
-            driver_id=ident,
-            email=email,
-        )
-        hours = int(VALID_FOR[purpose].total_seconds() // 3600)
-        link = f"{self._link_base}/account/{purpose.value.replace('_', '-')}#{secret}"
-        await self._write(db, tenant_id, driver, purpose, email, {"link": link, "code": secret, "hours": str(hours)})
-
-    async def _notify(self, db: Db, tenant_id: TenantId, driver: DriverView, notice: Notice, **values: str) -> None:
-        if driver.email is not None:
-            await self._write(db, tenant_id, driver, notice, driver.email, values)
-
-    async def _write(
-        self,
-        db: Db,
-        tenant_id: TenantId,
-        driver: DriverView,
-        kind: MailedPurpose | Notice,
-        email: str,
-        values: Mapping[str, str],
-    ) -> None:
-        tenant = await tenants.name_of(db, tenant_id)
-        known = {"name": name_of(driver) or "", "tenant": tenant, **values}
-        made = letter(kind, email, driver.language, known)
-        await self._post.write(db, tenant_id, replace(made, to=email), driver_id=int(driver.id))
-
-    async def _tell_password(self, db: Db, tenant_id: TenantId, driver: DriverView) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-        await self._notify(db, tenant_id, driver, Notice.PASSWORD_CHANGED, time=now)
-        await audit(
-            db,
-            tenant_id,
-            actor=f"driver:{driver.id}",
-            action="change-password",
-            kind="driver",
-            ident=driver.id,
-        )
-
-    async def _tell(self, db: Db, tenant_id: TenantId, driver: DriverView | None, action: str, door: Door) -> None:
-        ident = "unknown" if driver is None else driver.id
-        await audit(
-            db,
-            tenant_id,
-            actor=f"driver:{ident}",
-            action=action,
-            kind="driver",
-            ident=ident,
-            after={"address": door.address, "device": door.device, "kind": door.kind},
-        )
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.strip().encode()).digest()
-
-
-def _no_secret(pointer: str) -> InvalidInputError:
-    sentence = "Is unknown, too old or was used; have a new one sent"
-    return InvalidInputError(f"The code of the mail cannot be used: {sentence}.", ((pointer, sentence),))

@@ -10,14 +10,19 @@ from typing import Final
 from msgspec import Struct
 
 from chargeplane.app.api_keys import SYSTEM_TENANT, Caller
-from chargeplane.app.people.driver_accounts import Door
+from chargeplane.app.people.credentials import (
+    Credentials,
+    Door,
+    PersonKind,
+    no_secret,
+    require_good,
+    user_as_person,
+)
 from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import Logins, Signed
 from chargeplane.app.people.passwords import Passwords
-from chargeplane.app.people.post import Post
 from chargeplane.domain.people.drivers import email_key
-from chargeplane.domain.people.mails import VALID_FOR, MailedPurpose, Notice, letter
-from chargeplane.domain.people.passwords import fault_of
+from chargeplane.domain.people.mails import MailedPurpose
 from chargeplane.domain.people.roles import Role
 from chargeplane.domain.people.totp import SECRET_BYTES, address_of, matching_step, text_of
 from chargeplane.kernel.errors import (
@@ -91,17 +96,14 @@ class UserAccounts:
         passwords: Passwords,
         guard: Guard,
         logins: Logins,
-        post: Post,
-        *,
-        link_base: str,
+        credentials: Credentials,
     ) -> None:
         self._database = database
         self._keys = keys
         self._passwords = passwords
         self._guard = guard
         self._logins = logins
-        self._post = post
-        self._link_base = link_base
+        self._credentials = credentials
 
     async def sign_in(
         self, email: str, password: str, code: str | None, tenant: str | None, door: Door
@@ -154,7 +156,7 @@ class UserAccounts:
             signed = await self._logins.make(
                 db, tenant_id, user_id=user.id, kind=door.kind, device=door.device, address=door.address
             )
-            await self._tell(db, tenant_id, user.id, "login", door)
+            await self._credentials.tell_login(db, tenant_id, PersonKind.USER, user.id, "login", door)
         caller = await self._logins.authenticate(signed.token)
         assert caller is not None
         return await self.who(caller), signed
@@ -238,26 +240,7 @@ class UserAccounts:
             tenant_id = await tenants.id_of(db, memberships[0].tenant) if memberships else None
             if user is None or tenant_id is None:
                 return
-            secret = secrets.token_urlsafe(24)
-            purpose = MailedPurpose.RESET_USER_PASSWORD
-            await login_queries.keep_mailed(
-                db,
-                tenant_id,
-                _hash(secret),
-                purpose,
-                datetime.now(UTC) + VALID_FOR[purpose],
-                user_id=user.id,
-                email=user.email,
-            )
-            values = {
-                "name": user.name,
-                "tenant": await tenants.name_of(db, tenant_id),
-                "link": f"{self._link_base}/account/reset-user-password#{secret}",
-                "code": secret,
-                "hours": str(int(VALID_FOR[purpose].total_seconds() // 3600)),
-            }
-            made = letter(purpose, user.email, user.language, values)
-            await self._post.write(db, tenant_id, made, user_id=user.id)
+            await self._credentials.mail_secret(db, tenant_id, user_as_person(user), MailedPurpose.RESET_USER_PASSWORD)
 
     async def reset_password(self, secret: str, password: str, address: str | None) -> None:
         """Sets a password by the secret of a mail, an invitation too; the user is signed out everywhere.
@@ -265,18 +248,16 @@ class UserAccounts:
         Raises:
             InvalidInputError: the secret is none of ours, too old, or was used; or the password is not good enough.
         """
-        if sentence := fault_of(password):
-            raise InvalidInputError(f"The password is not good enough: {sentence}.", (("/password", sentence),))
+        require_good(password)
         attempt = await self._guard.begin(("mailed", address or ""), address)
         hashed = await self._passwords.hash(password)
         async with self._database.change() as db:
-            found = await login_queries.use_mailed(
-                db, _hash(secret), (MailedPurpose.RESET_USER_PASSWORD, MailedPurpose.INVITE_USER)
+            found = await self._credentials.use_secret(
+                db, secret, MailedPurpose.RESET_USER_PASSWORD, MailedPurpose.INVITE_USER
             )
-            user = None if found is None or found.user_id is None else await queries.stored(db, found.user_id)
-            if found is None or user is None:
-                sentence = "Is unknown, too old or was used; have a new one sent"
-                raise InvalidInputError(f"The code of the mail cannot be used: {sentence}.", (("/code", sentence),))
+            user = None if found.user_id is None else await queries.stored(db, found.user_id)
+            if user is None:
+                raise no_secret()
             await self._set_password(db, found.tenant_id, user, hashed, but=0)
         await self._guard.succeeded(attempt)
 
@@ -288,8 +269,7 @@ class UserAccounts:
             ThrottledError: too many attempts failed.
         """
         user = await self._user(caller)
-        if sentence := fault_of(new, user.email, user.name):
-            raise InvalidInputError(f"The password is not good enough: {sentence}.", (("/new_password", sentence),))
+        require_good(new, user.email, user.name, pointer="/new_password")
         await self._prove(user, old, address)
         hashed = await self._passwords.hash(new)
         async with self._database.change() as db:
@@ -384,20 +364,13 @@ class UserAccounts:
             return used
 
     async def _prove(self, user: StoredUser, password: str, address: str | None) -> None:
-        attempt = await self._guard.begin(("prove user", str(user.id)), address)
-        if not await self._passwords.verify(user.password_hash, password):
-            raise InvalidInputError("The password is wrong.", (("/password", "Is not your password"),))
-        await self._guard.succeeded(attempt)
+        await self._credentials.prove(user_as_person(user), user.password_hash, password, address)
 
     async def _set_password(self, db: Db, tenant_id: TenantId, user: StoredUser, hashed: str, *, but: int) -> None:
         await queries.set_password(db, user.id, hashed)
         await login_queries.revoke_all(db, user_id=user.id, but=but)
         await login_queries.forget_mailed(db, user_id=user.id)
-        now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
-        values = {"name": user.name, "tenant": await tenants.name_of(db, tenant_id), "time": now}
-        made = letter(Notice.PASSWORD_CHANGED, user.email, user.language, values)
-        await self._post.write(db, tenant_id, made, user_id=user.id)
-        await self._note(db, tenant_id, user.id, "change-password")
+        await self._credentials.password_changed(db, tenant_id, user_as_person(user))
 
     async def _note(self, db: Db, tenant_id: TenantId, user_id: int, action: str) -> None:
         await audit(db, tenant_id, actor=f"user:{user_id}", action=action, kind="user", ident=str(user_id))
@@ -407,23 +380,10 @@ class UserAccounts:
             # The same is asked of the database for a user who is not there.
             memberships = await queries.memberships(db, -1 if user is None else user.id)
             tenant_id = await tenants.id_of(db, memberships[0].tenant if memberships else "")
-            await self._tell(db, tenant_id or SYSTEM_TENANT, None if user is None else user.id, "login-failed", door)
-
-    async def _tell(self, db: Db, tenant_id: TenantId, user_id: int | None, action: str, door: Door) -> None:
-        ident = "unknown" if user_id is None else str(user_id)
-        await audit(
-            db,
-            tenant_id,
-            actor=f"user:{ident}",
-            action=action,
-            kind="user",
-            ident=ident,
-            after={"address": door.address, "device": door.device, "kind": door.kind},
-        )
-
-
-def _hash(secret: str) -> bytes:
-    return hashlib.sha256(secret.strip().encode()).digest()
+            ident = None if user is None else user.id
+            await self._credentials.tell_login(
+                db, tenant_id or SYSTEM_TENANT, PersonKind.USER, ident, "login-failed", door
+            )
 
 
 def _recovery_hash(code: str) -> bytes:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from datetime import UTC, datetime
-
 import asyncpg
 from msgspec import Struct
 
 from chargeplane.app.api_keys import ALL_SCOPES, Caller, Scope
 from chargeplane.app.charging_stations import StaleError
+from chargeplane.app.people.credentials import Credentials, user_as_person
 from chargeplane.app.people.passwords import Passwords
-from chargeplane.app.people.post import Post
 from chargeplane.domain.people.drivers import check_email
-from chargeplane.domain.people.mails import VALID_FOR, MailedPurpose, letter
+from chargeplane.domain.people.mails import MailedPurpose
 from chargeplane.domain.people.passwords import fault_of
 from chargeplane.domain.people.roles import Role, scopes_of
 from chargeplane.kernel.errors import ConflictError, ForbiddenError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
-from chargeplane.store.queries import logins, tenants
+from chargeplane.store.queries import logins
 from chargeplane.store.queries import users as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db, Position
@@ -42,17 +38,12 @@ class NewUser(Struct, frozen=True, kw_only=True):
 
 
 class Users:
-    """Use cases about users.
+    """Use cases about users."""
 
-    Args:
-        link_base: address that links in mails begin with, without a slash at its end.
-    """
-
-    def __init__(self, database: Database, passwords: Passwords, post: Post, *, link_base: str) -> None:
+    def __init__(self, database: Database, passwords: Passwords, credentials: Credentials) -> None:
         self._database = database
         self._passwords = passwords
-        self._post = post
-        self._link_base = link_base
+        self._credentials = credentials
 
     async def page(
         self, caller: Caller, q: str | None, role: Role | None, limit: int, after: Position | None
@@ -201,28 +192,16 @@ class Users:
         return found
 
     async def _invite(self, db: Db, caller: Caller, view: UserView) -> None:
-        secret = secrets.token_urlsafe(24)
-        purpose = MailedPurpose.INVITE_USER
-        await logins.keep_mailed(
+        role = view.role.value.replace("_", " ")
+        await self._credentials.mail_secret(
             db,
             caller.tenant_id,
-            hashlib.sha256(secret.encode()).digest(),
-            purpose,
-            datetime.now(UTC) + VALID_FOR[purpose],
-            user_id=int(view.id),
-            email=view.email,
+            user_as_person(view),
+            MailedPurpose.INVITE_USER,
+            limited=False,
+            by=caller.name,
+            role=role,
         )
-        values = {
-            "name": view.name,
-            "tenant": await tenants.name_of(db, caller.tenant_id),
-            "by": caller.name,
-            "role": view.role.value.replace("_", " "),
-            "link": f"{self._link_base}/account/invite-user#{secret}",
-            "code": secret,
-            "hours": str(int(VALID_FOR[purpose].total_seconds() // 3600)),
-        }
-        made = letter(purpose, view.email, view.language, values)
-        await self._post.write(db, caller.tenant_id, made, user_id=int(view.id))
 
     async def _note(self, db: Db, caller: Caller, action: str, before: UserView | None, after: UserView | None) -> None:
         one = after or before

@@ -203,6 +203,17 @@ async def use_mailed(db: Db, secret_hash: bytes, purposes: Sequence[MailedPurpos
     return None if row is None else MailedSecret(**row)
 
 
+async def mailed_works(db: Db, secret_hash: bytes, purposes: Sequence[MailedPurpose]) -> bool:
+    """Whether a secret would be taken now."""
+    found: bool = await db.fetchval(
+        "SELECT EXISTS (SELECT FROM mailed_secret WHERE secret_hash = $1 AND purpose = ANY($2) AND used_at IS NULL"
+        " AND expires_at > now())",
+        secret_hash,
+        [purpose.value for purpose in purposes],
+    )
+    return found
+
+
 async def mailed_lately(
     db: Db, purpose: MailedPurpose, since: datetime, *, driver_id: int | None = None, user_id: int | None = None
 ) -> int:

@@ -10,8 +10,8 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 from msgspec import Meta, Struct
 
-from chargeplane.app.people.driver_accounts import Door
-from chargeplane.app.people.logins import Signed
+from chargeplane.app.people.credentials import Door
+from chargeplane.app.people.logins import Signed, csrf_token_of
 from chargeplane.store.queries.logins import LoginView
 
 GivenEmail = Annotated[str, Meta(min_length=1, max_length=254)]
@@ -30,6 +30,26 @@ class LoginKind(enum.StrEnum):
     """In the answer; the app sends it in the Authorization header."""
     COOKIE = "cookie"
     """As a cookie that pages cannot read; changes need X-CSRF-Token."""
+
+
+class NewPassword(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A new password by the code of a mail, an invitation too."""
+
+    code: Code
+    password: Password
+
+
+class PasswordChange(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Another password."""
+
+    password: Password
+    new_password: Password
+
+
+class Proof(Struct, kw_only=True, forbid_unknown_fields=True):
+    """The password once more."""
+
+    password: Password
 
 
 class LoginAnswer(Struct, kw_only=True):
@@ -68,6 +88,12 @@ def door_of(request: Request[Any, Any, Any], kind: LoginKind, device: str | None
     told = device or request.headers.get("user-agent")
     printable = None if told is None else "".join(c for c in told if c.isprintable())[:200]
     return Door(kind=kind.value, device=printable or None, address=address_of(request))
+
+
+def csrf_of(request: Request[Any, Any, Any], cookie: str) -> str | None:
+    """What changes must bring as X-CSRF-Token; None where the login came in the Authorization header."""
+    token = request.cookies.get(cookie)
+    return csrf_token_of(token) if token is not None and "authorization" not in request.headers else None
 
 
 def is_secure(request: Request[Any, Any, Any], public_url: str | None) -> bool:

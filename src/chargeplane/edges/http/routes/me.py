@@ -11,7 +11,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.people.charges import ChargeAnswer
 from chargeplane.app.people.driver_accounts import Registration
-from chargeplane.app.people.logins import csrf_token_of
 from chargeplane.app.people.personal_data import Erasure
 from chargeplane.domain.people.drivers import Address, Country, DriverContent, Email, Language, Phone
 from chargeplane.domain.people.lockout import BY_CARD
@@ -41,10 +40,14 @@ from chargeplane.edges.http.routes.logins import (
     LoginAnswer,
     LoginKind,
     LoginList,
+    NewPassword,
     Password,
+    PasswordChange,
+    Proof,
     Sent,
     TenantSlug,
     address_of,
+    csrf_of,
     door_of,
     handed_out,
     is_secure,
@@ -110,30 +113,10 @@ class ForgotPassword(Struct, kw_only=True, forbid_unknown_fields=True):
     tenant: TenantSlug | None = None
 
 
-class NewPassword(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A new password by the code of a mail."""
-
-    code: Code
-    password: Password
-
-
-class PasswordChange(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Another password."""
-
-    password: Password
-    new_password: Password
-
-
 class EmailChange(Struct, kw_only=True, forbid_unknown_fields=True):
     """Another e-mail address."""
 
     email: Email
-    password: Password
-
-
-class Proof(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The password once more."""
-
     password: Password
 
 
@@ -214,15 +197,13 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
     )
 
     def shown(view: DriverView, request: Request[Any, Any, Any]) -> Response[Me]:
-        cookie = request.cookies.get(DRIVER_COOKIE)
-        by_cookie = cookie is not None and "authorization" not in request.headers
         values = {name: getattr(view, name) for name in DriverContent.__struct_fields__}
         made = Me(
             **{**values, "note": None},
             id=view.id,
             email=view.email,
             email_verified=view.email_verified,
-            csrf_token=csrf_token_of(cookie) if by_cookie and cookie is not None else None,
+            csrf_token=csrf_of(request, DRIVER_COOKIE),
             revision=view.revision,
         )
         return Response(made, headers={**etag(view.revision), "Cache-Control": "no-store"})

@@ -16,7 +16,6 @@ from litestar.response import Stream
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
-from chargeplane.app.people.logins import csrf_token_of
 from chargeplane.app.people.user_accounts import TotpSetup, Who
 from chargeplane.app.people.users import NewUser
 from chargeplane.domain.people.drivers import Email, Language
@@ -31,10 +30,14 @@ from chargeplane.edges.http.routes.logins import (
     LoginAnswer,
     LoginKind,
     LoginList,
+    NewPassword,
     Password,
+    PasswordChange,
+    Proof,
     Sent,
     TenantSlug,
     address_of,
+    csrf_of,
     door_of,
     handed_out,
     is_secure,
@@ -100,26 +103,6 @@ class UserForgot(Struct, kw_only=True, forbid_unknown_fields=True):
     """Whose password is forgotten."""
 
     email: GivenEmail
-
-
-class UserNewPassword(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A new password by the code of a mail, an invitation too."""
-
-    code: Code
-    password: Password
-
-
-class UserPasswordChange(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Another password."""
-
-    password: Password
-    new_password: Password
-
-
-class UserProof(Struct, kw_only=True, forbid_unknown_fields=True):
-    """The password once more."""
-
-    password: Password
 
 
 class OneTimeCode(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -219,11 +202,8 @@ def login_routes(services: Services) -> list[HTTPRouteHandler]:
     accounts = business.user_accounts
 
     def shown(who: Who, request: Request[Any, Any, Any]) -> WhoAmI:
-        cookie = request.cookies.get(USER_COOKIE)
-        by_cookie = cookie is not None and "authorization" not in request.headers
         return WhoAmI(
-            **{name: getattr(who, name) for name in Who.__struct_fields__},
-            csrf_token=csrf_token_of(cookie) if by_cookie and cookie is not None else None,
+            **{name: getattr(who, name) for name in Who.__struct_fields__}, csrf_token=csrf_of(request, USER_COOKIE)
         )
 
     @post("/v1/login", tags=["login"], opt=_OPEN, status_code=200)
@@ -270,17 +250,17 @@ def login_routes(services: Services) -> list[HTTPRouteHandler]:
         return Sent()
 
     @post("/v1/login/reset-password", tags=["login"], opt=_OPEN, status_code=204)
-    async def reset_user_password(request: Request[Any, Any, Any], data: JSONBody[UserNewPassword]) -> None:
+    async def reset_user_password(request: Request[Any, Any, Any], data: JSONBody[NewPassword]) -> None:
         """Sets a password by the code of a mail, an invitation too; all sessions end."""
         await accounts.reset_password(data.code, data.password, address_of(request))
 
     @post("/v1/login/change-password", tags=["login"], opt=_USER, status_code=204)
-    async def change_user_password(request: Request[Any, Any, Any], data: JSONBody[UserPasswordChange]) -> None:
+    async def change_user_password(request: Request[Any, Any, Any], data: JSONBody[PasswordChange]) -> None:
         """Sets another password; all other sessions end."""
         await accounts.change_password(caller_of(request), data.password, data.new_password, address_of(request))
 
     @post("/v1/login/second-factor", tags=["login"], opt={**_USER, "secret": True}, status_code=200)
-    async def begin_second_factor(request: Request[Any, Any, Any], data: JSONBody[UserProof]) -> TotpSetup:
+    async def begin_second_factor(request: Request[Any, Any, Any], data: JSONBody[Proof]) -> TotpSetup:
         """Makes a secret for an authenticator app (RFC 6238); it counts when a code of it was given."""
         return await accounts.begin_totp(caller_of(request), data.password, address_of(request))
 
