@@ -1,0 +1,1 @@
+"""Asking roaming partners by OCPI."""
