@@ -339,7 +339,7 @@ async def test_unpaid_invoices_become_overdue_and_are_reminded_of_step_by_step(r
     levels = []
     for days in (10, 15, 22, 36, 60):
         later = datetime.now(UTC) + timedelta(days=days)
-        await Invoices(rest.database, rest.events, DocumentPainter(), now=lambda later=later: later).remind()  # type: ignore[misc]
+        await Invoices(rest.database, DocumentPainter(), now=lambda later=later: later).remind()  # type: ignore[misc]
         await rest.execute("UPDATE invoice SET dunned_at = NULL WHERE tenant_id = $1", one.id)
         found = (await one.client.get(f"/v1/invoices/{made['id']}")).json()
         levels.append((found["state"], found["dunning_level"]))

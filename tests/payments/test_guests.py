@@ -416,37 +416,6 @@ async def test_webhooks_late_doubled_reordered_forged_or_lost_change_nothing(
     assert doubled > 0
 
 
-async def test_the_receipt_goes_by_mail_where_an_address_was_given(
-    house: ChargingHouse, server: Server, simulator: PaymentSimulator
-) -> None:
-    sent: list[tuple[str, str, str]] = []
-
-    class Mailbox:
-        async def send(self, tenant_id: int, to: str, subject: str, text: str, html: str | None) -> None:
-            sent.append((to, subject, text))
-
-    assert server.business is not None
-    server.business.guests.mailer = Mailbox()
-    at = await site(house, server, simulator, "2.1")
-    address = await at.scan_and_pay(email="guest@example.org")
-    await at.until(address, "charging")
-    await at.browser.post(f"{address}/stop")
-    await at.until(address, "done")
-    await at.tenant.until(_listed(sent), bool, timeout_s=LIMIT_S)
-    server.business.guests.mailer = None
-    ((to, subject, text),) = sent
-    assert to == "guest@example.org"
-    assert "Harbour" in subject
-    assert f"{address}/receipt" in text
-
-
-def _listed(sent: list[Any]) -> Any:
-    async def read() -> list[Any]:
-        return sent
-
-    return read
-
-
 async def test_nothing_else_leaks_and_guesses_are_slowed_down(
     house: ChargingHouse, server: Server, simulator: PaymentSimulator
 ) -> None:

@@ -52,7 +52,18 @@ EVENT_TYPES: Final = {
     "payment.voided": "A held amount was let go.",
     "payment.failed": "A payment was declined or failed.",
     "payment.expired": "A payment was not completed in time.",
-    "payment.disputed": "The payer disputes a payment.",
+    "payment.disputed": "The payer disputes a payment, or its dispute was lost.",
+    "payment.fee": "The provider told what it keeps of a payment.",
+    "session.created": "A charging session began: its place, driver, agreement and tariff are known.",
+    "session.updated": "What a charging session delivered or costs so far has changed.",
+    "session.settled": "A charging session is over and has its price.",
+    "invoice.issued": "An invoice, receipt or credit note got its number.",
+    "invoice.sent": "An invoice was mailed to its customer.",
+    "invoice.paid": "Nothing is owed on an invoice any more: it was paid.",
+    "invoice.credited": "Nothing is owed on an invoice any more: it was taken back.",
+    "invoice.overdue": "An invoice was not paid in time.",
+    "invoice.reminded": "The customer of an overdue invoice was reminded.",
+    "invoice.written_off": "What was owed on an invoice was given up.",
     "booking.created": "A booking: created.",
     "booking.confirmed": "A booking: confirmed.",
     "booking.changed": "A booking: changed.",
@@ -113,11 +124,7 @@ EVENT_TYPES: Final = {
 
 PING: Final = "webhook.ping"
 
-_NOUNS: Final = frozenset(kind.partition(".")[0] for kind in EVENT_TYPES) - {"webhook"} | {
-    "session",
-    "invoice",
-    "credit_note",
-}
+_NOUNS: Final = frozenset(kind.partition(".")[0] for kind in EVENT_TYPES) - {"webhook"}
 """Nouns whose facts are told."""
 
 

@@ -526,6 +526,9 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     webhook_events_days: Annotated[
         Days, Meta(description="What webhooks told or were to tell, with their attempts: so long it can be replayed.")
     ] = 30
+    payment_webhooks_days: Annotated[
+        Days, Meta(description="What payment providers told by themselves, once it was applied.")
+    ] = 400
 
 
 class AlertsConfig(Struct, frozen=True, kw_only=True):

@@ -11,7 +11,10 @@ from chargeplane.app.invoicing.drafting import Drafting
 from chargeplane.app.invoicing.exports import Exports
 from chargeplane.app.invoicing.facts import PAYMENT_TOPICS, InvoicingFacts
 from chargeplane.app.invoicing.invoices import Invoices
+from chargeplane.app.invoicing.ports import Mailer
 from chargeplane.app.invoicing.runs import BillingRuns
+from chargeplane.app.invoicing.telling import ISSUED, mailed, shown_to
+from chargeplane.app.invoicing.telling import TOPICS as INVOICE_TOPICS
 from chargeplane.app.ledger import Ledger
 from chargeplane.app.payments.subscriptions import Subscriptions
 from chargeplane.app.people import People
@@ -19,6 +22,7 @@ from chargeplane.app.pulse import Pulse
 from chargeplane.edges.documents import DocumentPainter
 from chargeplane.main.config import Role
 from chargeplane.main.subjects import Parts
+from chargeplane.store.outbox import Topic
 
 _RUNS_EVERY_S: Final = 1.0
 _REMINDERS_EVERY_S: Final = 600.0
@@ -41,15 +45,21 @@ class InvoicingParts:
     facts: InvoicingFacts
 
 
-async def start_invoicing(parts: Parts, people: People, payments: Subscriptions, cdrs: CdrTelling) -> InvoicingParts:
+async def start_invoicing(
+    parts: Parts, people: People, payments: Subscriptions, cdrs: CdrTelling, mailer: Mailer
+) -> InvoicingParts:
     """Makes the use cases; on nodes that do jobs, runs are worked on and reminders go out from now on."""
     drafting = Drafting(people)
-    invoices = Invoices(parts.database, parts.events, DocumentPainter())
+    invoices = Invoices(parts.database, DocumentPainter(), mailer)
+    invoices.hint = parts.outbox.hint
     runs = BillingRuns(parts.database, parts.events, drafting)
     facts = InvoicingFacts(parts.database, drafting)
     payments.subscribe(NAME, PAYMENT_TOPICS, facts.payment)
     for topic in CDR_TOPICS:
         cdrs.listen(NAME, topic, facts.cdr)
+    show = shown_to(parts.events)
+    parts.outbox.register_batches([topic for topic in INVOICE_TOPICS if topic != ISSUED], show)
+    parts.outbox.register(ISSUED, Topic(handler=mailed(invoices, show), timeout_s=60.0))
     if parts.config.role in (Role.ALL, Role.JOBS):
         for pulse in (
             Pulse("billing runs", _RUNS_EVERY_S, runs.work),

@@ -9,6 +9,7 @@ from chargeplane.app.cdrs.cdrs import Cdrs
 from chargeplane.app.cdrs.charges import ChargesOfAgreements
 from chargeplane.app.cdrs.meter_keys import MeterKeys
 from chargeplane.app.cdrs.telling import CdrTelling
+from chargeplane.app.sessions import telling as session_telling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
 from chargeplane.app.sessions.ports import Drivers, NoAgreements, Nobody, Reserved, SessionAgreements, SessionPayments
@@ -54,6 +55,7 @@ async def start_sessions(
     nobody = Nobody()
     agreements = agreements or NoAgreements()
     telling = CdrTelling(database, parts.outbox)
+    parts.outbox.register_batches(session_telling.TOPICS, session_telling.heard)
     proofs = SignedProofs(database, subjects.alerts)
     keeper = SessionKeeper(
         database,

@@ -191,6 +191,7 @@ class Server:
                 customer_information_days=config.retention.customer_information_days,
                 security_events_days=config.retention.security_events_days,
                 webhook_events_days=config.retention.webhook_events_days,
+                payment_webhooks_days=config.retention.payment_webhooks_days,
             ),
         )
         await partitions.start()

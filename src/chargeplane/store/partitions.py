@@ -114,6 +114,7 @@ def aging_tables(
     customer_information_days: int = 7,
     security_events_days: int = 400,
     webhook_events_days: int = 30,
+    payment_webhooks_days: int = 400,
 ) -> tuple[AgingTable, ...]:
     """The foundation's tables of that kind.
 
@@ -126,6 +127,7 @@ def aging_tables(
         customer_information_days: days since a station told of a customer.
         security_events_days: days since a security event.
         webhook_events_days: days since what webhooks tell of; their deliveries and attempts go with it.
+        payment_webhooks_days: days since a payment provider told something that was applied.
     """
     tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
     if unknown_stations_days:
@@ -160,6 +162,10 @@ def aging_tables(
     if webhook_events_days:
         keep = timedelta(days=webhook_events_days)
         tables.append(AgingTable(name="webhook_event", column="at", keep=keep, by_id=True))
+    if payment_webhooks_days:
+        keep = timedelta(days=payment_webhooks_days)
+        waits = "aged.applied_at IS NULL"
+        tables.append(AgingTable(name="payment_webhook", column="received_at", keep=keep, by_id=True, spared=waits))
     return tuple(tables)
 
 

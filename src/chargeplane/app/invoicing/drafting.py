@@ -93,6 +93,16 @@ class Wanted(Struct, frozen=True, kw_only=True):
     reference: str | None = None
 
 
+class Nothing(Struct, frozen=True, kw_only=True):
+    """A subject that is not billed now.
+
+    Args:
+        holds: reasons, of CDRs that stay off.
+    """
+
+    holds: tuple[str, ...] = ()
+
+
 class Billed(Struct, frozen=True, kw_only=True):
     """What came of it."""
 
@@ -145,8 +155,8 @@ class Drafting:
             wanted = await self._payment(db, tenant_id, int(ident), settings, until)
         else:
             wanted = await self._driver(db, tenant_id, int(ident), settings, until)
-        if wanted is None or not wanted.charges:
-            return Billed(invoice_id=None, content=None, holds=wanted.holds if wanted else ())
+        if isinstance(wanted, Nothing):
+            return Billed(invoice_id=None, content=None, holds=wanted.holds)
         content = _content(wanted, settings)
         if dry:
             return Billed(invoice_id=None, content=content, holds=wanted.holds, more=wanted.more)
@@ -177,20 +187,22 @@ class Drafting:
 
     async def _agreement(
         self, db: Db, tenant_id: TenantId, ident: int, settings: InvoicingSettings, until: datetime
-    ) -> Wanted | None:
+    ) -> Wanted | Nothing:
         stored = await agreement_queries.one(db, tenant_id, ident)
         if stored is None:
-            return None
+            return Nothing()
         agreement = stored.agreement
         terms = version_at(agreement, until).terms
         if terms.billing.method is BillingMethod.FREE:
-            return None
+            return Nothing()
         payer = await self._payer_of(db, tenant_id, agreement)
         taxing = partial(_taxing, settings, payer.customer)
         language = payer.customer.language or settings.language
         cdrs, holds, more = await _cdrs(db, tenant_id, Subject(agreement_id=ident), until, agreement.currency)
         charges = [charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language)]
         items, settled = await _items(db, tenant_id, agreement, taxing, language, until)
+        if not charges and not items:
+            return Nothing(holds=holds)
         return Wanted(
             key=f"agreement:{ident}",
             payer=payer,
@@ -210,11 +222,11 @@ class Drafting:
 
     async def _payment(
         self, db: Db, tenant_id: TenantId, ident: int, settings: InvoicingSettings, until: datetime
-    ) -> Wanted | None:
+    ) -> Wanted | Nothing:
         payer = await self.payer(db, tenant_id, PayerKind.GUEST, str(ident), settings)
         cdrs, holds, more = await _cdrs(db, tenant_id, Subject(payment_id=ident), until, None)
         if not cdrs:
-            return None if not holds else _nothing(f"payment:{ident}", payer, holds)
+            return Nothing(holds=holds)
         taxing = partial(_taxing, settings, payer.customer)
         language = payer.customer.language or settings.language
         # What was taken is the price with tax; the receipt says so to the cent.
@@ -234,11 +246,11 @@ class Drafting:
 
     async def _driver(
         self, db: Db, tenant_id: TenantId, ident: int, settings: InvoicingSettings, until: datetime
-    ) -> Wanted | None:
+    ) -> Wanted | Nothing:
         payer = await self.payer(db, tenant_id, PayerKind.DRIVER, str(ident), settings)
         cdrs, holds, more = await _cdrs(db, tenant_id, Subject(driver_id=ident), until, None)
         if not cdrs:
-            return None if not holds else _nothing(f"driver:{ident}", payer, holds)
+            return Nothing(holds=holds)
         taxing = partial(_taxing, settings, payer.customer)
         language = payer.customer.language or settings.language
         return Wanted(
@@ -285,10 +297,6 @@ class Drafting:
             )
             customer = Customer(name=called)
         return Payer(kind=kind, id=ident, customer=customer)
-
-
-def _nothing(key: str, payer: Payer, holds: tuple[str, ...]) -> Wanted:
-    return Wanted(key=key, payer=payer, kind=InvoiceKind.INVOICE, currency="XXX", charges=(), cdrs=(), holds=holds)
 
 
 def _customer_of(driver: DriverView) -> Customer:

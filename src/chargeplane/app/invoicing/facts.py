@@ -13,9 +13,12 @@ from msgspec import Struct
 from chargeplane.app.invoicing.drafting import Drafting
 from chargeplane.app.invoicing.issuing import apply_payment
 from chargeplane.app.ledger import post
-from chargeplane.domain.agreements.model import BillingCycle, version_at
-from chargeplane.domain.invoicing.booking import provider_entry
+from chargeplane.domain.agreements.clock import as_of
+from chargeplane.domain.agreements.model import AgreementState, BillingCycle, version_at
+from chargeplane.domain.invoicing.booking import dispute_entry, fee_entry, provider_entry
+from chargeplane.domain.invoicing.parties import InvoicingSettings
 from chargeplane.domain.ledger import Account, PayerKind, clearing, receivable, wallet
+from chargeplane.domain.payments.states import Dispute
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.database import Database
@@ -23,17 +26,36 @@ from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import agreements as agreement_queries
 from chargeplane.store.queries import billing as queries
 from chargeplane.store.queries import invoices as invoice_queries
+from chargeplane.store.queries.billing import PaymentSeen
 from chargeplane.store.queries.paging import Db
 
-PAYMENT_TOPICS: Final = ("payment.captured", "payment.refunded")
+PAYMENT_TOPICS: Final = (
+    "payment.captured",
+    "payment.partly_refunded",
+    "payment.refunded",
+    "payment.disputed",
+    "payment.fee",
+)
+ENDED: Final = "agreement.ended"
 _NOT_MONEY: Final = frozenset({"invoice", "free"})
 """Kinds of providers that take nothing: what they 'captured' is paid by the invoice, or not at all."""
+
+
+_DISPUTES: Final = (Dispute.NONE, Dispute.OPEN, Dispute.WON, Dispute.LOST)
+"""In the order in which a dispute goes; it never goes back."""
 
 
 class CdrFact(Struct, frozen=True, kw_only=True):
     """What is taken of a fact about a CDR."""
 
     cdr_id: str
+
+
+class AgreementFact(Struct, frozen=True, kw_only=True):
+    """What is taken of a fact about an agreement."""
+
+    agreement_id: str
+    at: datetime
 
 
 class PaymentFact(Struct, frozen=True, kw_only=True):
@@ -45,6 +67,8 @@ class PaymentFact(Struct, frozen=True, kw_only=True):
     captured: Decimal
     refunded: Decimal
     at: datetime
+    dispute: Dispute = Dispute.NONE
+    fee: Decimal = Decimal(0)
     purpose: str = "session"
     provider_kind: str = ""
     session_id: str | None = None
@@ -53,6 +77,7 @@ class PaymentFact(Struct, frozen=True, kw_only=True):
 
 
 _cdr_fact = msgspec.json.Decoder(CdrFact).decode
+_agreement_fact = msgspec.json.Decoder(AgreementFact).decode
 _payment_fact = msgspec.json.Decoder(PaymentFact).decode
 
 
@@ -89,15 +114,33 @@ class InvoicingFacts:
             elif found.payment_id is not None and settings.receipts:
                 subject = f"payment:{found.payment_id}"
             if subject is not None:
-                now = self._now()
-                until = max(now, found.ended_at + timedelta(seconds=1))
-                await self._drafting.bill(db, tenant_id, subject, settings, until=until, now=now)
+                await self._bill(db, tenant_id, subject, settings, found.ended_at + timedelta(seconds=1))
 
     async def _by_session(self, db: Db, tenant_id: TenantId, agreement_id: int, at: datetime) -> bool:
+        """Whether sessions of an agreement are billed one by one: always after it is over, for nothing else is billed then."""
         stored = await agreement_queries.one(db, tenant_id, agreement_id)
         if stored is None:
             return False
+        if as_of(stored.agreement, self._now()).state in (AgreementState.ENDED, AgreementState.CLOSED):
+            return True
         return version_at(stored.agreement, at).terms.billing.cycle is BillingCycle.SESSION
+
+    async def agreement(self, fact: Fact) -> None:
+        """An agreement ended: what it owes is on its final invoice at once. Sessions that end later have theirs with their CDR."""
+        if fact.topic != ENDED:
+            return
+        tenant_id, said = TenantId(fact.tenant_id), _agreement_fact(fact.payload)
+        async with self._database.change() as db:
+            settings, _ = await invoice_queries.settings(db, tenant_id)
+            if settings.issuer is None:
+                return
+            await self._bill(db, tenant_id, f"agreement:{said.agreement_id}", settings, said.at)
+
+    async def _bill(self, db: Db, tenant_id: TenantId, subject: str, settings: InvoicingSettings, at: datetime) -> None:
+        """Bills a subject whole, up to a moment and to now."""
+        now = self._now()
+        while (await self._drafting.bill(db, tenant_id, subject, settings, until=max(now, at), now=now)).more:
+            pass
 
     async def payment(self, fact: Fact) -> None:
         """A provider took money, or gave it back."""
@@ -126,8 +169,25 @@ class InvoicingFacts:
                 if change:
                     money = Money(amount=total, currency=said.currency)
                     await post(db, tenant_id, provider_entry(payment_id, money, change, source, payer, said.at))
+            await self._beside(db, tenant_id, said, seen)
             settings, _ = await invoice_queries.settings(db, tenant_id)
             await apply_payment(db, tenant_id, payment_id, settings, self._now())
+
+    async def _beside(self, db: Db, tenant_id: TenantId, said: PaymentFact, seen: PaymentSeen) -> None:
+        """Books what the provider keeps, and what the payer's bank took back."""
+        fee, dispute, disputed = max(said.fee, seen.fee), seen.dispute, seen.disputed
+        if fee > seen.fee:
+            total = Money(amount=fee, currency=seen.currency)
+            await post(db, tenant_id, fee_entry(seen.payment_id, seen.provider, total, fee - seen.fee, said.at))
+        if _DISPUTES.index(said.dispute) > _DISPUTES.index(seen.dispute):
+            dispute = said.dispute
+            disputed = seen.disputed or seen.captured - seen.refunded
+            money = Money(amount=disputed, currency=seen.currency)
+            entry = dispute_entry(seen.payment_id, seen.provider, money, seen.dispute, dispute, said.at)
+            if entry is not None:
+                await post(db, tenant_id, entry)
+        if (fee, dispute) != (seen.fee, seen.dispute):
+            await queries.put_beside(db, seen.payment_id, fee, dispute, disputed)
 
     def _accounts(self, said: PaymentFact) -> tuple[Account, Account]:
         if said.purpose == "top_up" and said.account_id is not None:

@@ -12,14 +12,14 @@ from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.charging_stations import StaleError
-from chargeplane.app.events import EventFeed
 from chargeplane.app.invoicing import issuing
-from chargeplane.app.invoicing.ports import Attachment, Mailer
+from chargeplane.app.invoicing.ports import Mailer
 from chargeplane.domain.invoicing.model import InvoiceContent, InvoiceKind
 from chargeplane.domain.invoicing.parties import Customer, InvoicingSettings, check_customer, check_settings
 from chargeplane.domain.invoicing.states import InvoiceState, state_of
-from chargeplane.domain.languages import money, say
+from chargeplane.domain.languages import day, money, say
 from chargeplane.domain.ledger import PayerKind
+from chargeplane.domain.people.mails import Attachment
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
@@ -76,16 +76,16 @@ class Invoices:
     def __init__(
         self,
         database: Database,
-        events: EventFeed,
         painter: Painter,
         mailer: Mailer | None = None,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self._database = database
-        self._events = events
         self._painter = painter
         self.mailer = mailer
         self._now = now
+        self.hint: Callable[[], None] = lambda: None
+        """Called after a commit that left facts."""
 
     # Looked at
 
@@ -146,7 +146,7 @@ class Invoices:
             for payment_id in await _payments_of(db, ident):
                 await issuing.apply_payment(db, caller.tenant_id, payment_id, settings, now)
             await self._audit(db, caller, "issue", ident)
-        return await self._told(caller, "invoice.issued", ident)
+        return await self._changed(caller, ident)
 
     async def delete(self, caller: Caller, ident: int) -> None:
         """Deletes a draft; what was on it is billed by the next run.
@@ -203,7 +203,7 @@ class Invoices:
                 now=now,
             )
             await self._audit(db, caller, "pay", ident, after={"amount": amount, "method": method})
-        return await self._told(caller, "invoice.paid", ident)
+        return await self._changed(caller, ident)
 
     async def credit(self, caller: Caller, ident: int, reason: str, lines: Sequence[int] | None) -> InvoiceDetails:
         """Takes an invoice back, whole or by lines; the credit note.
@@ -217,7 +217,7 @@ class Invoices:
                 db, caller.tenant_id, ident, settings, reason=reason, lines=lines, now=self._now()
             )
             await self._audit(db, caller, "credit", ident, reason=reason, after={"credit_note": str(made)})
-        return await self._told(caller, "invoice.credited", made)
+        return await self._changed(caller, made)
 
     async def write_off(self, caller: Caller, ident: int, reason: str) -> InvoiceDetails:
         """Gives up what is still owed.
@@ -230,7 +230,7 @@ class Invoices:
             settings, _ = await queries.settings(db, caller.tenant_id)
             amount = await issuing.write_off(db, caller.tenant_id, ident, settings, self._now())
             await self._audit(db, caller, "write-off", ident, reason=reason, after={"amount": amount})
-        return await self._told(caller, "invoice.written_off", ident)
+        return await self._changed(caller, ident)
 
     async def send(self, caller: Caller, ident: int) -> InvoiceDetails:
         """Mails an issued invoice to its customer.
@@ -248,8 +248,9 @@ class Invoices:
         async with self._database.change() as db:
             await self._mail(db, caller.tenant_id, invoice, content, pdf, level=0)
             await queries.put_sent(db, ident, self._now())
+            await issuing.tell(db, caller.tenant_id, "sent", ident)
             await self._audit(db, caller, "send", ident, after={"to": content.customer.email})
-        return await self._told(caller, "invoice.sent", ident)
+        return await self._changed(caller, ident)
 
     async def _mail(
         self, db: Db, tenant_id: TenantId, invoice: Invoice, content: InvoiceContent, pdf: bytes, level: int
@@ -257,22 +258,57 @@ class Invoices:
         assert self.mailer is not None
         assert content.customer.email is not None
         assert invoice.number is not None
-        language, words = content.language, "reminder" if level else "mail"
+        language = content.language
+        owed = invoice.standing.open > 0 and invoice.kind is not InvoiceKind.CREDIT_NOTE
+        words = "reminder" if level else "mail" if owed else "mail_paid"
         said = {
             "number": invoice.number,
-            "amount": money(invoice.standing.open, invoice.currency, language),
+            "amount": money(invoice.standing.open if owed else content.gross, invoice.currency, language),
             "issuer": content.issuer.name,
-            "due": "" if invoice.due_on is None else invoice.due_on.isoformat(),
+            "due": "" if invoice.due_on is None else day(invoice.due_on, language),
             "what": say(f"invoice.{content.kind.value}", language),
         }
         await self.mailer.send(
             db,
             tenant_id,
             to=content.customer.email,
-            subject=say(f"invoice.{words}_subject", language, **said),
+            subject=say("invoice.reminder_subject" if level else "invoice.mail_subject", language, **said),
             text=say(f"invoice.{words}_text", language, **said),
-            attachments=(Attachment(name=f"{invoice.number}.pdf", media_type="application/pdf", content=pdf),),
+            language=language,
+            attachments=(attached(invoice, pdf),),
+            driver_id=invoice.driver_id,
         )
+
+    async def mail_issued(self, tenant_id: TenantId, ident: int) -> None:
+        """Mails an invoice that was issued, once, where the tenant has them mailed and the customer has an address."""
+        async with self._database.read() as db:
+            found = await queries.one(db, tenant_id, ident)
+            settings, _ = await queries.settings(db, tenant_id)
+        if found is None or self.mailer is None or not settings.mail or found[1].customer.email is None:
+            return
+        if found[0].number is None or found[0].sent_at is not None:
+            return
+        pdf = await asyncio.to_thread(self._painter.pdf, *found)
+        async with self._database.change() as db:
+            invoice, content = await issuing.locked(db, tenant_id, ident)
+            if invoice.sent_at is not None:
+                return
+            await self._mail(db, tenant_id, invoice, content, pdf, level=0)
+            await queries.put_sent(db, ident, self._now())
+            await issuing.tell(db, tenant_id, "sent", ident)
+        self.hint()
+
+    async def receipt_of(self, tenant_id: TenantId, payment_id: int) -> tuple[bool, Attachment | None]:
+        """(whether there will be one, a guest's receipt as a file once it is issued)."""
+        async with self._database.read() as db:
+            settings, _ = await queries.settings(db, tenant_id)
+            if settings.issuer is None or not settings.receipts:
+                return False, None
+            ident = await queries.receipt_of_payment(db, tenant_id, payment_id)
+            found = None if ident is None else await queries.one(db, tenant_id, ident)
+        if found is None:
+            return True, None
+        return True, attached(found[0], await asyncio.to_thread(self._painter.pdf, *found))
 
     async def remind(self) -> None:
         """Has what is not paid become overdue, and reminds its customers by the tenant's steps; called now and then."""
@@ -377,10 +413,10 @@ class Invoices:
             )
         return said
 
-    async def _told(self, caller: Caller, event: str, ident: int) -> InvoiceDetails:
-        found = await self.one(caller, ident)
-        self._events.publish(event, caller.tenant_id, None, found.invoice)
-        return found
+    async def _changed(self, caller: Caller, ident: int) -> InvoiceDetails:
+        """The invoice after a change of which facts tell."""
+        self.hint()
+        return await self.one(caller, ident)
 
     async def _audit(
         self,
@@ -404,6 +440,12 @@ class Invoices:
             before=before,
             after=after,
         )
+
+
+def attached(invoice: Invoice, pdf: bytes) -> Attachment:
+    """A document as it goes on a mail."""
+    name = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in invoice.number or "invoice")
+    return Attachment(name=f"{name}.pdf", media_type="application/pdf", content=pdf)
 
 
 async def _payments_of(db: Db, ident: int) -> list[int]:

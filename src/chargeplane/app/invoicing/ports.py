@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from chargeplane.domain.invoicing.model import InvoiceContent
+from chargeplane.domain.people.mails import Attachment
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.drivers import DriverView
 from chargeplane.store.queries.paging import Db
@@ -21,19 +22,20 @@ class People(Protocol):
         ...
 
 
-class Attachment(Struct, frozen=True, kw_only=True):
-    """A file on a mail."""
-
-    name: str
-    media_type: str
-    content: bytes
-
-
 class Mailer(Protocol):
     """Who sends mail."""
 
     async def send(
-        self, db: Db, tenant_id: TenantId, *, to: str, subject: str, text: str, attachments: tuple[Attachment, ...]
+        self,
+        db: Db,
+        tenant_id: TenantId,
+        *,
+        to: str,
+        subject: str,
+        text: str,
+        language: str,
+        attachments: tuple[Attachment, ...] = (),
+        driver_id: int | None = None,
     ) -> None:
         """Takes a mail within the caller's transaction, to be sent once that is committed."""
         ...

@@ -59,8 +59,10 @@ _LOOK_AT_HOLD: Final = timedelta(hours=1)
 _PATIENCE_ALERTS: Final = 6
 """Failed attempts in a row after which a person is told."""
 
-FACTS: Final = tuple(f"payment.{state.value}" for state in PaymentState)
-"""Topics of the outbox: a payment came to be in a state. Key `payment:<id>`, payload `PaymentFact`."""
+FEE: Final = "payment.fee"
+FACTS: Final = (*(f"payment.{state.value}" for state in PaymentState), FEE)
+"""Topics of the outbox: a payment came to be in a state (again, where a dispute or a refund changed it), or its provider told what it keeps.
+Key `payment:<id>`, payload `PaymentFact`."""
 
 
 class PaymentFact(Struct, frozen=True, kw_only=True):
@@ -75,6 +77,8 @@ class PaymentFact(Struct, frozen=True, kw_only=True):
     authorized: Decimal
     captured: Decimal
     refunded: Decimal
+    dispute: Dispute
+    fee: Decimal
     session_id: str | None
     driver_id: str | None
     account_id: str | None
@@ -489,12 +493,15 @@ class Carrying:
                 payment_id=before.id,
                 by="payments",
             )
-        more = after.refunded > before.payment.refunded
-        if old is new and not more and after.authorized == before.payment.authorized:
+        more = after.refunded > before.payment.refunded or after.dispute is not before.payment.dispute
+        changed, dearer = old is not new or more, after.fee > before.payment.fee
+        if not changed and not dearer and after.authorized == before.payment.authorized:
             return
         if before.purpose == "guest_session":
             await db.execute("UPDATE guest_visit SET next_at = now() WHERE payment_id = $1", before.id)
-        if old is new and not more:
+        if not changed:
+            if dearer:
+                await write_fact(db, before, after, now, FEE)
             return
         await write_fact(db, before, after, now)
         if after.dispute is Dispute.OPEN and before.payment.dispute is Dispute.NONE:
@@ -531,8 +538,12 @@ class Carrying:
             self._events.publish("payment.updated", stored.tenant_id, None, view)
 
 
-async def write_fact(db: Db, stored: StoredPayment, payment: Payment, at: datetime) -> None:
-    """Writes the fact that a payment came to be in its state."""
+async def write_fact(db: Db, stored: StoredPayment, payment: Payment, at: datetime, topic: str | None = None) -> None:
+    """Writes the fact that a payment came to be in its state.
+
+    Args:
+        topic: where something else is told.
+    """
     fact = PaymentFact(
         payment_id=str(stored.id),
         state=payment.state,
@@ -543,6 +554,8 @@ async def write_fact(db: Db, stored: StoredPayment, payment: Payment, at: dateti
         authorized=payment.authorized,
         captured=payment.captured,
         refunded=payment.refunded,
+        dispute=payment.dispute,
+        fee=payment.fee,
         session_id=None if stored.session_id is None else str(stored.session_id),
         driver_id=stored.driver_id,
         account_id=None if stored.account_id is None else str(stored.account_id),
@@ -551,7 +564,7 @@ async def write_fact(db: Db, stored: StoredPayment, payment: Payment, at: dateti
     await db.execute(
         "INSERT INTO outbox (tenant_id, topic, key, payload) VALUES ($1, $2, $3, $4)",
         stored.tenant_id,
-        f"payment.{payment.state.value}",
+        topic or f"payment.{payment.state.value}",
         f"payment:{stored.id}",
         msgspec.json.encode(fact).decode(),
     )

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from chargeplane.app.commands import Commands
 from chargeplane.app.house import utc_now
 from chargeplane.app.payments.payments import ACTION_TIME, NewPayment, Payments
-from chargeplane.app.payments.ports import Costs, CostSoFar, Mailer, PayPlace, Places, Prices, PublicPrice
+from chargeplane.app.payments.ports import Costs, CostSoFar, Mailer, PayPlace, Places, Prices, PublicPrice, Receipts
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.pulse import Pulse
 from chargeplane.app.reach import StationReach
@@ -32,6 +32,7 @@ from chargeplane.domain.payments.holds import LATENCY, Spending, raised, used_up
 from chargeplane.domain.payments.states import OVER as PAYMENT_OVER
 from chargeplane.domain.payments.states import PaymentState
 from chargeplane.domain.payments.visits import EndedBecause, Stage
+from chargeplane.domain.people.mails import Attachment
 from chargeplane.domain.token_rules import TokenRules
 from chargeplane.kernel.errors import ConflictError, NotFoundError
 from chargeplane.kernel.money import Money
@@ -52,8 +53,8 @@ _ID_TOKEN_FOR: Final = timedelta(days=3)
 _ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _MOST_RAISES: Final = 3
 _NO_CDR_AFTER: Final = timedelta(hours=1)
-_MAIL_AGAIN: Final = timedelta(minutes=2)
-_MAIL_GIVEN_UP: Final = timedelta(days=1)
+_FILE_AWAITED: Final = timedelta(minutes=10)
+"""A mail with a receipt waits for the document so long; then it goes without."""
 
 LANGUAGES: Final = ("en", "de", "sv")
 """What the pages speak; the first is the default."""
@@ -157,6 +158,8 @@ class Guests:
         self._times = times or GuestTimes()
         self._claim = timedelta(seconds=self._times.claim_s + 2 * self._times.answer_s)
         self.mailer = mailer
+        self.receipts: Receipts | None = None
+        """Who draws the document for the mail; None: nobody."""
         self.final_from_cdr = final_from_cdr
         self.receipt: Callable[[VisitView, str], tuple[str, str, str]] | None = None
         """Subject, text and HTML of a receipt, given the visit and its token."""
@@ -597,15 +600,27 @@ class Guests:
             return False
         view = await self.visit(visit.token)
         subject, text, html = self.receipt(view, visit.token)
-        try:
-            await self.mailer.send(visit.tenant_id, visit.email, subject, text, html)
-        except Exception as error:
-            log.warning("receipt_not_sent", visit=visit.id, error=str(error))
-            old = visit.ended_at is not None and utc_now() - visit.ended_at > _MAIL_GIVEN_UP
-            await self._write(visit, in_s=None if old else _MAIL_AGAIN.total_seconds())
-            return False
-        # The address was given for this mail.
-        await self._write(visit, in_s=None, email_sent_at=utc_now(), email=None)
+        files: tuple[Attachment, ...] = ()
+        if self.receipts is not None and view.paid is not None:
+            expected, file = await self.receipts.receipt_of(visit.tenant_id, visit.payment_id)
+            # The receipt is made from the same CDR that settled the payment, by somebody else: it may be a moment later.
+            if expected and file is None and visit.ended_at is not None and utc_now() - visit.ended_at < _FILE_AWAITED:
+                await self._write(visit, in_s=self._times.every_s)
+                return False
+            files = () if file is None else (file,)
+        async with self._database.change() as db:
+            await self.mailer.send(
+                db,
+                visit.tenant_id,
+                to=visit.email,
+                subject=subject,
+                text=text,
+                language=visit.language,
+                html=html,
+                attachments=files,
+            )
+            # The address was given for this mail.
+            await self._write_in(db, visit, in_s=None, email_sent_at=utc_now(), email=None)
         return False
 
     async def _after_end(self, visit: Visit) -> bool:

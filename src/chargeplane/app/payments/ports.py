@@ -12,6 +12,7 @@ from msgspec import Struct
 from chargeplane.app.reports import Place
 from chargeplane.domain.payments.states import Seen
 from chargeplane.domain.payments.steps import Capabilities
+from chargeplane.domain.people.mails import Attachment
 from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.money import Money
@@ -282,12 +283,27 @@ class Prices(Protocol):
 class Mailer(Protocol):
     """Who sends mail."""
 
-    async def send(self, tenant_id: TenantId, to: str, subject: str, text: str, html: str | None) -> None:
-        """Takes a mail, to be sent.
+    async def send(
+        self,
+        db: Db,
+        tenant_id: TenantId,
+        *,
+        to: str,
+        subject: str,
+        text: str,
+        language: str,
+        html: str | None = None,
+        attachments: tuple[Attachment, ...] = (),
+    ) -> None:
+        """Takes a mail within the caller's transaction, to be sent once that is committed."""
+        ...
 
-        Raises:
-            UnavailableError: not now.
-        """
+
+class Receipts(Protocol):
+    """Who draws receipts."""
+
+    async def receipt_of(self, tenant_id: TenantId, payment_id: int) -> tuple[bool, Attachment | None]:
+        """(whether there will be one, the receipt of a payment once there is)."""
         ...
 
 

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from chargeplane.domain.people.mails import Letter
+from chargeplane.domain.people.mails import Attachment, Letter
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact, OutboxWorker, Topic
@@ -62,6 +62,25 @@ class Post:
         await queries.seal(db, ident, self._keys.encrypt(_encode(letter), f"mail {ident}"))
         await queries.announce(db, tenant_id, TOPIC, ident)
         self._database.after_commit(db, self._outbox.hint)
+
+    async def send(
+        self,
+        db: Db,
+        tenant_id: TenantId,
+        *,
+        to: str,
+        subject: str,
+        text: str,
+        language: str,
+        html: str | None = None,
+        attachments: tuple[Attachment, ...] = (),
+        driver_id: int | None = None,
+    ) -> None:
+        """Writes a mail of the business (a receipt, an invoice) within a change; it goes out when that is committed."""
+        letter = Letter(
+            to=to, subject=" ".join(subject.split()), text=text, language=language, html=html, attachments=attachments
+        )
+        await self.write(db, tenant_id, letter, driver_id=driver_id)
 
     async def _send(self, fact: Fact) -> None:
         ident = int(fact.payload)

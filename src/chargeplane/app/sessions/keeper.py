@@ -23,6 +23,7 @@ from chargeplane.app.cdrs.views import cdr_view
 from chargeplane.app.events import EventFeed
 from chargeplane.app.final_costs import FinalCosts, Price
 from chargeplane.app.house import utc_now
+from chargeplane.app.sessions import telling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.ports import Nobody, SessionAgreements, SessionWatcher, TariffSource
 from chargeplane.app.sessions.pricing import Prepared, prepared, rated, tariff_of
@@ -229,7 +230,10 @@ class SessionKeeper:
         async with self._database.change() as db:
             new = await queries.insert(db, transaction, frozen)
             session = await queries.locked(db, transaction.tenant_id, transaction.id)
+            if new and session is not None:
+                await telling.tell(db, telling.CREATED, session)
         if new and session is not None:
+            self._told()
             self._show("session.created", session)
         return session
 
@@ -266,9 +270,12 @@ class SessionKeeper:
                 settle_at=settle_at,
             )
             updated = await queries.one(db, session.tenant_id, session.id)
+            if changed and updated is not None:
+                await telling.tell(db, telling.UPDATED, updated)
         if updated is None:
             return
         if changed:
+            self._told()
             self._show("session.updated", updated)
         self._note_price(updated, what, rating, tariff, terms)
         if rating is not None and transaction.is_open:
@@ -320,6 +327,8 @@ class SessionKeeper:
             if settled is not None:
                 await self._proofs.keep(db, what, proof)
                 updated = await queries.one(db, work.tenant_id, work.transaction_id)
+                if updated is not None and (settled.written or not settled.unchanged):
+                    await telling.tell(db, telling.SETTLED, updated)
         if settled is None:
             return self._now()
         if settled.written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Final
 
 from chargeplane.domain.invoicing.model import InvoiceContent, InvoiceKind
 from chargeplane.domain.ledger import (
@@ -13,11 +14,15 @@ from chargeplane.domain.ledger import (
     PayerKind,
     Posting,
     bank,
+    clearing,
+    disputed,
+    fees,
     receivable,
     revenue,
     tax,
     write_off,
 )
+from chargeplane.domain.payments.states import Dispute
 from chargeplane.kernel.money import Money
 
 
@@ -84,6 +89,61 @@ def provider_entry(
         text=f"Payment {payment_id}",
         happened_at=at,
         postings=(_posting(source, change, total.currency), _posting(payer, -change, total.currency)),
+        reference_kind="payment",
+        reference=str(payment_id),
+    )
+
+
+def fee_entry(payment_id: int, provider: str, total: Money, change: Decimal, at: datetime) -> Entry:
+    """What a provider keeps of a payment for its work.
+
+    Args:
+        total: kept in all by now: part of the key, so that every change is booked once.
+        change: since it was booked last.
+    """
+    return Entry(
+        key=f"payment:{payment_id}:fee:{total.amount.normalize():f}",
+        kind=EntryKind.FEE,
+        text=f"Payment {payment_id}",
+        happened_at=at,
+        postings=(
+            _posting(fees(provider), change, total.currency),
+            _posting(clearing(provider), -change, total.currency),
+        ),
+        reference_kind="payment",
+        reference=str(payment_id),
+    )
+
+
+_PLACES: Final = {Dispute.NONE: "clearing", Dispute.WON: "clearing", Dispute.OPEN: "disputed", Dispute.LOST: "lost"}
+
+
+def dispute_entry(
+    payment_id: int, provider: str, amount: Money, before: Dispute, after: Dispute, at: datetime
+) -> Entry | None:
+    """What a payer's bank took back: open, it is neither ours nor lost; won, the provider has it again; lost, it is given up. None where
+    the money stays where it is.
+
+    Args:
+        amount: that is disputed.
+        before: as it was booked last.
+    """
+
+    def account(place: str) -> Account:
+        return {"clearing": clearing, "disputed": disputed}[place](provider) if place != "lost" else write_off()
+
+    source, target = _PLACES[before], _PLACES[after]
+    if source == target:
+        return None
+    return Entry(
+        key=f"payment:{payment_id}:dispute:{after.value}",
+        kind=EntryKind.DISPUTE,
+        text=f"Payment {payment_id}",
+        happened_at=at,
+        postings=(
+            Posting(account=account(target), amount=amount),
+            _posting(account(source), -amount.amount, amount.currency),
+        ),
         reference_kind="payment",
         reference=str(payment_id),
     )

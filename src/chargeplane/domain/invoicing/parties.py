@@ -94,6 +94,7 @@ class InvoicingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         language: where the customer has none.
         time_zone: in which days and years begin (IANA).
         receipts: whether guests' receipts are made by themselves.
+        mail: whether what is issued is mailed to customers who have an e-mail address.
         dunning: reminders, each later than the one before.
     """
 
@@ -106,6 +107,7 @@ class InvoicingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     language: Language = "en"
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     receipts: bool = True
+    mail: bool = True
     dunning: Annotated[tuple[DunningStep, ...], Meta(max_length=5)] = (
         DunningStep(after_days=7),
         DunningStep(after_days=21),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
@@ -94,6 +95,15 @@ def money(amount: Decimal, currency: str, language: str | None, *, exact: bool =
     more = -int(finer.as_tuple().exponent)
     shown = number(finer, language, max(digits, more)) if exact and more > digits else number(rounded, language, digits)
     return say("format.money", language, amount=shown, currency=currency)
+
+
+_DAYS: Final = {"de": "%d.%m.%Y", "en": "%-d %B %Y"}
+"""How days are written; ISO 8601 in the other languages (in Swedish it is the custom)."""
+
+
+def day(value: date, language: str | None) -> str:
+    """A day as people of a language write it."""
+    return value.strftime(_DAYS.get(known(language), "%Y-%m-%d"))
 
 
 def duration(seconds: Decimal, language: str | None) -> str:

@@ -133,6 +133,8 @@ class Seen(Struct, frozen=True, kw_only=True):
         error: why the last attempt of the payer failed, in a word.
         method: how it is paid, for people: "Visa 4242". Never a card number.
         alias: another id of the payment at the provider, under which it may be told of.
+        fee: what the provider keeps for its work in all, where it tells; in the payment's currency.
+        saved: what the provider calls the payer's way of paying, where that was saved for later.
     """
 
     action: bool = False
@@ -148,6 +150,8 @@ class Seen(Struct, frozen=True, kw_only=True):
     error: str | None = None
     method: str | None = None
     alias: str | None = None
+    fee: Decimal = NOTHING
+    saved: str | None = None
 
 
 class Payment(Struct, frozen=True, kw_only=True):
@@ -159,6 +163,7 @@ class Payment(Struct, frozen=True, kw_only=True):
         capture_begun: the provider was asked to take it.
         goal: what we want.
         ref: the provider's id; None before it was told.
+        fee: what the provider keeps.
     """
 
     hold: Decimal
@@ -174,6 +179,7 @@ class Payment(Struct, frozen=True, kw_only=True):
     dispute: Dispute = Dispute.NONE
     expires_at: datetime | None = None
     error: str | None = None
+    fee: Decimal = NOTHING
 
     @property
     def state(self) -> PaymentState:
@@ -212,6 +218,7 @@ def seen(payment: Payment, told: Seen) -> Payment:
         dispute=max(payment.dispute, told.dispute, key=_DISPUTES.index),
         expires_at=_later(payment.expires_at, told.expires_at),
         error=payment.error if told.error is None else told.error,
+        fee=max(payment.fee, told.fee),
     )
 
 

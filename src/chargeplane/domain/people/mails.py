@@ -44,18 +44,34 @@ class Notice(enum.StrEnum):
     ACCOUNT_ERASED = "account_erased"
 
 
-class Letter(Struct, frozen=True, kw_only=True):
+class Attachment(Struct, frozen=True, kw_only=True):
+    """A file on a mail.
+
+    Args:
+        name: as it is saved; ASCII.
+        media_type: as `application/pdf`.
+    """
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+class Letter(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A mail.
 
     Args:
         to: e-mail address.
         text: plain text, lines parted by line feeds.
+        html: the same for who shows it so; None: there is only the text.
     """
 
     to: str
     subject: str
     text: str
     language: str
+    html: str | None = None
+    attachments: tuple[Attachment, ...] = ()
 
 
 def letter(kind: MailedPurpose | Notice, to: str, language: str | None, values: Mapping[str, str]) -> Letter:

@@ -23,9 +23,15 @@ def message_of(letter: Letter, sender: str, ident: str, domain: str) -> EmailMes
     message["Subject"] = letter.subject
     message["Date"] = formatdate()
     message["Message-ID"] = f"<chargeplane-{ident}@{domain}>"
-    message["Content-Language"] = letter.language
     message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no holiday notice comes back
     message.set_content(letter.text)
+    if letter.html is not None:
+        message.add_alternative(letter.html, subtype="html")
+    for one in letter.attachments:
+        main, _, sub = one.media_type.partition("/")
+        message.add_attachment(one.content, maintype=main, subtype=sub or "octet-stream", filename=one.name)
+    # At the end: parts would take it with them, as every header that begins with Content.
+    message["Content-Language"] = letter.language
     return message
 
 

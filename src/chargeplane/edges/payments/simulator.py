@@ -49,6 +49,7 @@ class _Intent(Struct, frozen=True, kw_only=True):
     method: str | None
     expires_at: datetime
     pay_url: str | None
+    fee: Decimal = Decimal(0)
 
 
 class _Event(Struct, frozen=True, kw_only=True):
@@ -197,4 +198,5 @@ def _seen(intent: _Intent) -> Seen:
         action_url=intent.pay_url,
         error=intent.error,
         method=intent.method,
+        fee=intent.fee,
     )

@@ -185,7 +185,7 @@ class StripeProvider:
         """How it stands."""
         if ref.startswith("cs_"):
             return await self._seen_session(await self._session(ref))
-        params: Any = {"expand": ["latest_charge"]}
+        params: Any = {"expand": ["latest_charge.balance_transaction"]}
         return await self._seen(await self._asked(self._client.v1.payment_intents.retrieve_async(ref, params=params)))
 
     def parse_webhook(self, headers: Mapping[str, str], body: bytes, now: datetime) -> Sequence[Told]:
@@ -235,7 +235,7 @@ class StripeProvider:
             raise UnavailableError(f"Stripe does not answer as it should: {error}") from error
 
     async def _session(self, ref: str) -> dict[str, Any]:
-        params: Any = {"expand": ["payment_intent.latest_charge"]}
+        params: Any = {"expand": ["payment_intent.latest_charge.balance_transaction"]}
         return await self._asked(self._client.v1.checkout.sessions.retrieve_async(ref, params=params))
 
     async def _intent_of(self, ref: str) -> str:
@@ -302,6 +302,7 @@ class StripeProvider:
             client_secret=None if self._checkout else intent.get("client_secret"),
             error=error.get("decline_code") or error.get("code"),
             method=_method(charge),
+            fee=_fee(charge, currency),
         )
 
     async def _taken(self, intent: dict[str, Any], charge: dict[str, Any]) -> int:
@@ -336,6 +337,14 @@ def stripe_provider(settings: ProviderSettings) -> StripeProvider:
         checkout=flow == "checkout",
         increment=increment,
     )
+
+
+def _fee(charge: Mapping[str, Any], currency: str) -> Decimal:
+    """What Stripe keeps, as the charge's balance transaction says; nothing where the account is in another currency."""
+    moved = charge.get("balance_transaction")
+    if not isinstance(moved, dict) or str(moved.get("currency", "")).upper() != currency:
+        return NOTHING
+    return _major(int(moved.get("fee") or 0), currency)
 
 
 def _digits(currency: str) -> int:

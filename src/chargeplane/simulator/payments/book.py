@@ -73,6 +73,10 @@ CARDS: Final[dict[str, tuple[Card, str]]] = {
 """Numbers that everybody uses for tests; none is anybody's card."""
 
 SECOND_FACTOR_CODE: Final = "123456"
+FEE_SHARE: Final = Decimal("0.014")
+FEE_EACH: Final = Decimal("0.25")
+FEE_DISPUTE: Final = Decimal("15.00")
+"""What the provider keeps of a payment, and once more where it is disputed; in whatever currency."""
 
 
 class Refund(Struct, kw_only=True):
@@ -117,6 +121,14 @@ class Intent(Struct, kw_only=True):
     def refunded(self) -> Decimal:
         """Given back in all."""
         return sum((one.amount for one in self.refunds), Decimal(0))
+
+    @property
+    def fee(self) -> Decimal:
+        """What we keep for our work in all; it is not given back with a refund."""
+        if self.captured <= 0:
+            return Decimal(0)
+        kept = (self.captured * FEE_SHARE).quantize(Decimal("0.01")) + FEE_EACH
+        return kept if self.dispute == "none" else kept + FEE_DISPUTE
 
 
 class Book:

@@ -358,6 +358,7 @@ class PaymentSimulator:
             "captures": intent.captures,
             "holds": intent.holds,
             "released": intent.released,
+            "fee": str(intent.fee),
             "dispute": intent.dispute,
             "error": intent.error,
             "method": intent.method,

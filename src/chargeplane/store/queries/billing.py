@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from chargeplane.domain.invoicing.charges import BilledCdr, CdrToBill
 from chargeplane.domain.invoicing.runs import ItemState, RunOrder, RunState
+from chargeplane.domain.payments.states import Dispute
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position, Where
 
@@ -60,7 +61,11 @@ class RunItem(Struct, frozen=True, kw_only=True):
 
 
 class PaymentSeen(Struct, frozen=True, kw_only=True):
-    """How a payment stands, and how much of it is booked."""
+    """How a payment stands, and how much of it is on invoices.
+
+    Args:
+        disputed: what the payer's bank took back, or took back and gave again.
+    """
 
     payment_id: int
     provider: str
@@ -69,6 +74,9 @@ class PaymentSeen(Struct, frozen=True, kw_only=True):
     refunded: Decimal
     booked_captured: Decimal
     booked_refunded: Decimal
+    fee: Decimal
+    dispute: Dispute
+    disputed: Decimal
 
 
 async def take_cdr(db: Db, tenant_id: TenantId, cdr_id: int) -> Billable | None:
@@ -252,6 +260,12 @@ async def earned_at(
 
 # Payments
 
+_SEEN = "payment_id, provider, currency, captured, refunded, booked_captured, booked_refunded, fee, dispute, disputed"
+
+
+def _payment_seen(row: Any) -> PaymentSeen:
+    return PaymentSeen(**{**row, "dispute": Dispute(row["dispute"])})
+
 
 async def see_payment(
     db: Db,
@@ -270,7 +284,7 @@ async def see_payment(
         "INSERT INTO billing_payment AS p (payment_id, tenant_id, provider, currency, captured, refunded, session_id, driver_id)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (payment_id) DO UPDATE"
         " SET captured = greatest(p.captured, excluded.captured), refunded = greatest(p.refunded, excluded.refunded),"
-        " updated_at = now() RETURNING payment_id, provider, currency, captured, refunded, booked_captured, booked_refunded",
+        f" updated_at = now() RETURNING {_SEEN}",
         payment_id,
         tenant_id,
         provider,
@@ -281,18 +295,28 @@ async def see_payment(
         driver_id,
     )
     assert row is not None
-    return PaymentSeen(**row)
+    return _payment_seen(row)
 
 
 async def payment(db: Db, tenant_id: TenantId, payment_id: int) -> PaymentSeen | None:
     """How a payment stands, locked until the transaction ends."""
     row = await db.fetchrow(
-        "SELECT payment_id, provider, currency, captured, refunded, booked_captured, booked_refunded FROM billing_payment"
-        " WHERE payment_id = $1 AND tenant_id = $2 FOR UPDATE",
+        f"SELECT {_SEEN} FROM billing_payment WHERE payment_id = $1 AND tenant_id = $2 FOR UPDATE",
         payment_id,
         tenant_id,
     )
-    return None if row is None else PaymentSeen(**row)
+    return None if row is None else _payment_seen(row)
+
+
+async def put_beside(db: Db, payment_id: int, fee: Decimal, dispute: Dispute, disputed: Decimal) -> None:
+    """Writes what is booked of a payment's fee and dispute."""
+    await db.execute(
+        "UPDATE billing_payment SET fee = $2, dispute = $3, disputed = $4 WHERE payment_id = $1",
+        payment_id,
+        fee,
+        dispute.value,
+        disputed,
+    )
 
 
 async def put_booked(db: Db, payment_id: int, captured: Decimal, refunded: Decimal) -> None:

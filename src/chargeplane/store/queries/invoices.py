@@ -393,6 +393,17 @@ async def put_dunning(db: Db, ident: int, level: int, state: InvoiceState, at: d
     )
 
 
+async def receipt_of_payment(db: Db, tenant_id: TenantId, payment_id: int) -> int | None:
+    """The newest receipt of a guest's payment that was issued."""
+    found: int | None = await db.fetchval(
+        "SELECT id FROM invoice WHERE tenant_id = $1 AND payment_id = $2 AND kind = 'receipt' AND number IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        tenant_id,
+        payment_id,
+    )
+    return found
+
+
 async def put_sent(db: Db, ident: int, at: datetime) -> None:
     """Writes that it was sent."""
     await db.execute("UPDATE invoice SET sent_at = $2, revision = revision + 1 WHERE id = $1", ident, at)

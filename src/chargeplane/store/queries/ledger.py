@@ -342,8 +342,35 @@ async def disagreements(db: Db, tenant_id: TenantId, most: int = 100) -> list[Fl
         tenant_id,
         most,
     )
-    return [
+    found = [
         Flaw(what="invoice", detail=f"Invoice {row['number']} is {row['gross']}; the ledger has {row['posted']}.")
+        for row in rows
+    ]
+    return found + await _payments_disagreeing(db, tenant_id, most)
+
+
+async def _payments_disagreeing(db: Db, tenant_id: TenantId, most: int) -> list[Flaw]:
+    """Payments of which something else was booked than they say: taken, given back, kept by the provider, taken back by the payer's bank."""
+    rows = await db.fetch(
+        "SELECT b.payment_id, w.what, w.told, w.booked FROM billing_payment b"
+        " LEFT JOIN LATERAL (SELECT coalesce(sum(p.amount) FILTER (WHERE e.kind IN ('payment', 'top_up')), 0) AS captured,"
+        "  coalesce(sum(p.amount) FILTER (WHERE e.kind = 'refund'), 0) AS refunded,"
+        "  coalesce(sum(p.amount) FILTER (WHERE e.kind = 'fee'), 0) AS fee,"
+        "  coalesce(sum(p.amount) FILTER (WHERE e.key = 'payment:' || b.payment_id || ':dispute:open'), 0) AS opened"
+        "  FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id AND p.amount > 0 WHERE e.tenant_id = b.tenant_id"
+        "  AND e.reference_kind = 'payment' AND e.reference = b.payment_id::text) s ON true"
+        " CROSS JOIN LATERAL (VALUES ('captured', b.captured, s.captured), ('refunded', b.refunded, s.refunded),"
+        "  ('fee', b.fee, s.fee), ('disputed', CASE WHEN b.dispute = 'open' THEN b.disputed ELSE s.opened END, s.opened))"
+        "  AS w (what, told, booked)"
+        " WHERE b.tenant_id = $1 AND w.told <> w.booked ORDER BY b.payment_id, w.what LIMIT $2",
+        tenant_id,
+        most,
+    )
+    return [
+        Flaw(
+            what="payment",
+            detail=f"Payment {row['payment_id']}: {row['told']} {row['what']}; the ledger has {row['booked']}.",
+        )
         for row in rows
     ]
 

@@ -78,6 +78,7 @@ class PaymentView(Struct, frozen=True, kw_only=True):
         refunded: what was given back.
         to_capture: what is to be taken, once that is known.
         uncollected: what was to be taken and was more than the hold.
+        fee: what the provider keeps for its work, where it tells.
         method: how it is paid, for people; never a card number.
         error: why the last attempt failed, in a word.
         action_url: where the payer goes, while something is asked of them.
@@ -98,6 +99,7 @@ class PaymentView(Struct, frozen=True, kw_only=True):
     refunded: MoneyView
     to_capture: MoneyView | None
     uncollected: MoneyView
+    fee: MoneyView
     method: str | None
     error: str | None
     dispute: Dispute
@@ -151,7 +153,7 @@ class PaymentFilter(Struct, frozen=True, kw_only=True):
     created_to: datetime | None = None
 
 
-_KNOWN: Final = "hold, goal, to_capture, capture_begun, ref, action, authorized, captured, refunded, ended, dispute, expires_at, error"
+_KNOWN: Final = "hold, goal, to_capture, capture_begun, ref, action, authorized, captured, refunded, ended, dispute, expires_at, error, fee"
 _BESIDE: Final = (
     "id, tenant_id, provider, kind, purpose, key, currency, off_session, method, action_url, client_secret, return_url,"
     " session_id, driver_id, account_id, description, action_until, authorized_at, captured_at, attempts, next_at,"
@@ -437,6 +439,7 @@ def _known(row: Any) -> Payment:
         dispute=Dispute(row["dispute"]),
         expires_at=row["expires_at"],
         error=row["error"],
+        fee=row["fee"],
     )
 
 
@@ -484,6 +487,7 @@ def _view(row: Any) -> PaymentView:
         refunded=money(known.refunded),
         to_capture=None if known.to_capture is None else money(known.to_capture),
         uncollected=money(uncollected(known)),
+        fee=money(known.fee),
         method=row["method"],
         error=known.error,
         dispute=known.dispute,

@@ -7,5 +7,5 @@ down_revision = "0021"
 
 
 def upgrade() -> None:
-    """Adds what is new."""
+    """Adds the columns and tables."""
     run_sql_file(__file__)
