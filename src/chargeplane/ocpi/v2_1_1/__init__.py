@@ -35,5 +35,6 @@ MODELS: Final[dict[Kind, type[Struct] | type[StrEnum]]] = {
     Kind.RESERVE_NOW: ReserveNow,
     Kind.UNLOCK_CONNECTOR: UnlockConnector,
     Kind.COMMAND_RESPONSE: CommandResponse,
+    Kind.COMMAND_RESULT: CommandResponse,  # one object both ways (OCPI 2.1.1 mod_commands)
 }
 """The type of each kind of body."""
