@@ -175,7 +175,7 @@ CREATE INDEX partner_command_open ON partner_command (expires_at) WHERE ended_at
 CREATE INDEX partner_command_driver ON partner_command (tenant_id, driver_id, id) WHERE driver_id IS NOT NULL;
 
 -- What was answered to a partner that asked for one of our tokens: its reference runs through Session and CDR.
-CREATE TABLE roaming_authorization (
+CREATE TABLE provider_authorization (
     reference     text PRIMARY KEY,
     tenant_id     integer NOT NULL REFERENCES tenant,
     connection_id bigint,                        -- NULL: by a command of ours
@@ -186,4 +186,4 @@ CREATE TABLE roaming_authorization (
     allowed       text NOT NULL,
     given_at      timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX roaming_authorization_token ON roaming_authorization (tenant_id, id_token_id, given_at);
+CREATE INDEX provider_authorization_token ON provider_authorization (tenant_id, id_token_id, given_at);
