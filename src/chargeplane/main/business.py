@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from chargeplane.app.audit_log import AuditLog
 from chargeplane.app.people.charges import Charges
+from chargeplane.app.public_data import PublicData
 from chargeplane.app.sessions.agreed import AgreementsOfSessions
 from chargeplane.app.sessions.paying import PaymentsOfSessions
+from chargeplane.edges.datex2 import Publications
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.main.agreements import start_agreements
 from chargeplane.main.bookings import start_bookings
@@ -84,4 +86,6 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         invoices=invoicing.invoices,
         billing_runs=invoicing.billing_runs,
         exports=invoicing.exports,
+        public_data=PublicData(parts.database),
+        publications=Publications(),
     )

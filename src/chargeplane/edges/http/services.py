@@ -64,6 +64,7 @@ from chargeplane.app.people.users import Users
 from chargeplane.app.performance.performance import Performance
 from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
+from chargeplane.app.public_data import PublicData, Writer
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
@@ -185,6 +186,8 @@ class Business:
     invoices: Invoices
     billing_runs: BillingRuns
     exports: Exports
+    public_data: PublicData
+    publications: Writer
 
 
 @dataclass(frozen=True, kw_only=True)

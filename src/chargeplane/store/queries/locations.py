@@ -706,6 +706,16 @@ async def _evses_of(db: Db, location_keys: list[int]) -> dict[int, list[EvseView
     return found
 
 
+async def reported_at(db: Db, location_keys: list[int]) -> dict[str, datetime]:
+    """When the stations of locations last told the status of their EVSEs, by uid; nothing of those that never did."""
+    rows = await db.fetch(
+        "SELECT e.uid, max(k.received_at) AS at FROM evse e JOIN connector k ON k.station_key = e.station_key"
+        " AND k.evse_id IN (0, e.ocpp_evse_id) WHERE e.location_key = ANY($1) AND e.removed_at IS NULL GROUP BY e.uid",
+        location_keys,
+    )
+    return {row["uid"]: row["at"] for row in rows}
+
+
 async def _connectors_of(db: Db, evse_keys: list[int]) -> dict[int, list[ConnectorView]]:
     found: dict[int, list[ConnectorView]] = {}
     for row in await db.fetch(

@@ -16,6 +16,22 @@ from chargeplane.store.queries.paging import Db, Position
 from chargeplane.store.queries.payloads import json_object
 
 
+class PublicDataSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """That a tenant's published locations, prices and status are there for everybody, and in whose name.
+
+    Args:
+        country: ISO 3166-1 alpha-2, of the national access point.
+        national_id: by which it knows the publisher.
+        party_id: of the operator, as in EVSE ids.
+        language: ISO 639-1, of names and addresses.
+    """
+
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$")]
+    national_id: Annotated[str, Meta(min_length=1, max_length=255)]
+    party_id: Annotated[str, Meta(pattern=r"^[A-Z0-9]{3}$")] | None = None
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2}$")] = "en"
+
+
 class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How the server treats a tenant's stations; what is absent follows the installation.
 
@@ -34,6 +50,7 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         signed_meter_values: whether signed values of stations' meters are ignored, shown, or required: what they do not prove is
             then held.
         trust_station_keys: public keys of meters that stations send along count as registered.
+        public_data: published locations, prices and status are there for everybody; absent: they are not.
     """
 
     unknown_stations: Literal["refuse", "pending"] = "refuse"
@@ -48,6 +65,7 @@ class TenantSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     show_costs: bool = True
     signed_meter_values: SignedPolicy = SignedPolicy.SHOW
     trust_station_keys: bool = False
+    public_data: PublicDataSettings | None = None
 
 
 class TenantView(Struct, frozen=True, kw_only=True):

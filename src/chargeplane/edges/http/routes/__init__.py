@@ -38,6 +38,7 @@ from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.payments import payment_routes
 from chargeplane.edges.http.routes.performance import performance_routes
 from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
+from chargeplane.edges.http.routes.public_data import public_data_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.quirks import quirk_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
@@ -71,6 +72,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *reservation_routes(services),
         *availability_routes(services),
         *quarantine_routes(services),
+        *public_data_routes(services),
         *outbox_routes(services),
         *quirk_routes(services),
         *certificate_routes(services),

@@ -19,7 +19,7 @@ from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_c
 from chargeplane.edges.http.routes.common import ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.api_keys import ApiKeyView
-from chargeplane.store.queries.tenants import TenantSettings, TenantView
+from chargeplane.store.queries.tenants import PublicDataSettings, TenantSettings, TenantView
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _ADMIN = {"scope": Scope.ADMIN}
@@ -67,6 +67,7 @@ class TenantSettingsPatch(Struct, kw_only=True, forbid_unknown_fields=True):
     show_costs: bool | UnsetType = UNSET
     signed_meter_values: SignedPolicy | UnsetType = UNSET
     trust_station_keys: bool | UnsetType = UNSET
+    public_data: PublicDataSettings | UnsetType | None = UNSET
 
 
 class TenantPatch(Struct, kw_only=True, forbid_unknown_fields=True):
