@@ -151,8 +151,38 @@ async def test_a_display_tells_walk_in_drivers_until_when_the_evse_is_free(house
     await here.book()
     await here.tenant.until(lambda: shown(here), bool)
     ((message),) = here.asked("SetDisplayMessage")
-    assert f"{here.uid} is free until" in message["message"]["message"]["content"]
+    told = message["message"]
+    assert (told["message"]["language"], told["message"]["content"][: len(here.uid) + 13]) == (
+        "de",  # the place is in Germany
+        f"{here.uid} ist frei bis",
+    )
+    more = told.get("messageExtra", [])
+    assert [one["language"] for one in more] == (["en", "sv"] if version == "2.1" else [])
 
 
-async def shown(here: Place) -> bool:
-    return bool(here.asked("SetDisplayMessage"))
+@pytest.mark.parametrize("language", ["en", "de", "sv"])
+async def test_who_charges_into_a_booking_is_told_in_their_language(house: ChargingHouse, language: str) -> None:
+    here = await new_place(house, "2.0.1")
+    await here.tenant.command(
+        here.station,
+        type="get_variables",
+        variables=[{"component": "DisplayMessageCtrlr", "variable": "Available"}],
+    )
+    driver = await here.tenant.send("POST", "/drivers", {"email": f"{ident('d')}@example.com", "language": language})
+    walk_in = ident("WALK")
+    body = {"id_token": walk_in, "type": "ISO14443"}
+    await here.tenant.send("POST", f"/drivers/{driver['id']}/id-tokens", body)
+    here.station.plug_in()
+    running = await here.station.start_transaction(walk_in)
+    await here.book()
+    await here.tenant.until(lambda: shown(here, "IN_FRONT", "InFront"), bool)
+    (told,) = [one["message"] for one in here.asked("SetDisplayMessage") if one["message"]["priority"] == "InFront"]
+    said = {"en": "is booked from", "de": "gebucht", "sv": "är bokad från"}[language]
+    assert told["message"]["language"] == language
+    assert said in told["message"]["content"]
+    await here.station.stop_transaction(running)
+
+
+async def shown(here: Place, *priorities: str) -> bool:
+    told = [one["message"]["priority"] for one in here.asked("SetDisplayMessage")]
+    return bool(told) and (not priorities or not set(priorities).isdisjoint(told))

@@ -50,15 +50,31 @@ class FinalCosts:
         self.priced: dict[TransactionId, Price] = {}
         self.read: Earlier | None = None
         self.told: Callable[[list[Any]], list[ToldEvent]] = list
+        self.noted: Callable[[TransactionId, Price], None] | None = None
+        """Hears prices that are new, or other than before; so nodes with the stations know them (app/final_cost_sharing.py)."""
+        self.forgotten: Callable[[TransactionId], None] | None = None
 
     def note(self, ident: TransactionId, price: Price) -> None:
         """A transaction that is open has a price. There is a bound: where more are open than that, the first are told no total."""
+        known = self.priced.get(ident)
+        self.hear(ident, price)
+        if self.noted is not None and known != price:
+            self.noted(ident, price)
+
+    def hear(self, ident: TransactionId, price: Price) -> None:
+        """The same, told by another node."""
         if ident not in self.priced and len(self.priced) >= _MOST:
             self.priced.pop(next(iter(self.priced)))
         self.priced[ident] = price
 
     def forget(self, ident: TransactionId) -> None:
         """It has ended, or costs nothing any more."""
+        self.drop(ident)
+        if self.forgotten is not None:
+            self.forgotten(ident)
+
+    def drop(self, ident: TransactionId) -> None:
+        """The same, told by another node."""
         self.priced.pop(ident, None)
 
     async def of(

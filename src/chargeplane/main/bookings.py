@@ -12,6 +12,7 @@ from chargeplane.app.bookings.telling import ANNOUNCED, Telling
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.agreements.scope import ResolveAsk
 from chargeplane.domain.bookings.terms import AgreedTerms
+from chargeplane.domain.cdrs.included import reservation_discounts
 from chargeplane.edges.http.services import Subjects
 from chargeplane.kernel.ids import TenantId
 from chargeplane.main.config import Role
@@ -58,7 +59,8 @@ class AgreedTermsOf:
         if found is None:
             return None
         said = found.reservation_terms
-        terms = AgreedTerms(agreement_id=str(found.agreement_id), agreement_version=found.version)
+        discounts = reservation_discounts(found.items)
+        terms = AgreedTerms(agreement_id=str(found.agreement_id), agreement_version=found.version, discounts=discounts)
         if said is not None:
             terms = AgreedTerms(
                 agreement_id=str(found.agreement_id),
@@ -69,12 +71,15 @@ class AgreedTermsOf:
                 max_s=None if said.max_minutes is None else said.max_minutes * 60.0,
                 max_ahead_s=None if said.max_ahead_days is None else said.max_ahead_days * 86_400.0,
                 max_at_a_time=said.max_at_a_time,
+                discounts=discounts,
             )
         tariff = found.tariff
         return Agreed(
             terms=terms,
             tariff_id=None if tariff is None else tariff.tariff_id,
             tariff_version=None if tariff is None else tariff.version,
+            currency=found.currency,
+            items=found.items,
         )
 
 

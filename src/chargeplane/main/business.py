@@ -40,7 +40,15 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     sessions.keeper.watcher = paying.sessions
     settle_by_cdrs(paying, sessions.telling)
     agreements.usage.charges = sessions.charges
-    invoicing = await start_invoicing(parts, people.people, paying.subscriptions, sessions.telling, people.post)
+    invoicing = await start_invoicing(
+        parts,
+        people.people,
+        paying.subscriptions,
+        sessions.telling,
+        people.post,
+        bookings=bookings.telling,
+        holding=paying.payments,
+    )
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
     agreements.following.followers.append(invoicing.facts.agreement)
     # Whoever listens for CDRs has said so by now.

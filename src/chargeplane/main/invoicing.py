@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from chargeplane.app.bookings.telling import Telling as BookingTelling
 from chargeplane.app.cdrs.telling import TOPICS as CDR_TOPICS
 from chargeplane.app.cdrs.telling import CdrTelling
 from chargeplane.app.invoicing.drafting import Drafting
 from chargeplane.app.invoicing.exports import Exports
 from chargeplane.app.invoicing.facts import PAYMENT_TOPICS, InvoicingFacts
+from chargeplane.app.invoicing.fees import CHARGED, BookingFees, Holding
 from chargeplane.app.invoicing.invoices import Invoices
 from chargeplane.app.invoicing.ports import Mailer
 from chargeplane.app.invoicing.runs import BillingRuns
@@ -46,7 +48,14 @@ class InvoicingParts:
 
 
 async def start_invoicing(
-    parts: Parts, people: People, payments: Subscriptions, cdrs: CdrTelling, mailer: Mailer
+    parts: Parts,
+    people: People,
+    payments: Subscriptions,
+    cdrs: CdrTelling,
+    mailer: Mailer,
+    *,
+    bookings: BookingTelling | None = None,
+    holding: Holding | None = None,
 ) -> InvoicingParts:
     """Makes the use cases; on nodes that do jobs, runs are worked on and reminders go out from now on."""
     drafting = Drafting(people)
@@ -60,6 +69,10 @@ async def start_invoicing(
     show = shown_to(parts.events)
     parts.outbox.register_batches([topic for topic in INVOICE_TOPICS if topic != ISSUED], show)
     parts.outbox.register(ISSUED, Topic(handler=mailed(invoices, show), timeout_s=60.0))
+    if bookings is not None:
+        fees = BookingFees(parts.database, drafting, holding)
+        parts.outbox.register(CHARGED, Topic(handler=fees.charged))
+        bookings.listeners.append(fees.over)
     if parts.config.role in (Role.ALL, Role.JOBS):
         for pulse in (
             Pulse("billing runs", _RUNS_EVERY_S, runs.work),

@@ -32,6 +32,7 @@ from chargeplane.app.directory_sync import SharedDirectory
 from chargeplane.app.event_sharing import SharedEvents
 from chargeplane.app.events import EventFeed
 from chargeplane.app.facts import TOPICS, Announcer
+from chargeplane.app.final_cost_sharing import SharedPrices
 from chargeplane.app.house import StationSettings
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.message_feed import MessageFeed
@@ -363,6 +364,11 @@ class Server:
             addresses=self.addresses,
             final_costs=self.stations.house.final_costs,
         )
+        if not alone:
+            stations_here = config.role in (Role.ALL, Role.STATIONS)
+            prices = SharedPrices(parts.final_costs, bus, stations=stations_here)
+            await prices.start()
+            self._stops.append(prices.stop)
         self.subjects = subjects = await start_subjects(parts)
         self.business = business = await start_business(parts, subjects)
 

@@ -51,6 +51,7 @@ _LATE: Final = timedelta(seconds=60)
 _LOOKED_AT: Final = 2000
 """EVSEs that one search looks at where price or opening times leave most of them out."""
 _TRIES: Final = 3
+_HOLDING_PAYMENTS: Final = frozenset({"created", "requires_action", "authorized"})
 _LONGEST_VIEW: Final = timedelta(days=31)
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class Wish(Struct, frozen=True, kw_only=True):
         evse_uid: or a location, where the first fitting EVSE is taken.
         confirm: False: only held, until it is confirmed.
         may_move: to an equal EVSE at the same location where this one is not to be had.
+        payment_id: a payment that holds money for it; fees are taken of it, and the session that uses the booking.
     """
 
     id_token: str
@@ -80,6 +82,7 @@ class Wish(Struct, frozen=True, kw_only=True):
     energy_wh: Decimal | None = None
     confirm: bool = True
     may_move: bool = True
+    payment_id: int | None = None
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -469,6 +472,8 @@ class Bookings:
                 raise ConflictError(
                     f"The driver has {count} bookings ahead, and {terms.max_at_a_time} may be: cancel one of them first."
                 )
+            if wish.payment_id is not None:
+                await self._check_payment(db, caller, wish.payment_id)
             await queries.lock_evse(db, evse.key)
             ident = await queries.insert(
                 db,
@@ -492,6 +497,7 @@ class Bookings:
                     confirm_by=confirm_by,
                     due_at=confirm_by,
                     requested_by=caller.actor,
+                    payment_id=wish.payment_id,
                 ),
             )
             booking = await queries.locked(db, ident)
@@ -501,6 +507,13 @@ class Bookings:
             if wish.confirm:
                 await self._confirm(db, booking, now)
         return ident
+
+    async def _check_payment(self, db: Db, caller: Caller, ident: int) -> None:
+        state = await queries.payment_free(db, caller.tenant_id, ident)
+        if state is None:
+            raise wrong("payment_id", f"There is no payment '{ident}' that is for no session or booking yet")
+        if state not in _HOLDING_PAYMENTS:
+            raise wrong("payment_id", f"The payment is {state}: it holds nothing")
 
     async def _confirm(self, db: Db, booking: Booking, now: datetime) -> None:
         due = next_due(BookingState.CONFIRMED, booking.times, confirm_by=None, announced=False)

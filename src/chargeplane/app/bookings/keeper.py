@@ -43,10 +43,11 @@ from chargeplane.domain.commands import (
     Stop,
 )
 from chargeplane.domain.display import DisplayMessage, MessagePriority
-from chargeplane.domain.languages import FALLBACK, say
+from chargeplane.domain.languages import known, languages, say, spoken_in
 from chargeplane.domain.messages import IdToken
 from chargeplane.domain.reservations import STANDING, ReservationState, answered
 from chargeplane.domain.station_tariffs import ShownText
+from chargeplane.domain.tariffs.model import TaxIncluded
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import booking_holds, booking_search, reservations
@@ -65,6 +66,8 @@ _PATIENCE: Final = timedelta(seconds=60)
 """After the end that a station was told, it has given a reservation up by itself."""
 _EQUALS: Final = 5
 _STOP_VALID_S: Final = 600.0
+_LANGUAGES: Final = 5
+"""Texts of one message on a display, at most."""
 
 log = structlog.get_logger(__name__)
 
@@ -224,15 +227,16 @@ class Keeper:
         await queries.set_state(db, booking.id, BookingState.NO_SHOW, reason=reason, ended_at=times.no_show_at)
         zone = ZoneInfo(booking.time_zone)
         fee = booking.terms.no_show_fee
-        rating = None
+        rating, included = None, False
         if fee is not None:
             rating = rate_fee(FeeKind.NO_SHOW, fee, times.starts_at, times.no_show_at, zone)
         elif booking.tariff_id is not None and booking.tariff_version is not None:
             tariff = await self._tariffs.frozen(booking.tenant_id, booking.tariff_id, booking.tariff_version)
             if tariff is not None:
-                rating = rate_expired(tariff, times.starts_at, times.no_show_at, zone)
+                rating = rate_expired(tariff, times.starts_at, times.no_show_at, zone, booking.terms.discounts)
+                included = tariff.tax_included is TaxIncluded.YES
         if rating is not None:
-            made = BookingCharge(kind=FeeKind.NO_SHOW, at=now, rating=rating)
+            made = BookingCharge(kind=FeeKind.NO_SHOW, at=now, rating=rating, tax_included=included)
             await self._telling.charge(db, booking, made)
         await self._telling.note(db, booking, "no_show")
 
@@ -460,32 +464,37 @@ class Keeper:
 
     def _show_soon(self, booking: Booking) -> None:
         """Walk-in drivers see until when the EVSE is free."""
-        at = booking.times.starts_at.astimezone(ZoneInfo(booking.time_zone))
-        text = say("booking.free_until", FALLBACK, evse=booking.evse_uid, time=f"{at:%H:%M}")
-        self._pulse.spawn(self._show(booking, text, None))
+        self._pulse.spawn(self._show(booking, "booking.free_until", None))
 
     def _show_walk_in(self, booking: Booking, way: InTheWay) -> None:
-        at = booking.times.starts_at.astimezone(ZoneInfo(booking.time_zone))
-        text = say("booking.walk_in", FALLBACK, evse=booking.evse_uid, time=f"{at:%H:%M}")
-        self._pulse.spawn(self._show(booking, text, way.ocpp_transaction_id))
+        self._pulse.spawn(self._show(booking, "booking.walk_in", way))
 
-    async def _show(self, booking: Booking, text: str, transaction: str | None) -> None:
+    async def _show(self, booking: Booking, key: str, way: InTheWay | None) -> None:
         if self._display is None or booking.station_id is None or booking.station_key is None:
             return
         async with self._database.read() as db:
             if not await booking_holds.has_display(db, booking.station_key):
                 return
+            country, version = await booking_holds.shown_in(db, booking.id)
+            language = None if way is None else await booking_holds.language_of(db, way.transaction_id)
+        at = booking.times.starts_at.astimezone(ZoneInfo(booking.time_zone))
+        chosen = known(language or spoken_in(country))
+        # OCPP 2.0.1 shows one language, 2.1 several, the first of them first (O01).
+        shown = [chosen, *(one for one in languages() if one != chosen)] if version == "2.1" else [chosen]
         message = DisplayMessage(
-            texts=(ShownText(content=text, language=FALLBACK),),
-            priority=MessagePriority.NORMAL_CYCLE if transaction is None else MessagePriority.IN_FRONT,
-            end=booking.times.starts_at if transaction is None else booking.times.ends_at,
-            ocpp_transaction_id=transaction,
+            texts=tuple(
+                ShownText(content=say(key, one, evse=booking.evse_uid, time=f"{at:%H:%M}"), language=one)
+                for one in shown[:_LANGUAGES]
+            ),
+            priority=MessagePriority.NORMAL_CYCLE if way is None else MessagePriority.IN_FRONT,
+            end=booking.times.starts_at if way is None else booking.times.ends_at,
+            ocpp_transaction_id=None if way is None else way.ocpp_transaction_id,
         )
         caller = Caller(key_id=0, tenant_id=TenantId(booking.tenant_id), name=_BY, scopes=frozenset())
-        shown = await self._display.put(caller, booking.station_id, None, message, self._valid_s)
-        if transaction is None:
+        put = await self._display.put(caller, booking.station_id, None, message, self._valid_s)
+        if way is None:
             async with self._database.change() as db:
-                await queries.displayed(db, booking.id, int(shown.id))
+                await queries.displayed(db, booking.id, int(put.id))
 
 
 def _said(outcome: CommandOutcome) -> tuple[ReservationState, bool]:

@@ -8,14 +8,16 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chargeplane.app.bookings.ports import Agreed, Agreements, AskAgreement
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.app.tariffs.tariffs import PUBLIC
+from chargeplane.domain.cdrs.included import terms_of
 from chargeplane.domain.locations.countries import ALPHA2
 from chargeplane.domain.locations.model import ConnectorContent, PaymentMethod
 from chargeplane.domain.locations.opening import is_open
-from chargeplane.domain.rating import Expected, Rating, estimate
+from chargeplane.domain.rating import Expected, Rating, Terms, estimate
 from chargeplane.domain.tariffs.model import Tariff
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.ids import TenantId
@@ -91,7 +93,7 @@ class Prices:
         self._starts_at = starts_at
         self._interval_s = min(int((ends_at - starts_at).total_seconds()), _LONGEST_PRICED_S)
         self._holding: dict[tuple[str, ...], Tariff | None] = {}
-        self._rated: dict[tuple[str, int, int, str], Rating] = {}
+        self._rated: dict[tuple[str, int, int, str, str | None], Rating] = {}
 
     async def offer(self, evse: FreeEvse, connector_id: str | None = None) -> Offer:
         """An EVSE with its price.
@@ -114,7 +116,7 @@ class Prices:
                 if tariff is not None:
                     connector = one
                     break
-        rating = None if tariff is None else self._rate(tariff, connector.power_w, evse.time_zone)
+        rating = None if tariff is None else self._rate(tariff, connector.power_w, evse.time_zone, agreed)
         return Offer(evse=evse, connector=connector, tariff=tariff, rating=rating, agreed=agreed)
 
     async def _agreed(self, evse: FreeEvse) -> Agreed | None:
@@ -153,8 +155,8 @@ class Prices:
             )
         return self._holding[key]
 
-    def _rate(self, tariff: Tariff, power_w: int, time_zone: str) -> Rating:
-        key = (tariff.id, tariff.version, power_w, time_zone)
+    def _rate(self, tariff: Tariff, power_w: int, time_zone: str, agreed: Agreed | None) -> Rating:
+        key = (tariff.id, tariff.version, power_w, time_zone, None if agreed is None else agreed.terms.agreement_id)
         if key not in self._rated:
             energy = self._search.energy_wh or _ENERGY_WH
             takes = int(min(energy * 3600 / max(power_w, 1), Decimal(self._interval_s)))
@@ -163,8 +165,15 @@ class Prices:
                 duration_s=max(takes, 1),
                 power_w=min(Decimal(power_w), energy * 3600 / max(takes, 1)),
             )
-            self._rated[key] = estimate(expected, tariff, ZoneInfo(time_zone))
+            self._rated[key] = estimate(expected, tariff, ZoneInfo(time_zone), terms=_discounted(agreed, tariff))
         return self._rated[key]
+
+
+def _discounted(agreed: Agreed | None, tariff: Tariff) -> Terms:
+    """An agreement's discounts and surcharges. What is left of its allowances then is not known, so they are left out."""
+    if agreed is None or agreed.currency is None:
+        return Terms()
+    return replace(terms_of(agreed.items, agreed.currency, tariff, {}).terms, allowances=())
 
 
 def is_open_at(evse: FreeEvse, at: datetime) -> bool:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from chargeplane.domain.agreements.items import Item
 from chargeplane.domain.bookings.terms import AgreedTerms
 from chargeplane.kernel.ids import TenantId
 
@@ -29,11 +30,14 @@ class Agreed(Struct, frozen=True, kw_only=True):
 
     Args:
         tariff_id, tariff_version: that prices sessions there; None: the connector's, the newest.
+        currency, items: by which a price is less than the tariff says.
     """
 
     terms: AgreedTerms
     tariff_id: str | None = None
     tariff_version: int | None = None
+    currency: str | None = None
+    items: tuple[Item, ...] = ()
 
 
 class Agreements(Protocol):

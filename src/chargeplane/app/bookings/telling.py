@@ -15,7 +15,7 @@ from chargeplane.store.queries.bookings import Booking
 from chargeplane.store.queries.paging import Db
 
 CHARGED: Final = "booking.charged"
-"""A fee without a session. Nobody but its consumer may take it out of the outbox: it is money."""
+"""A fee beside or without a session; it is money, and has a consumer of its own."""
 
 ANNOUNCED: Final = tuple(
     f"booking.{word}"
@@ -98,6 +98,8 @@ class Telling:
             ends_at=booking.times.ends_at,
             rating=made.rating,
             transaction_id=made.transaction_id,
+            payment_id=None if booking.payment_id is None else str(booking.payment_id),
+            tax_included=made.tax_included,
         )
         await queries.fact(db, booking.tenant_id, CHARGED, booking.id, told)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.bookings.fees import FeeKind
@@ -26,6 +25,7 @@ class BookingView(Struct, frozen=True, kw_only=True):
         free_cancel_until: canceling later costs `cancel_fee`; null: it is free.
         price: of the session as estimated, with taxes where they are known.
         charges: without a session.
+        payment_id: from whose hold fees are taken.
     """
 
     id: str
@@ -59,6 +59,7 @@ class BookingView(Struct, frozen=True, kw_only=True):
     used_at: datetime | None
     ended_at: datetime | None
     charges: list[ChargeView]
+    payment_id: str | None
     revision: int
     requested_by: str
     created_at: datetime
@@ -94,6 +95,8 @@ class Charged(Struct, frozen=True, kw_only=True):
 
     Args:
         rating: line by line.
+        payment_id: that was held for the booking.
+        tax_included: whether the rated prices have taxes in them.
     """
 
     booking_id: str
@@ -110,6 +113,8 @@ class Charged(Struct, frozen=True, kw_only=True):
     ends_at: datetime
     rating: Rating
     transaction_id: str | None = None
+    payment_id: str | None = None
+    tax_included: bool = False
 
 
 class Upcoming(Struct, frozen=True, kw_only=True):
@@ -185,6 +190,7 @@ def view_of(booking: Booking) -> BookingView:
             )
             for one in booking.charges
         ],
+        payment_id=None if booking.payment_id is None else str(booking.payment_id),
         revision=booking.revision,
         requested_by=booking.requested_by,
         created_at=booking.created_at,
@@ -194,8 +200,3 @@ def view_of(booking: Booking) -> BookingView:
 
 def _shown(money: Money) -> MoneyText:
     return MoneyText(amount=f"{money.amount:f}", currency=money.currency)
-
-
-def charges_in(payload: str) -> Charged:
-    """What `booking.charged` says."""
-    return msgspec.json.decode(payload, type=Charged)

@@ -24,6 +24,7 @@ from chargeplane.domain.agreements.model import (
     version_at,
 )
 from chargeplane.domain.invoicing.charges import CdrToBill, Taxing, cdr_charges
+from chargeplane.domain.invoicing.fees import FeeToBill, fee_charges
 from chargeplane.domain.invoicing.model import (
     Charge,
     InvoiceContent,
@@ -42,7 +43,7 @@ from chargeplane.kernel.errors import ConflictError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.queries import agreements as agreement_queries
-from chargeplane.store.queries import billing
+from chargeplane.store.queries import billable_fees, billing
 from chargeplane.store.queries import invoices as queries
 from chargeplane.store.queries.billing import Subject
 from chargeplane.store.queries.drivers import DriverView
@@ -82,6 +83,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
     currency: str
     charges: tuple[Charge, ...]
     cdrs: tuple[CdrToBill, ...]
+    fees: tuple[FeeToBill, ...] = ()
     settled_periods: tuple[tuple[str, Period], ...] = ()
     holds: tuple[str, ...] = ()
     more: bool = False
@@ -176,12 +178,14 @@ class Drafting:
             ),
         )
         await billing.mark(db, [cdr.cdr_id for cdr in wanted.cdrs], made)
+        await billable_fees.mark(db, [fee.fee_id for fee in wanted.fees], made)
         if wanted.agreement is not None:
             for item, period in wanted.settled_periods:
                 await billing.mark_period(db, tenant_id, wanted.agreement.id, item, period.start, period.end, made)
         if issued:
             await issue(db, tenant_id, made, settings, now)
-            for payment_id in sorted({cdr.payment_id for cdr in wanted.cdrs if cdr.payment_id is not None}):
+            payments = {cdr.payment_id for cdr in wanted.cdrs} | {fee.payment_id for fee in wanted.fees}
+            for payment_id in sorted(one for one in payments if one is not None):
                 await apply_payment(db, tenant_id, payment_id, settings, now)
         return Billed(invoice_id=made, content=content, holds=wanted.holds, more=wanted.more)
 
@@ -196,10 +200,12 @@ class Drafting:
         if terms.billing.method is BillingMethod.FREE:
             return Nothing()
         payer = await self._payer_of(db, tenant_id, agreement)
-        taxing = partial(_taxing, settings, payer.customer)
+        taxing = partial(taxing_of, settings, payer.customer)
         language = payer.customer.language or settings.language
         cdrs, holds, more = await _cdrs(db, tenant_id, Subject(agreement_id=ident), until, agreement.currency)
         charges = [charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language)]
+        fees = await _fees(db, tenant_id, Subject(agreement_id=ident), until, agreement.currency)
+        charges += [charge for fee in fees for charge in fee_charges(fee, taxing, language)]
         items, settled = await _items(db, tenant_id, agreement, taxing, language, until)
         if not charges and not items:
             return Nothing(holds=holds)
@@ -210,6 +216,7 @@ class Drafting:
             currency=agreement.currency,
             charges=(*charges, *items),
             cdrs=tuple(cdrs),
+            fees=tuple(fees),
             settled_periods=tuple(settled),
             holds=holds,
             more=more,
@@ -225,19 +232,23 @@ class Drafting:
     ) -> Wanted | Nothing:
         payer = await self.payer(db, tenant_id, PayerKind.GUEST, str(ident), settings)
         cdrs, holds, more = await _cdrs(db, tenant_id, Subject(payment_id=ident), until, None)
-        if not cdrs:
+        currency = cdrs[0].currency if cdrs else None
+        fees = await _fees(db, tenant_id, Subject(payment_id=ident), until, currency)
+        if not cdrs and not fees:
             return Nothing(holds=holds)
-        taxing = partial(_taxing, settings, payer.customer)
+        taxing = partial(taxing_of, settings, payer.customer)
         language = payer.customer.language or settings.language
         # What was taken is the price with tax; the receipt says so to the cent.
         charges = [charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language, tax_included=True)]
+        charges += [charge for fee in fees for charge in fee_charges(fee, taxing, language, paid=True)]
         return Wanted(
             key=f"payment:{ident}",
             payer=payer,
             kind=InvoiceKind.RECEIPT,
-            currency=cdrs[0].currency,
+            currency=currency or fees[0].currency,
             charges=tuple(charges),
             cdrs=tuple(cdrs),
+            fees=tuple(fees),
             holds=holds,
             more=more,
             payment_id=ident,
@@ -249,17 +260,22 @@ class Drafting:
     ) -> Wanted | Nothing:
         payer = await self.payer(db, tenant_id, PayerKind.DRIVER, str(ident), settings)
         cdrs, holds, more = await _cdrs(db, tenant_id, Subject(driver_id=ident), until, None)
-        if not cdrs:
+        currency = cdrs[0].currency if cdrs else None
+        fees = await _fees(db, tenant_id, Subject(driver_id=ident), until, currency)
+        if not cdrs and not fees:
             return Nothing(holds=holds)
-        taxing = partial(_taxing, settings, payer.customer)
+        taxing = partial(taxing_of, settings, payer.customer)
         language = payer.customer.language or settings.language
+        charges = [charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language)]
+        charges += [charge for fee in fees for charge in fee_charges(fee, taxing, language)]
         return Wanted(
             key=f"driver:{ident}",
             payer=payer,
             kind=InvoiceKind.INVOICE,
-            currency=cdrs[0].currency,
-            charges=tuple(charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language)),
+            currency=currency or fees[0].currency,
+            charges=tuple(charges),
             cdrs=tuple(cdrs),
+            fees=tuple(fees),
             holds=holds,
             more=more,
             driver_id=ident,
@@ -319,9 +335,10 @@ def _customer_of(driver: DriverView) -> Customer:
     )
 
 
-def _taxing(
+def taxing_of(
     settings: InvoicingSettings, customer: Customer, supply: Supply, at: datetime, place: str | None, region: str | None
 ) -> LineTax:
+    """How a supply is taxed; there must be an issuer."""
     assert settings.issuer is not None
     return treatment(settings.issuer, customer, supply, at.astimezone(settings.zone).date(), place=place, region=region)
 
@@ -338,6 +355,15 @@ async def _cdrs(
     chosen = currency or (free[0].currency if free else None)
     same = [cdr for cdr in free if cdr.currency == chosen]
     return same, holds, (more and bool(same)) or (currency is None and len(same) < len(free))
+
+
+async def _fees(
+    db: Db, tenant_id: TenantId, subject: Subject, until: datetime, currency: str | None
+) -> list[FeeToBill]:
+    """Fees of bookings in one currency: that of the sessions, else of the first fee."""
+    found = await billable_fees.to_bill(db, tenant_id, subject, until, MOST_CDRS)
+    chosen = currency or (found[0].currency if found else None)
+    return [fee for fee in found if fee.currency == chosen]
 
 
 async def _items(

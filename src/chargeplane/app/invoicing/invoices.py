@@ -24,9 +24,10 @@ from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFound
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.database import Database
-from chargeplane.store.queries import billing
+from chargeplane.store.queries import billable_fees, billing
 from chargeplane.store.queries import invoices as queries
 from chargeplane.store.queries.audit import audit
+from chargeplane.store.queries.billable_fees import UnbilledFee
 from chargeplane.store.queries.billing import Billable
 from chargeplane.store.queries.invoices import Invoice, InvoiceFilter, PaymentOnInvoice
 from chargeplane.store.queries.paging import Db, Position
@@ -115,6 +116,11 @@ class Invoices:
         """CDRs that are on no invoice, newest first; at most `limit`."""
         async with self._database.read() as db:
             return await billing.unbilled(db, caller.tenant_id, held=held, limit=limit, after=after)
+
+    async def unbilled_fees(self, caller: Caller, limit: int, after: Position | None) -> list[UnbilledFee]:
+        """Fees of bookings that are on no invoice, newest first; at most `limit`."""
+        async with self._database.read() as db:
+            return await billable_fees.unbilled(db, caller.tenant_id, limit, after)
 
     async def document(self, caller: Caller, ident: int, form: str) -> tuple[Invoice, bytes]:
         """An issued invoice as a file; made in a thread.
@@ -450,7 +456,8 @@ def attached(invoice: Invoice, pdf: bytes) -> Attachment:
 
 async def _payments_of(db: Db, ident: int) -> list[int]:
     rows = await db.fetch(
-        "SELECT DISTINCT payment_id FROM billable_cdr WHERE invoice_id = $1 AND payment_id IS NOT NULL ORDER BY 1",
+        "SELECT payment_id FROM billable_cdr WHERE invoice_id = $1 AND payment_id IS NOT NULL"
+        " UNION SELECT payment_id FROM billable_fee WHERE invoice_id = $1 AND payment_id IS NOT NULL ORDER BY 1",
         ident,
     )
     return [row["payment_id"] for row in rows]

@@ -22,6 +22,7 @@ from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import agreements as agreement_queries
+from chargeplane.store.queries import billable_fees
 from chargeplane.store.queries import billing as queries
 from chargeplane.store.queries import invoices as invoice_queries
 from chargeplane.store.queries.audit import audit
@@ -247,7 +248,11 @@ class BillingRuns:
             if not order.cycles or await self._cycle(db, tenant_id, ident, until) in order.cycles
         ]
         if order.guests and not order.agreement_ids:
-            chosen += await queries.subjects(db, tenant_id, until)
+            subjects = {
+                *await queries.subjects(db, tenant_id, until),
+                *await billable_fees.subjects(db, tenant_id, until),
+            }
+            chosen += sorted(subjects)
         return chosen
 
     async def _cycle(self, db: Db, tenant_id: TenantId, ident: int, at: datetime) -> BillingCycle | None:

@@ -23,7 +23,7 @@ from chargeplane.kernel.ids import TenantId, TransactionId
 from chargeplane.kernel.money import Money
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact
-from chargeplane.store.queries import guest_visits
+from chargeplane.store.queries import billable_fees, guest_visits
 from chargeplane.store.queries import payments as queries
 
 log = structlog.get_logger(__name__)
@@ -148,8 +148,10 @@ class PaidSessions:
                 ident = await queries.of_session(db, tenant_id, session_id)
             if ident is None:
                 return
-            total = await queries.billed(db, tenant_id, session_id)
             stored = await queries.stored(db, ident)
+        async with self._database.change() as db:
+            await billable_fees.bind(db, tenant_id, session_id, ident)
+            total = await queries.billed(db, tenant_id, session_id)
         if stored is None or total is None or told.currency is None:
             return
         if stored.session_id is None:

@@ -7,8 +7,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from chargeplane.domain.rating import Charge, Period, PeriodState, Rating, rate
+from chargeplane.domain.rating import Charge, Discount, Period, PeriodState, Rating, Terms, rate
 from chargeplane.domain.tariffs.model import (
     PriceComponent,
     ReservationRestriction,
@@ -36,12 +37,14 @@ class BookingCharge(Struct, frozen=True, kw_only=True):
     Args:
         rating: line by line, as of a session.
         transaction_id: of the session that used the booking.
+        tax_included: whether the rated prices have taxes in them.
     """
 
     kind: FeeKind
     at: datetime
     rating: Rating
     transaction_id: str | None = None
+    tax_included: bool = False
 
 
 def expired_charge(starts_at: datetime, until: datetime) -> Charge:
@@ -52,9 +55,11 @@ def expired_charge(starts_at: datetime, until: datetime) -> Charge:
     )
 
 
-def rate_expired(tariff: Tariff, starts_at: datetime, until: datetime, time_zone: ZoneInfo) -> Rating:
-    """What a tariff asks for a reservation that nobody used (OCPI 2.3.0 mod_tariffs, RESERVATION_EXPIRES)."""
-    return rate(expired_charge(starts_at, until), tariff, time_zone)
+def rate_expired(
+    tariff: Tariff, starts_at: datetime, until: datetime, time_zone: ZoneInfo, discounts: tuple[Discount, ...] = ()
+) -> Rating:
+    """What a tariff asks for a reservation that nobody used (OCPI 2.3.0 mod_tariffs, RESERVATION_EXPIRES), less an agreement's discounts."""
+    return rate(expired_charge(starts_at, until), tariff, time_zone, terms=Terms(discounts=discounts))
 
 
 def rate_fee(kind: FeeKind, fee: Money, starts_at: datetime, until: datetime, time_zone: ZoneInfo) -> Rating:
@@ -63,6 +68,8 @@ def rate_fee(kind: FeeKind, fee: Money, starts_at: datetime, until: datetime, ti
     Args:
         starts_at, until: of the reservation; what it is about.
     """
+    used = kind is FeeKind.BOOKING
+    restriction = ReservationRestriction.RESERVATION if used else ReservationRestriction.RESERVATION_EXPIRES
     tariff = Tariff(
         id=f"booking-{kind.value}",
         currency=fee.currency,
@@ -71,8 +78,9 @@ def rate_fee(kind: FeeKind, fee: Money, starts_at: datetime, until: datetime, ti
         elements=(
             TariffElement(
                 price_components=(PriceComponent(type=TariffDimension.FLAT, price=fee.amount),),
-                restrictions=Restrictions(reservation=ReservationRestriction.RESERVATION_EXPIRES),
+                restrictions=Restrictions(reservation=restriction),
             ),
         ),
     )
-    return rate_expired(tariff, starts_at, until, time_zone)
+    charge = expired_charge(starts_at, until)
+    return rate(replace(charge, reservation_expired=not used), tariff, time_zone)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from chargeplane.domain.bookings.policy import BookingPolicy
+from chargeplane.domain.rating import Discount
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.money import Money
 
@@ -17,6 +18,7 @@ class AgreedTerms(Struct, frozen=True, kw_only=True):
     Args:
         fee: of each booking that is used, or canceled later than the free limit.
         no_show_fee: where nobody came.
+        discounts: on what the tariff asks for a reservation that nobody used.
         agreement_id, agreement_version: which one says it.
     """
 
@@ -28,6 +30,7 @@ class AgreedTerms(Struct, frozen=True, kw_only=True):
     max_s: float | None = None
     max_ahead_s: float | None = None
     max_at_a_time: int | None = None
+    discounts: tuple[Discount, ...] = ()
 
 
 class BookingTerms(Struct, frozen=True, kw_only=True):
@@ -42,6 +45,7 @@ class BookingTerms(Struct, frozen=True, kw_only=True):
     no_show_fee: Money | None = None
     agreement_id: str | None = None
     agreement_version: int | None = None
+    discounts: tuple[Discount, ...] = ()
 
 
 def terms_of(policy: BookingPolicy, agreed: AgreedTerms | None) -> BookingTerms:
@@ -61,6 +65,7 @@ def terms_of(policy: BookingPolicy, agreed: AgreedTerms | None) -> BookingTerms:
         no_show_fee=said.no_show_fee,
         agreement_id=said.agreement_id,
         agreement_version=said.agreement_version,
+        discounts=said.discounts,
     )
 
 

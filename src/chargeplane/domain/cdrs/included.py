@@ -15,9 +15,18 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from chargeplane.domain.agreements.items import Allowance as Included
-from chargeplane.domain.agreements.items import AppliesTo, Every, Item
+from chargeplane.domain.agreements.items import AppliesTo, Every, Item, RoamingFee
 from chargeplane.domain.agreements.items import Discount as AgreedDiscount
-from chargeplane.domain.rating import Allowance, Discount, DiscountKind, LineKind, Rating, Terms
+from chargeplane.domain.rating import (
+    Allowance,
+    Discount,
+    DiscountKind,
+    LineKind,
+    Rating,
+    Surcharge,
+    SurchargeKind,
+    Terms,
+)
 from chargeplane.domain.tariffs.model import Tariff, TariffDimension, TaxIncluded
 from chargeplane.kernel.money import Money
 
@@ -165,7 +174,9 @@ def terms_of(items: Sequence[Item], currency: str, tariff: Tariff, left: Mapping
     for item in items:
         if not isinstance(item, AgreedDiscount):
             continue
-        if item.percent is not None and item.applies_to is not AppliesTo.RESERVATION:
+        if item.percent is not None and item.applies_to is AppliesTo.RESERVATION:
+            discounts.append(_of_reservation(item))
+        elif item.percent is not None:
             dimension_of = _DIMENSIONS.get(item.applies_to)
             discounts.append(
                 Discount(kind=DiscountKind.PERCENT, value=item.percent, dimension=dimension_of, reference=item.name)
@@ -182,13 +193,50 @@ def terms_of(items: Sequence[Item], currency: str, tariff: Tariff, left: Mapping
                     reference=item.name,
                 )
             )
+    surcharges, other = _surcharges(items, tariff)
+    foreign = foreign or other
     return SessionTerms(
-        terms=Terms(discounts=(*discounts, *last), allowances=tuple(one for _, one in allowances)),
+        terms=Terms(
+            discounts=(*discounts, *last), allowances=tuple(one for _, one in allowances), surcharges=tuple(surcharges)
+        ),
         allowances=tuple(key for key, _ in allowances),
         sessions=tuple(sessions),
         amounts=tuple(amounts),
         other_currency=foreign,
     )
+
+
+def reservation_discounts(items: Sequence[Item]) -> tuple[Discount, ...]:
+    """What is taken off a reservation that nobody used: discounts of the whole price, and of reservations."""
+    return tuple(
+        _of_reservation(item)
+        for item in items
+        if isinstance(item, AgreedDiscount)
+        and item.percent is not None
+        and item.applies_to in (AppliesTo.ALL, AppliesTo.RESERVATION)
+    )
+
+
+def _of_reservation(item: AgreedDiscount) -> Discount:
+    assert item.percent is not None
+    return Discount(kind=DiscountKind.PERCENT, value=item.percent, reservation=True, reference=item.name)
+
+
+def _surcharges(items: Sequence[Item], tariff: Tariff) -> tuple[list[Surcharge], bool]:
+    """What roaming fees add, and whether some is in another currency than the tariff's, and was left out."""
+    found: list[Surcharge] = []
+    foreign = False
+    for item in items:
+        if not isinstance(item, RoamingFee):
+            continue
+        for kind, money in ((SurchargeKind.SESSION, item.per_session), (SurchargeKind.ENERGY, item.per_kwh)):
+            if money is not None and _other(money, tariff):
+                foreign = True
+            elif money is not None:
+                found.append(Surcharge(kind=kind, value=money.amount, reference=item.name))
+        if item.percent is not None:
+            found.append(Surcharge(kind=SurchargeKind.PERCENT, value=item.percent, reference=item.name))
+    return found, foreign
 
 
 def _other(amount: Money, tariff: Tariff) -> bool:

@@ -96,7 +96,6 @@ def cdr_charges(cdr: CdrToBill, taxing: Taxing, language: str, *, tax_included: 
         return []
     place = content.place
     tax = taxing(Supply.ELECTRICITY, content.started_at, place.country_alpha2 or None, place.state)
-    known = bool(cost.taxes) and all(one.percentage is not None for one in cost.taxes)
     gross_counts = tax_included if tax_included is not None else _with_tax(content)
     evidence = _evidence(cdr, language)
     text = say(
@@ -120,29 +119,38 @@ def cdr_charges(cdr: CdrToBill, taxing: Taxing, language: str, *, tax_included: 
             until=content.ended_at,
         )
 
+    standard = taxing(Supply.ELECTRICITY, content.started_at, None, None).percent
+    return [charge(*one) for one in taxed_amounts(cost, tax, standard, gross_counts)]
+
+
+def taxed_amounts(
+    cost: Cost, tax: LineTax, standard: Decimal, gross_counts: bool
+) -> list[tuple[Decimal, LineTax, bool]]:
+    """A rated cost by tax rates: (amount, how it is taxed, whether the tax is in it).
+
+    Args:
+        tax: as the place and the customer have it.
+        standard: percent that prices with taxes have in them, where they do not say.
+    """
+    known = bool(cost.taxes) and all(one.percentage is not None for one in cost.taxes)
     if tax.category not in (TaxCategory.STANDARD, TaxCategory.ZERO):
-        untaxed = cost.excl
-        if not known and gross_counts:
-            standard = taxing(Supply.ELECTRICITY, content.started_at, None, None).percent
-            untaxed = cost.incl / (1 + standard / 100)
-        return [charge(untaxed, tax, False)]
+        untaxed = cost.incl / (1 + standard / 100) if not known and gross_counts else cost.excl
+        return [(untaxed, tax, False)]
     if not known:
         # Nothing was said of taxes: with prices that have them in, they are taken out, else put on.
-        return [charge(cost.incl, tax, gross_counts)]
+        return [(cost.incl, tax, gross_counts)]
     stacked = len(cost.taxes) > 1 and all(one.base == cost.excl for one in cost.taxes)
     if stacked:
         percent = sum((one.percentage or _NOTHING for one in cost.taxes), _NOTHING)
-        return [charge(cost.incl if gross_counts else cost.excl, _rated(tax, percent), gross_counts)]
+        return [(cost.incl if gross_counts else cost.excl, _rated(tax, percent), gross_counts)]
     made = [
-        charge(
-            one.base + one.amount if gross_counts else one.base, _rated(tax, one.percentage or _NOTHING), gross_counts
-        )
+        (one.base + one.amount if gross_counts else one.base, _rated(tax, one.percentage or _NOTHING), gross_counts)
         for one in cost.taxes
         if one.base or one.amount
     ]
     rest = cost.excl - sum((one.base for one in cost.taxes), _NOTHING)
     if rest or not made:
-        made.append(charge(rest, _rated(tax, _NOTHING), gross_counts))
+        made.append((rest, _rated(tax, _NOTHING), gross_counts))
     return made
 
 

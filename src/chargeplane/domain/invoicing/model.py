@@ -37,6 +37,7 @@ class LineKind(enum.StrEnum):
     MINIMUM = "minimum"
     RESERVATION = "reservation"
     NO_SHOW = "no_show"
+    CANCELLATION = "cancellation"
     OTHER = "other"
 
 
@@ -72,6 +73,24 @@ class Evidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     register_end_wh: Decimal | None = None
 
 
+class BookingEvidence(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a line about a booking rests on.
+
+    Args:
+        explanation: the rating lines in words.
+        session_id: of the session that used it.
+    """
+
+    booking_id: str
+    starts_at: datetime
+    ends_at: datetime
+    time_zone: str
+    place: str
+    evse: str
+    session_id: str | None = None
+    explanation: tuple[str, ...] = ()
+
+
 class Charge(Struct, frozen=True, kw_only=True):
     """What is to be on an invoice, before taxes are summed.
 
@@ -90,6 +109,7 @@ class Charge(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     item: str | None = None
+    booking: BookingEvidence | None = None
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -113,6 +133,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: datetime | None = None
     until: datetime | None = None
     item: str | None = None
+    booking: BookingEvidence | None = None
 
 
 class TaxSum(Struct, frozen=True, kw_only=True):
@@ -223,6 +244,7 @@ def summed(charges: Sequence[Charge], currency: str) -> Sums:
             since=one.since,
             until=one.until,
             item=one.item,
+            booking=one.booking,
         )
         for n, one in enumerate(charges)
     )
@@ -262,6 +284,7 @@ def part_of(content: InvoiceContent, numbers: Sequence[int]) -> Sums:
             since=line.since,
             until=line.until,
             item=line.item,
+            booking=line.booking,
         )
         for line in content.lines
         if line.number in numbers

@@ -19,6 +19,8 @@ from chargeplane.kernel.money import Money
 
 FALLBACK: Final = "en"
 
+_SPOKEN: Final = {"AUT": "de", "CHE": "de", "DEU": "de", "LIE": "de", "SWE": "sv"}
+
 
 def languages() -> tuple[str, ...]:
     """The languages there are, by their ISO 639-1 codes."""
@@ -29,6 +31,15 @@ def known(language: str | None) -> str:
     """The language there is for what somebody asked for: `de-CH` is read as `de`, what is not there as English."""
     code = (language or FALLBACK).replace("_", "-").split("-")[0].lower()
     return code if code in _texts() else FALLBACK
+
+
+def spoken_in(country: str) -> str:
+    """The language for people at a place of whom nothing is known.
+
+    Args:
+        country: ISO 3166-1 alpha-3.
+    """
+    return known(_SPOKEN.get(country))
 
 
 def preferred(accept: str | None) -> str:

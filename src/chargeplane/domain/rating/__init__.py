@@ -8,7 +8,7 @@ from chargeplane.domain.rating.charge import Charge, Period, PeriodState, Readin
 from chargeplane.domain.rating.engine import rate, so_far
 from chargeplane.domain.rating.estimate import Expected, PricesNow, Step, estimate, prices_now
 from chargeplane.domain.rating.result import Cost, CostGroup, Line, LineKind, Rating, Tax, TaxAmount
-from chargeplane.domain.rating.terms import Allowance, Discount, DiscountKind, Terms
+from chargeplane.domain.rating.terms import Allowance, Discount, DiscountKind, Surcharge, SurchargeKind, Terms
 from chargeplane.domain.rating.words import words
 
 __all__ = [
@@ -28,6 +28,8 @@ __all__ = [
     "Reading",
     "StateChange",
     "Step",
+    "Surcharge",
+    "SurchargeKind",
     "Tax",
     "TaxAmount",
     "Terms",

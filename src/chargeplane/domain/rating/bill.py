@@ -10,7 +10,7 @@ from typing import Final
 from chargeplane.domain.rating.limits import at_least, at_most
 from chargeplane.domain.rating.result import Cost, CostGroup, Line, LineKind, Rating, Tax, TaxAmount, summed
 from chargeplane.domain.rating.slices import Slice
-from chargeplane.domain.rating.terms import Discount, DiscountKind, Terms
+from chargeplane.domain.rating.terms import Discount, DiscountKind, Surcharge, SurchargeKind, Terms
 from chargeplane.domain.tariffs.model import PriceComponent, Tariff, TariffDimension, TaxIncluded
 from chargeplane.kernel.money import Money
 
@@ -114,14 +114,16 @@ class Bill:
         """
         used = self._allow()
         for discount in self._terms.discounts:
-            if discount.dimension is not None:
+            if discount.dimension is not None or discount.reservation:
                 self._discount(discount)
         if start is not None and end is not None:
             if session:
                 self._limit(start, end)
             for discount in self._terms.discounts:
-                if discount.dimension is None:
+                if discount.dimension is None and not discount.reservation:
                     self._discount_all(discount, start, end)
+            if session:
+                self._surcharge(energy_wh, start, end)
         lines = [priced.line for priced in self._priced] + self._more
         groups: dict[CostGroup, list[Cost]] = {}
         for line in lines:
@@ -209,7 +211,10 @@ class Bill:
     def _discount(self, discount: Discount) -> None:
         for priced in self._priced:
             line = priced.line
-            if line.dimension is not discount.dimension or line.group is CostGroup.RESERVATION or not priced.left.incl:
+            reserved = line.group is CostGroup.RESERVATION
+            if not priced.left.incl or reserved is not discount.reservation:
+                continue
+            if not reserved and line.dimension is not discount.dimension:
                 continue
             assert line.dimension is not None
             stated = priced.left.incl if self._included else priced.left.excl
@@ -320,6 +325,21 @@ class Bill:
                 LineKind.DISCOUNT, rates, _negated(less), discount.value, start, end, discount.reference, percent
             )
 
+    def _surcharge(self, energy_wh: Decimal, start: datetime, end: datetime) -> None:
+        """What is asked for beside the tariff; percentages of what the bill was before them."""
+        before = summed(self._by_rates().values()).excl
+        for one in self._terms.surcharges:
+            value = max(one.value, _NOTHING)
+            if one.kind is SurchargeKind.PERCENT:
+                net = before * value / _HUNDRED
+            else:
+                net = value * (energy_wh / PER[TariffDimension.ENERGY] if one.kind is SurchargeKind.ENERGY else _ONE)
+            net = net.quantize(_QUANTUM, ROUND_HALF_EVEN)
+            if net <= 0:
+                continue
+            rates = self._default_rates()
+            self._more.append(_surcharge_line(one, _taxed(net, rates), energy_wh, start, end))
+
     def _adjust(
         self,
         kind: LineKind,
@@ -358,6 +378,23 @@ class Bill:
         energy = [component for component in components if component.type is TariffDimension.ENERGY]
         first = (energy or components)[:1]
         return self._rates(first[0]) if first else ()
+
+
+def _surcharge_line(one: Surcharge, cost: Cost, energy_wh: Decimal, start: datetime, end: datetime) -> Line:
+    by_energy = one.kind is SurchargeKind.ENERGY
+    return Line(
+        kind=LineKind.SURCHARGE,
+        group=CostGroup.ADJUSTMENT,
+        dimension=TariffDimension.ENERGY if by_energy else None,
+        start=start,
+        end=end,
+        volume=energy_wh if by_energy else _ONE,
+        billed=energy_wh if by_energy else _ONE,
+        price=one.value,
+        percent=one.kind is SurchargeKind.PERCENT,
+        cost=cost,
+        reference=one.reference,
+    )
 
 
 def _share(rates: _Rates) -> Decimal:

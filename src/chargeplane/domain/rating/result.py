@@ -23,6 +23,7 @@ class LineKind(enum.StrEnum):
     DISCOUNT = "discount"
     MINIMUM = "minimum"
     MAXIMUM = "maximum"
+    SURCHARGE = "surcharge"
 
 
 class CostGroup(enum.StrEnum):

@@ -24,12 +24,36 @@ class Discount(Struct, frozen=True, kw_only=True):
         kind: percent of the price, or an amount less per kWh, hour or fee.
         value: percent (0 to 100), or an amount in the tariff's currency, with or without taxes as the tariff's prices.
         dimension: whose price; None: the whole bill, after the tariff's least and most; an absolute one is then per session.
+        reservation: of what the reservation costs alone; a percentage.
         reference: of the agreement's item, shown with the line.
     """
 
     kind: DiscountKind
     value: Decimal
     dimension: TariffDimension | None = None
+    reservation: bool = False
+    reference: str | None = None
+
+
+class SurchargeKind(enum.StrEnum):
+    """By what a surcharge is counted."""
+
+    SESSION = "session"
+    ENERGY = "energy"
+    PERCENT = "percent"
+
+
+class Surcharge(Struct, frozen=True, kw_only=True):
+    """More than the tariff says, such as a roaming partner's fee; taxed as energy is.
+
+    Args:
+        kind: once a session, for each kWh that was taken, or percent of the bill before taxes and surcharges.
+        value: an amount before taxes in the tariff's currency, or percent.
+        reference: of the agreement's item, shown with the line.
+    """
+
+    kind: SurchargeKind
+    value: Decimal
     reference: str | None = None
 
 
@@ -48,7 +72,7 @@ class Allowance(Struct, frozen=True, kw_only=True):
 
 
 class Terms(Struct, frozen=True, kw_only=True):
-    """What holds for one session beside its tariff. Allowances are used first, then discounts, each in their order.
+    """What holds for one session beside its tariff. Allowances are used first, then discounts, then surcharges, each in their order.
 
     Args:
         waive_minimum: the tariff's `min_price` is not asked for.
@@ -57,5 +81,6 @@ class Terms(Struct, frozen=True, kw_only=True):
 
     discounts: tuple[Discount, ...] = ()
     allowances: tuple[Allowance, ...] = ()
+    surcharges: tuple[Surcharge, ...] = ()
     waive_minimum: bool = False
     waive_reservation: bool = False

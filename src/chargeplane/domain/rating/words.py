@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Final
 
 from chargeplane.domain.languages import duration, money, number, say
-from chargeplane.domain.rating.result import Line, LineKind
+from chargeplane.domain.rating.result import CostGroup, Line, LineKind
 from chargeplane.domain.tariffs.model import ReservationRestriction, TariffDimension
 
 _THOUSAND: Final = Decimal(1000)
@@ -28,7 +28,11 @@ def words(line: Line, currency: str, language: str | None) -> str:
     name = "all" if line.dimension is None else _NAMES[line.dimension]
     if line.kind in (LineKind.MINIMUM, LineKind.MAXIMUM):
         return say(f"rating.{line.kind.value}", language, price=price)
+    if line.kind is LineKind.SURCHARGE:
+        return _surcharge(line, price, language)
     if line.kind is LineKind.DISCOUNT:
+        if line.group is CostGroup.RESERVATION:
+            name = "reservation"
         value = f"{number(line.price, language)} %" if line.percent else price
         return say(f"rating.discount_{name}", language, value=value)
     if line.kind is LineKind.ALLOWANCE:
@@ -48,6 +52,16 @@ def words(line: Line, currency: str, language: str | None) -> str:
         measured=_volume(line, line.volume, language) + unit,
         step=_volume(line, step, language) + unit,
     )
+
+
+def _surcharge(line: Line, price: str, language: str | None) -> str:
+    name = line.reference or ""
+    if line.percent:
+        return say("rating.surcharge_percent", language, name=name, value=f"{number(line.price, language)} %")
+    if line.dimension is TariffDimension.ENERGY:
+        volume = _volume(line, line.billed, language)
+        return say("rating.surcharge_energy", language, name=name, volume=volume, price=price)
+    return say("rating.surcharge_session", language, name=name, price=price)
 
 
 def _volume(line: Line, volume: Decimal, language: str | None) -> str:

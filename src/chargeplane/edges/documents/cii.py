@@ -19,6 +19,7 @@ from chargeplane.edges.documents.en16931 import (
     details,
     endpoint,
     exemption,
+    explanation,
     facts_of,
     merged,
     percent,
@@ -66,8 +67,9 @@ def _line(trade: Element, line: Line) -> None:
     item = _in(trade, "IncludedSupplyChainTradeLineItem")
     document = _in(item, "AssociatedDocumentLineDocument")
     _text(document, "LineID", str(line.number))
-    if line.evidence is not None and line.evidence.explanation:
-        _text(_in(document, "IncludedNote"), "Content", "; ".join(line.evidence.explanation)[:2000])
+    explained = explanation(line)
+    if explained:
+        _text(_in(document, "IncludedNote"), "Content", explained)
     product = _in(item, "SpecifiedTradeProduct")
     _text(product, "Name", line.text)
     for name, value in details(line):

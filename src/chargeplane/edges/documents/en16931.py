@@ -120,6 +120,8 @@ def priced(line: Line) -> tuple[Decimal, Decimal]:
 def details(line: Line) -> list[tuple[str, str]]:
     """What a machine reads of a session (BG-32): name and value."""
     evidence = line.evidence
+    if line.booking is not None:
+        return [("Booking", line.booking.booking_id), ("EVSE", line.booking.evse)]
     if evidence is None:
         return []
     found = [
@@ -130,6 +132,12 @@ def details(line: Line) -> list[tuple[str, str]]:
     if evidence.proof is not None:
         found.append(("Signed meter values", evidence.proof.value))
     return found
+
+
+def explanation(line: Line) -> str:
+    """How a line was rated, in words; empty where it was not."""
+    said = line.evidence or line.booking
+    return "" if said is None else "; ".join(said.explanation)[:2000]
 
 
 def address_lines(address: PostalAddress | None) -> list[str]:

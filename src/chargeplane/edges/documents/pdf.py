@@ -15,7 +15,7 @@ from fpdf import FPDF
 from fpdf.enums import XPos, YPos
 from segno import QRCode, helpers
 
-from chargeplane.domain.invoicing.model import Evidence, InvoiceContent, InvoiceKind, Line, Proof
+from chargeplane.domain.invoicing.model import BookingEvidence, Evidence, InvoiceContent, InvoiceKind, Line, Proof
 from chargeplane.domain.invoicing.taxes import TaxCategory, profiles
 from chargeplane.domain.languages import known, money, number, say
 from chargeplane.edges.documents.en16931 import merged
@@ -137,6 +137,7 @@ def pdf(invoice: Invoice, content: InvoiceContent, xml: bytes | None) -> bytes:
     _totals(page, invoice, content, language)
     _paying(page, invoice, content, language)
     _sessions(page, content, language)
+    _bookings(page, content, language)
     return bytes(page.output())
 
 
@@ -252,6 +253,8 @@ def _under(line: Line, language: str) -> str:
     if line.evidence is not None:
         evidence = line.evidence
         return f"{_span(evidence)} · {evidence.evse}"
+    if line.booking is not None:
+        return f"{_span(line.booking)} · {line.booking.evse}"
     if line.since is not None and line.until is not None and line.until > line.since:
         return f"{_day(line.since.date())} – {_day(line.until.date())}"
     return ""
@@ -397,6 +400,32 @@ def _sessions(page: _Page, content: InvoiceContent, language: str) -> None:
         page.ln(1.5)
 
 
+def _bookings(page: _Page, content: InvoiceContent, language: str) -> None:
+    found = [(line, line.booking) for line in content.lines if line.booking is not None][:_MOST_DETAILS]
+    if not found:
+        return
+    page.ln(6)
+    if page.will_page_break(30):
+        page.add_page()
+    page.set_x(_LEFT)
+    page.write_line(say("invoice.bookings", language), size=13, bold=True)
+    page.ln(1)
+    for line, booking in found:
+        if page.will_page_break(16 + 3.6 * len(booking.explanation)):
+            page.add_page()
+        page.rule()
+        page.ln(1.5)
+        page.set_x(_LEFT)
+        page.write_line(f"{line.number}   {_span(booking)}   {booking.place}", size=9.5, bold=True)
+        page.set_x(_LEFT + 24)
+        page.write_line(f"{say('invoice.booked', language)} {booking.booking_id} · {booking.evse}", size=8)
+        for text in booking.explanation:
+            page.set_x(_LEFT + 24)
+            page.write_line(f"– {text}", size=8)
+        page.set_x(_LEFT)
+        page.ln(1.5)
+
+
 def _proof(evidence: Evidence, language: str) -> str:
     mark = "[✓] " if evidence.proof is Proof.PROVEN else ""
     said = say(f"invoice.{'proven' if evidence.proof is Proof.PROVEN else 'unproven'}", language)
@@ -410,9 +439,12 @@ def _proof(evidence: Evidence, language: str) -> str:
     return mark + said
 
 
-def _span(evidence: Evidence) -> str:
+def _span(evidence: Evidence | BookingEvidence) -> str:
     zone = ZoneInfo(evidence.time_zone)
-    start, end = evidence.started_at.astimezone(zone), evidence.ended_at.astimezone(zone)
+    if isinstance(evidence, Evidence):
+        start, end = evidence.started_at.astimezone(zone), evidence.ended_at.astimezone(zone)
+    else:
+        start, end = evidence.starts_at.astimezone(zone), evidence.ends_at.astimezone(zone)
     until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%Y-%m-%d %H:%M}"
     return f"{start:%Y-%m-%d %H:%M} – {until}"
 

@@ -19,6 +19,7 @@ from chargeplane.edges.documents.en16931 import (
     details,
     endpoint,
     exemption,
+    explanation,
     facts_of,
     merged,
     percent,
@@ -173,8 +174,9 @@ def _sums(root: Element, facts: Facts) -> None:
 def _line(root: Element, line: Line, currency: str, credit: bool) -> None:
     item_line = _in(root, "CreditNoteLine" if credit else "InvoiceLine")
     _text(item_line, "ID", str(line.number))
-    if line.evidence is not None and line.evidence.explanation:
-        _text(item_line, "Note", "; ".join(line.evidence.explanation)[:2000])
+    explained = explanation(line)
+    if explained:
+        _text(item_line, "Note", explained)
     quantity, price = priced(line)
     billed = _text(item_line, "CreditedQuantity" if credit else "InvoicedQuantity", f"{quantity:f}")
     billed.set("unitCode", "C62")

@@ -199,7 +199,8 @@ async def agreements(db: Db, tenant_id: TenantId) -> list[int]:
     rows = await db.fetch(
         "SELECT id FROM service_agreement WHERE tenant_id = $1 AND begun_at IS NOT NULL"
         " UNION SELECT DISTINCT agreement_id FROM billable_cdr WHERE tenant_id = $1 AND invoice_id IS NULL"
-        " AND agreement_id IS NOT NULL ORDER BY 1",
+        " AND agreement_id IS NOT NULL UNION SELECT DISTINCT agreement_id FROM billable_fee WHERE tenant_id = $1"
+        " AND invoice_id IS NULL AND agreement_id IS NOT NULL ORDER BY 1",
         tenant_id,
     )
     return [row["id"] for row in rows]
@@ -333,7 +334,8 @@ async def invoices_of_payment(db: Db, tenant_id: TenantId, payment_id: int) -> l
     """The invoices and credit notes that have sessions of a payment on them, oldest first."""
     rows = await db.fetch(
         "SELECT b.invoice_id FROM billable_cdr b JOIN invoice i ON i.id = b.invoice_id WHERE b.tenant_id = $1 AND b.payment_id = $2"
-        " AND i.number IS NOT NULL UNION SELECT id FROM invoice WHERE tenant_id = $1 AND payment_id = $2 AND number IS NOT NULL"
+        " AND i.number IS NOT NULL UNION SELECT f.invoice_id FROM billable_fee f JOIN invoice i ON i.id = f.invoice_id"
+        " WHERE f.tenant_id = $1 AND f.payment_id = $2 AND i.number IS NOT NULL UNION SELECT id FROM invoice WHERE tenant_id = $1 AND payment_id = $2 AND number IS NOT NULL"
         " ORDER BY 1",
         tenant_id,
         payment_id,

@@ -220,6 +220,30 @@ async def hurry(db: Db, booking_id: int, now: datetime) -> None:
     )
 
 
+async def shown_in(db: Db, booking_id: int) -> tuple[str, str | None]:
+    """(country of a booking's place, ISO 3166-1 alpha-3; OCPP version that its station spoke last)."""
+    row = await db.fetchrow(
+        "SELECT l.body::jsonb ->> 'country' AS country, s.ocpp_version FROM booking b JOIN evse e ON e.key = b.evse_key"
+        " JOIN location l ON l.key = e.location_key LEFT JOIN charging_station s ON s.key = e.station_key WHERE b.id = $1",
+        booking_id,
+    )
+    return ("", None) if row is None else (row["country"] or "", row["ocpp_version"])
+
+
+async def language_of(db: Db, transaction_id: int) -> str | None:
+    """The language of whoever charges: of the id token, its driver, or the guest; None where it is not known."""
+    found: str | None = await db.fetchval(
+        "SELECT coalesce(i.language, d.body::jsonb ->> 'language',"
+        " (SELECT g.language FROM payment p JOIN guest_visit g ON g.payment_id = p.id WHERE p.session_id = t.id LIMIT 1))"
+        " FROM transaction t LEFT JOIN id_token i ON i.tenant_id = t.tenant_id AND i.token_key = t.token_key"
+        " LEFT JOIN driver_id_token o ON o.id_token_id = i.id AND o.confirmed_at IS NOT NULL"
+        " LEFT JOIN driver d ON d.id = o.driver_id WHERE t.id = $1"
+        " ORDER BY o.driver_id IS NULL, i.status = 'Accepted' DESC, i.id LIMIT 1",
+        transaction_id,
+    )
+    return found
+
+
 async def has_display(db: Db, station_key: StationKey) -> bool:
     """Whether a station has told that it has a display that works (OCPP 2.x DisplayMessageCtrlr)."""
     return (

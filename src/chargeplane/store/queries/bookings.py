@@ -86,6 +86,7 @@ class Booking(Struct, frozen=True, kw_only=True):
     requested_by: str
     created_at: datetime
     updated_at: datetime
+    payment_id: int | None = None
 
 
 class BookingFilter(Struct, frozen=True, kw_only=True):
@@ -125,6 +126,7 @@ class NewBooking(Struct, frozen=True, kw_only=True):
     confirm_by: datetime | None
     due_at: datetime | None
     requested_by: str
+    payment_id: int | None = None
 
 
 _SELECT: Final = """SELECT b.id, b.tenant_id, b.evse_key, e.uid AS evse_uid, l.id AS location_id, l.key AS location_key, l.time_zone,
@@ -133,7 +135,7 @@ _SELECT: Final = """SELECT b.id, b.tenant_id, b.evse_key, e.uid AS evse_uid, l.i
     b.announce_at, b.ask_at, b.no_show_at, b.state, b.reason, b.id_token, b.id_token_type, b.group_id, b.driver_id, b.terms,
     b.tariff_id, b.tariff_version, b.price, b.may_move, b.moved_from, b.confirm_by, b.announced_at, b.kept_at, b.kept_by,
     b.walk_in, b.walk_in_stopped, b.display_number, b.transaction_id, b.used_at, b.ended_at, b.charges, b.revision,
-    b.requested_by, b.created_at, b.updated_at
+    b.requested_by, b.created_at, b.updated_at, b.payment_id
     FROM booking b JOIN evse e ON e.key = b.evse_key JOIN location l ON l.key = e.location_key
     LEFT JOIN charging_station s ON s.key = e.station_key"""
 
@@ -245,9 +247,9 @@ async def insert(db: Db, tenant_id: TenantId, new: NewBooking) -> int:
     ident: int = await db.fetchval(
         "INSERT INTO booking (tenant_id, evse_key, connector_id, standard, power_w, starts_at, ends_at, blocked_until,"
         " announce_at, ask_at, no_show_at, state, id_token, id_token_type, token_key, group_id, driver_id, terms, tariff_id,"
-        " tariff_version, price, may_move, confirm_by, due_at, requested_by)"
+        " tariff_version, price, may_move, confirm_by, due_at, requested_by, payment_id)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,"
-        " $24, $25) RETURNING id",
+        " $24, $25, $26) RETURNING id",
         tenant_id,
         new.evse_key,
         new.connector_id,
@@ -268,6 +270,7 @@ async def insert(db: Db, tenant_id: TenantId, new: NewBooking) -> int:
         new.confirm_by,
         new.due_at,
         new.requested_by,
+        new.payment_id,
     )
     return ident
 
@@ -356,6 +359,17 @@ async def set_state(
         used_at,
         ended_at,
     )
+
+
+async def payment_free(db: Db, tenant_id: TenantId, payment_id: int) -> str | None:
+    """The state of a payment that no session and no booking has, locked; None where there is none such."""
+    state: str | None = await db.fetchval(
+        "SELECT state FROM payment WHERE tenant_id = $1 AND id = $2 AND session_id IS NULL AND purpose = 'session'"
+        " AND NOT EXISTS (SELECT FROM booking WHERE payment_id = $2) FOR UPDATE",
+        tenant_id,
+        payment_id,
+    )
+    return state
 
 
 async def charge(db: Db, booking: Booking, made: BookingCharge) -> None:

@@ -252,6 +252,7 @@ async def put_standing(db: Db, ident: int, standing: Standing, state: InvoiceSta
 async def delete_draft(db: Db, ident: int) -> None:
     """Deletes a draft; what it billed is to be billed again."""
     await db.execute("UPDATE billable_cdr SET invoice_id = NULL WHERE invoice_id = $1", ident)
+    await db.execute("UPDATE billable_fee SET invoice_id = NULL WHERE invoice_id = $1", ident)
     await db.execute("UPDATE billing_run_item SET invoice_id = NULL WHERE invoice_id = $1", ident)
     await db.execute("DELETE FROM invoice WHERE id = $1", ident)
 

@@ -258,9 +258,11 @@ async def of_session(db: Db, tenant_id: TenantId, session_id: int) -> int | None
 
 
 async def billed(db: Db, tenant_id: TenantId, session_id: int) -> Decimal | None:
-    """What the CDRs of a session say together, those that are not held back; credits are negative. None where there are none."""
+    """What the CDRs of a session say together, those that are not held back, with the fees of its booking; credits are negative. None where
+    there are no CDRs."""
     found: Decimal | None = await db.fetchval(
-        "SELECT sum(c.total_incl) FROM cdr c LEFT JOIN cdr_release r ON r.cdr_id = c.id"
+        "SELECT sum(c.total_incl) + coalesce((SELECT sum(f.gross) FROM billable_fee f WHERE f.tenant_id = $1 AND f.session_id = $2"
+        " AND f.payment_id IS NOT NULL), 0) FROM cdr c LEFT JOIN cdr_release r ON r.cdr_id = c.id"
         " WHERE c.tenant_id = $1 AND c.session_id = $2 AND (c.holds = '{}' OR r.cdr_id IS NOT NULL)",
         tenant_id,
         session_id,

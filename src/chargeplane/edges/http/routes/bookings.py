@@ -76,6 +76,7 @@ class NewBooking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         energy_wh: what the car will take, for the estimate; null: 20 kWh.
         confirm: false: it is held for some minutes only, until it is confirmed.
         may_move: to an equal EVSE at the same location, where this one is not to be had.
+        payment_id: a payment that holds money for it: fees are taken of the hold, and the session that uses the booking is paid by it.
     """
 
     id_token: _Text
@@ -93,6 +94,7 @@ class NewBooking(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     energy_wh: _Energy | None = None
     confirm: bool = True
     may_move: bool = True
+    payment_id: Annotated[str, Meta(pattern="^[0-9]{1,18}$")] | None = None
 
 
 class BookingChange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -341,6 +343,7 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
             energy_wh=None if data.energy_wh is None else Decimal(data.energy_wh),
             confirm=data.confirm,
             may_move=data.may_move,
+            payment_id=None if data.payment_id is None else int(data.payment_id),
         )
         view = await bookings.create(caller_of(request), wish)
         return Response(view, headers={"Location": f"/v1/bookings/{view.id}", **etag(view.revision)})

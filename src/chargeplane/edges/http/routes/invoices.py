@@ -17,7 +17,7 @@ from chargeplane.app.invoicing.exports import ExportFormat, Exports
 from chargeplane.app.invoicing.invoices import InvoiceDetails, Invoices
 from chargeplane.app.invoicing.runs import BillingRuns, Preview
 from chargeplane.domain.agreements.model import BillingCycle
-from chargeplane.domain.invoicing.model import Evidence, InvoiceContent, InvoiceKind, Line, LineKind
+from chargeplane.domain.invoicing.model import BookingEvidence, Evidence, InvoiceContent, InvoiceKind, Line, LineKind
 from chargeplane.domain.invoicing.parties import Customer, InvoicingSettings, Issuer
 from chargeplane.domain.invoicing.runs import ItemState, RunOrder, RunState
 from chargeplane.domain.invoicing.states import InvoiceState
@@ -32,6 +32,7 @@ from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError, NotFoundError
 from chargeplane.kernel.money import Money, MoneyView
 from chargeplane.kernel.time import as_utc
+from chargeplane.store.queries.billable_fees import UnbilledFee
 from chargeplane.store.queries.billing import Billable, Run, RunItem
 from chargeplane.store.queries.invoices import Invoice, InvoiceFilter
 
@@ -92,6 +93,7 @@ class LineView(Struct, kw_only=True):
     Args:
         gross: null where prices are without tax.
         evidence: of a session: the CDR with its rating lines, and these in words.
+        booking: of a fee for a booking: which one, and its rating lines in words.
     """
 
     number: int
@@ -104,6 +106,7 @@ class LineView(Struct, kw_only=True):
     since: datetime | None
     until: datetime | None
     evidence: Evidence | None
+    booking: BookingEvidence | None
 
 
 class PaidView(Struct, kw_only=True):
@@ -237,6 +240,26 @@ class PreviewView(Struct, kw_only=True):
     reason: str | None
 
 
+class UnbilledFeeView(Struct, kw_only=True):
+    """A fee of a booking that is on no invoice yet; nobody is billed where it has neither agreement, nor driver, nor payment.
+
+    Args:
+        kind: no_show, cancellation, booking.
+        gross: with the tax of the place.
+    """
+
+    id: str
+    booking_id: str
+    kind: str
+    session_id: str | None
+    agreement_id: str | None
+    driver_id: str | None
+    payment_id: str | None
+    net: MoneyView
+    gross: MoneyView
+    fell_due_at: datetime
+
+
 class UnbilledView(Struct, kw_only=True):
     """A CDR that is on no invoice; `holds` names why it may not be."""
 
@@ -309,6 +332,7 @@ def _line(line: Line, currency: str) -> LineView:
         since=line.since,
         until=line.until,
         evidence=line.evidence,
+        booking=line.booking,
     )
 
 
@@ -402,6 +426,21 @@ def _unbilled(found: Billable) -> UnbilledView:
         currency=found.currency,
         ended_at=found.ended_at,
         holds=list(found.holds),
+    )
+
+
+def _unbilled_fee(found: UnbilledFee) -> UnbilledFeeView:
+    return UnbilledFeeView(
+        id=str(found.id),
+        booking_id=str(found.booking_id),
+        kind=found.kind,
+        session_id=_text(found.session_id),
+        agreement_id=_text(found.agreement_id),
+        driver_id=_text(found.driver_id),
+        payment_id=_text(found.payment_id),
+        net=money_view(found.net, found.currency),
+        gross=money_view(found.gross, found.currency),
+        fell_due_at=found.fell_due_at,
     )
 
 
@@ -647,6 +686,16 @@ def _more(invoices: Invoices) -> list[HTTPRouteHandler]:
         page = as_page("unbilled-cdrs", found, limit, lambda one: (one.cdr_id,))
         return Page(items=[_unbilled(one) for one in page.items], next_cursor=page.next_cursor)
 
+    @get("/v1/unbilled-fees", tags=["invoices"], opt=_READ)
+    async def list_unbilled_fees(
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[UnbilledFeeView]:
+        """Fees of bookings that are on no invoice yet, newest first."""
+        after = decode_cursor("unbilled-fees", cursor, (int,))
+        found = await invoices.unbilled_fees(caller_of(request), limit + 1, after)
+        page = as_page("unbilled-fees", found, limit, lambda one: (one.id,))
+        return Page(items=[_unbilled_fee(one) for one in page.items], next_cursor=page.next_cursor)
+
     @get("/v1/tax-profiles", tags=["invoices"], opt=_READ)
     async def list_tax_profiles() -> Page[TaxProfile]:
         """The taxes of countries, with rates and from when to when they hold."""
@@ -697,6 +746,7 @@ def _more(invoices: Invoices) -> list[HTTPRouteHandler]:
 
     return [
         list_unbilled_cdrs,
+        list_unbilled_fees,
         list_tax_profiles,
         get_tax_profile,
         get_invoicing_settings,

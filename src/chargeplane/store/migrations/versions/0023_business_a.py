@@ -1,4 +1,4 @@
-"""Business, continued."""
+"""Fees of bookings, settlements with partners, checked VAT numbers, sessions that agreements limited."""
 
 from chargeplane.store.migrations.sql import run_sql_file
 
