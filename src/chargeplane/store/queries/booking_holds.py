@@ -223,8 +223,8 @@ async def hurry(db: Db, booking_id: int, now: datetime) -> None:
 async def shown_in(db: Db, booking_id: int) -> tuple[str, str | None]:
     """(country of a booking's place, ISO 3166-1 alpha-3; OCPP version that its station spoke last)."""
     row = await db.fetchrow(
-        "SELECT l.body::jsonb ->> 'country' AS country, s.ocpp_version FROM booking b JOIN evse e ON e.key = b.evse_key"
-        " JOIN location l ON l.key = e.location_key LEFT JOIN charging_station s ON s.key = e.station_key WHERE b.id = $1",
+        "SELECT l.body::jsonb ->> 'country' AS country, n.ocpp_version FROM booking b JOIN evse e ON e.key = b.evse_key"
+        " JOIN location l ON l.key = e.location_key LEFT JOIN station_connection n ON n.station_key = e.station_key WHERE b.id = $1",
         booking_id,
     )
     return ("", None) if row is None else (row["country"] or "", row["ocpp_version"])
