@@ -6,7 +6,7 @@ they are committed (`turns`). What it does with transactions is in `transacting`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -127,12 +127,8 @@ class Actor(Transacting):
         self._measure(message.at, received.received_at, may_be_old=True)
         written: list[rows.Write] = []
         after: Job | None = None
-        if self._changed(message, received.received_at, written) and self._house.feed.active:
-
-            def tell() -> None:
-                self._tell_status(message)
-
-            after = tell
+        if self._changed(message, received.received_at, written):
+            after = self._status_told((message,))
 
         self._submit(received, answer, _ACKNOWLEDGED, written, after)
 
@@ -150,6 +146,21 @@ class Actor(Transacting):
                 self._house.doubt(self, state, message, now)
         written.append(rows.connector(message, self._station, now))
         return True
+
+    def _status_told(self, changed: Sequence[ConnectorStatus]) -> Job | None:
+        """What is told of statuses that changed, once they are committed; None where nobody listens."""
+        heard, watched = self._house.status_committed, self._house.feed.active
+        if heard is None and not watched:
+            return None
+
+        def tell() -> None:
+            if heard is not None:
+                heard(self.key)
+            if watched:
+                for message in changed:
+                    self._tell_status(message)
+
+        return tell
 
     def _tell_status(self, message: ConnectorStatus) -> None:
         self._emit(
@@ -256,14 +267,15 @@ class Actor(Transacting):
             topic, key, payload = as_fact(self.key, self.station_id, received.received_at, message.report)
             written.append(rows.fact(self._tenant, topic, key, payload))
         after: Job | None = None
-        if told or reported:
+        status_told = self._status_told(changed) if changed else None
+        if told or reported or status_told is not None:
 
             def tell() -> None:
                 if reported:
                     self._house.report_committed()
+                if status_told is not None:
+                    status_told()
                 if told:
-                    for status in changed:
-                        self._tell_status(status)
                     self._emit("station.notice", {"action": message.action, "tells": message.tells})
 
             after = tell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -11,7 +11,8 @@ from msgspec import Struct, field
 from chargeplane.app.final_costs import FinalCosts
 from chargeplane.app.ports import CertificateDesk
 from chargeplane.app.reports import Place
-from chargeplane.domain.messages import ConnectorStatus, LimitKind, Registration, TransactionLimits
+from chargeplane.domain.authorization import IdTokenRecord
+from chargeplane.domain.messages import ConnectorStatus, IdToken, LimitKind, Registration, TransactionLimits
 from chargeplane.domain.token_rules import ANYWHERE, Here
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationId, StationKey, TenantId, TransactionId
@@ -52,6 +53,28 @@ class LiveFeed(Protocol):
 
     def emit(self, kind: str, tenant_id: TenantId, station_id: StationId, data: dict[str, object]) -> None:
         """Shows an event to whoever listens."""
+
+
+class RoamingDesk(Protocol):
+    """Knows partners' id tokens."""
+
+    async def records(
+        self,
+        tenant_id: TenantId,
+        key: StationKey,
+        token: IdToken,
+        *,
+        evse_ids: Sequence[int] = (),
+        starts: bool,
+        begins: bool,
+    ) -> tuple[IdTokenRecord, ...]:
+        """What to decide by about a token that is not ours; empty where no partner knows it.
+
+        Args:
+            starts: it may begin something; else what it began goes on or ends.
+            begins: a transaction begins.
+        """
+        ...
 
 
 Desk = Callable[[Place, Any], Awaitable[Struct | None]]
@@ -96,6 +119,8 @@ class House(Struct, kw_only=True):
         key_codes_guessed: told of each wrong key code that makes a station wait.
         boot_committed: told of every boot that was written, whatever its answer.
         final_costs: of transactions that have a price.
+        roaming: asked about id tokens that are not ours.
+        status_committed: told of each connector's status that changed.
     """
 
     node: Node
@@ -122,6 +147,8 @@ class House(Struct, kw_only=True):
     limits_kept: Callable[[StationKey], Coroutine[Any, Any, list[LimitKind]]] = _none_kept
     limits_told: Callable[[TransactionId], Coroutine[Any, Any, TransactionLimits | None]] = _none_told
     final_costs: FinalCosts = field(default_factory=FinalCosts)
+    roaming: RoamingDesk | None = None
+    status_committed: Callable[[StationKey], None] | None = None
 
 
 def utc_now() -> datetime:

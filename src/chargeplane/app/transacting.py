@@ -20,7 +20,16 @@ from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received
 from chargeplane.app.reports import as_fact
 from chargeplane.app.turns import Job, Turns
-from chargeplane.domain.authorization import KEY_CODE, Asked, IdTokenRecord, authorize, begun_with, matching, may_stop
+from chargeplane.domain.authorization import (
+    KEY_CODE,
+    Asked,
+    IdTokenRecord,
+    authorize,
+    begun_with,
+    matching,
+    may_stop,
+    same_token,
+)
 from chargeplane.domain.connectors import KnownStatus
 from chargeplane.domain.evidence import doubtful
 from chargeplane.domain.follow_ups import ReservationUsed, TransactionLimited
@@ -92,6 +101,9 @@ class Transacting(Turns):
     def open_transactions(self) -> tuple[TransactionState, ...]:
         """The open ones, oldest first (empty before the state is loaded)."""
         return self._open
+
+    def _is_running(self, token: IdToken) -> bool:
+        return any(same_token(token, state.id_token) for state in self._open)
 
     async def close_transaction(
         self, number: TransactionId, *, reason: str, flag: Flag, now: datetime

@@ -19,7 +19,7 @@ import structlog
 
 from chargeplane.app.house import House, utc_now
 from chargeplane.app.ports import AnswerCallback, CloseReason, Received, StationLink
-from chargeplane.domain.authorization import IdTokenRecord
+from chargeplane.domain.authorization import IdTokenRecord, matching
 from chargeplane.domain.clock import ClockOffset, measure
 from chargeplane.domain.messages import (
     Acknowledged,
@@ -399,8 +399,42 @@ class Turns:
             return
         generation = self._hold(received, answer)
         self._house.tokens.lookup(
-            self.tenant_id, token.value, lambda records: self._continue(generation, lambda: step(records))
+            self.tenant_id, token.value, lambda records: self._looked_up(generation, received, token, records, step)
         )
+
+    def _looked_up(
+        self,
+        generation: int,
+        received: Received,
+        token: IdToken,
+        records: tuple[IdTokenRecord, ...],
+        step: Callable[[tuple[IdTokenRecord, ...]], None],
+    ) -> None:
+        """Goes on with what the store holds of a token; where that is nothing, with what partners say of it."""
+        roaming = self._house.roaming
+        if roaming is None or matching(token, records) is not None:
+            self._continue(generation, lambda: step(records))
+            return
+        message = received.message
+        report = message if isinstance(message, TransactionReport) else None
+        evse_ids = message.evse_ids if isinstance(message, Authorize) else ()
+        if report is not None and report.evse_id:
+            evse_ids = (report.evse_id,)
+        kind = None if report is None else report.kind
+        # A token that began what runs may always end it: nobody is asked.
+        starts = kind is ReportKind.STARTED or (kind is not ReportKind.ENDED and not self._is_running(token))
+
+        async def ask() -> None:
+            found = await roaming.records(
+                self.tenant_id, self.key, token, evse_ids=evse_ids, starts=starts, begins=report is not None
+            )
+            self._continue(generation, lambda: step(found or records))
+
+        self._house.spawn(ask())
+
+    def _is_running(self, token: IdToken) -> bool:
+        """Whether a token began what runs at the station."""
+        return False
 
     def _read(
         self,

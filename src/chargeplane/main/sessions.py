@@ -12,7 +12,15 @@ from chargeplane.app.cdrs.telling import CdrTelling
 from chargeplane.app.sessions import telling as session_telling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
-from chargeplane.app.sessions.ports import Drivers, NoAgreements, Nobody, Reserved, SessionAgreements, SessionPayments
+from chargeplane.app.sessions.ports import (
+    Drivers,
+    NoAgreements,
+    Nobody,
+    Reserved,
+    RoamingSessions,
+    SessionAgreements,
+    SessionPayments,
+)
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.sessions.showing import CostDisplay
 from chargeplane.app.sessions.signed import SignedProofs
@@ -45,11 +53,12 @@ async def start_sessions(
     drivers: Drivers | None = None,
     payments: SessionPayments | None = None,
     reserved: Reserved | None = None,
+    roaming: RoamingSessions | None = None,
 ) -> SessionParts:
     """Makes them; on nodes that do jobs, sessions are looked after from now on.
 
     Args:
-        agreements, drivers, payments, reserved: what others know; without them there are none.
+        agreements, drivers, payments, reserved, roaming: what others know; without them there are none.
     """
     config, database = parts.config, parts.database
     nobody = Nobody()
@@ -68,6 +77,7 @@ async def start_sessions(
             drivers or nobody,
             payments or nobody,
             reserved or nobody,
+            roaming,
         ),
         rating.tariffs,
         agreements,
@@ -81,6 +91,7 @@ async def start_sessions(
         display=CostDisplay(database, parts.reach, parts.commands),
         proofs=proofs,
         final_costs=parts.final_costs,
+        roaming=roaming,
     )
 
     async def earlier(tenant_id: TenantId, ident: TransactionId) -> list[Any]:

@@ -10,16 +10,18 @@ from chargeplane.app.locations import EvsePlace
 from chargeplane.app.sessions.ports import (
     Agreed,
     Drivers,
+    Nobody,
     PaidBy,
     Places,
     Reserved,
+    RoamingSessions,
     SessionAgreements,
     SessionPayments,
     TariffSource,
 )
 from chargeplane.app.tariffs.tariffs import CONTRACT, PUBLIC
 from chargeplane.domain.authorization import NO_AUTHORIZATION
-from chargeplane.domain.cdrs.session import CdrPlace, CdrToken, Frozen, PricedBy
+from chargeplane.domain.cdrs.session import CdrPlace, CdrToken, Frozen, PricedBy, RoamingDriver
 from chargeplane.domain.locations.model import LocationContent
 from chargeplane.domain.tariffs.model import Tariff
 from chargeplane.store.database import Database
@@ -42,6 +44,7 @@ class Freezing:
         drivers: Drivers,
         payments: SessionPayments,
         reserved: Reserved,
+        roaming: RoamingSessions | None = None,
     ) -> None:
         self._database = database
         self._places = places
@@ -50,6 +53,7 @@ class Freezing:
         self._drivers = drivers
         self._payments = payments
         self._reserved = reserved
+        self._roaming: RoamingSessions = roaming or Nobody()
 
     async def paid_by(self, transaction: SessionTransaction) -> PaidBy | None:
         """The payment of a session."""
@@ -67,6 +71,9 @@ class Freezing:
         agreed = None
         if token and paid is None and kind not in _AD_HOC:
             agreed = await self._agreements.agreed(transaction, place, driver)
+        roaming = None
+        if token and driver is None and agreed is None and paid is None and kind not in _AD_HOC:
+            roaming = await self._roaming.driver(transaction)
         tariff, by = await self._tariff(transaction, place, agreed, paid)
         return Frozen(
             place=await self._snapshot(place),
@@ -74,9 +81,7 @@ class Freezing:
             ocpp_evse_id=place.ocpp_evse_id or transaction.evse_id or 0,
             ocpp_connector_id=transaction.connector_id,
             ocpp_transaction_id=transaction.ocpp_transaction_id,
-            token=None
-            if not token
-            else CdrToken(uid=token, type=kind, contract_id=None if agreed is None else agreed.agreement.number),
+            token=None if not token else CdrToken(uid=token, type=kind, contract_id=_contract(agreed, roaming)),
             driver_id=driver,
             agreement=None if agreed is None else agreed.agreement,
             payment_id=None if paid is None else paid.payment_id,
@@ -84,6 +89,7 @@ class Freezing:
             tariff_id=None if tariff is None else tariff.id,
             tariff_version=None if tariff is None else tariff.version,
             reserved_from=await self._reserved.reserved_from(transaction),
+            roaming=roaming,
         )
 
     async def _place(self, transaction: SessionTransaction) -> EvsePlace | None:
@@ -152,3 +158,9 @@ class Freezing:
             connector_format=None if connector is None else connector.format.value,
             connector_power_type=None if connector is None else connector.power_type.value,
         )
+
+
+def _contract(agreed: Agreed | None, roaming: RoamingDriver | None) -> str | None:
+    if agreed is not None:
+        return agreed.agreement.number
+    return None if roaming is None else roaming.contract_id

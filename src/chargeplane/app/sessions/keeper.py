@@ -25,12 +25,13 @@ from chargeplane.app.final_costs import FinalCosts, Price
 from chargeplane.app.house import utc_now
 from chargeplane.app.sessions import telling
 from chargeplane.app.sessions.freezing import Freezing
-from chargeplane.app.sessions.ports import Nobody, SessionAgreements, SessionWatcher, TariffSource
+from chargeplane.app.sessions.ports import Nobody, RoamingSessions, SessionAgreements, SessionWatcher, TariffSource
 from chargeplane.app.sessions.pricing import Prepared, prepared, rated, tariff_of
 from chargeplane.app.sessions.proving import NoProofs, Proofs
 from chargeplane.app.sessions.settling import Settling
 from chargeplane.app.sessions.showing import CostDisplay
 from chargeplane.app.sessions.views import session_view
+from chargeplane.domain.cdrs.cdr import charging_periods
 from chargeplane.domain.cdrs.included import SessionTerms
 from chargeplane.domain.cdrs.session import SessionState
 from chargeplane.domain.rating import Rating
@@ -39,6 +40,7 @@ from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import session_transactions, session_work
 from chargeplane.store.queries import sessions as queries
+from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.session_transactions import SessionTransaction
 from chargeplane.store.queries.session_work import Work
 from chargeplane.store.queries.sessions import Session
@@ -76,6 +78,7 @@ class SessionKeeper:
         display: shows drivers what it costs so far.
         watcher: hears what open sessions cost.
         proofs: verifies signed meter values.
+        roaming: hears of sessions of partners' drivers.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class SessionKeeper:
         watcher: SessionWatcher | None = None,
         proofs: Proofs | None = None,
         final_costs: FinalCosts | None = None,
+        roaming: RoamingSessions | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
@@ -106,6 +110,7 @@ class SessionKeeper:
         self.watcher: SessionWatcher = watcher or Nobody()
         self._proofs: Proofs = proofs or NoProofs()
         self._final_costs = final_costs
+        self._roaming: RoamingSessions = roaming or Nobody()
         self._now = now
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -272,8 +277,11 @@ class SessionKeeper:
             updated = await queries.one(db, session.tenant_id, session.id)
             if changed and updated is not None:
                 await telling.tell(db, telling.UPDATED, updated)
+            await self._tell_partner(db, updated, what, rating)
         if updated is None:
             return
+        if updated.frozen.roaming is not None:
+            self._roaming.committed()
         if changed:
             self._told()
             self._show("session.updated", updated)
@@ -281,6 +289,11 @@ class SessionKeeper:
         if rating is not None and transaction.is_open:
             await self.watcher.rated(session.tenant_id, session.id, updated.payment_id, rating)
             await self._tell_station(updated, rating)
+
+    async def _tell_partner(self, db: Db, session: Session | None, what: Prepared, rating: Rating | None) -> None:
+        if session is not None and session.frozen.roaming is not None:
+            cuts = [] if rating is None else [line.start for line in rating.lines]
+            await self._roaming.moved(db, session, charging_periods(what.charge, cuts))
 
     async def price(self, session: Session, what: Prepared) -> tuple[Rating | None, Tariff | None]:
         """What a session costs as of now, and by which tariff; None where none holds."""
@@ -329,8 +342,11 @@ class SessionKeeper:
                 updated = await queries.one(db, work.tenant_id, work.transaction_id)
                 if updated is not None and (settled.written or not settled.unchanged):
                     await telling.tell(db, telling.SETTLED, updated)
+                await self._tell_partner(db, updated, what, settled.rating)
         if settled is None:
             return self._now()
+        if updated is not None and updated.frozen.roaming is not None:
+            self._roaming.committed()
         if settled.written:
             self._told()
         if updated is not None and (settled.written or not settled.unchanged):

@@ -9,13 +9,15 @@ from typing import Protocol
 from msgspec import Struct
 
 from chargeplane.app.locations import EvsePlace
+from chargeplane.domain.cdrs.cdr import ChargingPeriod
 from chargeplane.domain.cdrs.included import SessionTerms
-from chargeplane.domain.cdrs.session import FrozenAgreement
+from chargeplane.domain.cdrs.session import FrozenAgreement, RoamingDriver
 from chargeplane.domain.rating import Rating
 from chargeplane.domain.tariffs.model import Tariff, TariffType
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.session_transactions import SessionTransaction
+from chargeplane.store.queries.sessions import Session
 
 
 class Places(Protocol):
@@ -109,6 +111,22 @@ class Reserved(Protocol):
         ...
 
 
+class RoamingSessions(Protocol):
+    """Sessions of partners' drivers."""
+
+    async def driver(self, transaction: SessionTransaction) -> RoamingDriver | None:
+        """Whose driver began a transaction; None where no partner's did."""
+        ...
+
+    async def moved(self, db: Db, session: Session, periods: Sequence[ChargingPeriod]) -> None:
+        """A partner's driver's session began, went on or ended; within the change that says so."""
+        ...
+
+    def committed(self) -> None:
+        """That change is committed."""
+        ...
+
+
 class SessionWatcher(Protocol):
     """Hears what sessions cost while they go on; limits by money hang on it."""
 
@@ -137,6 +155,16 @@ class Nobody:
     async def driver_of_token(self, tenant_id: TenantId, kind: str | None, id_token: str) -> str | None:
         """None."""
         return None
+
+    async def driver(self, transaction: SessionTransaction) -> RoamingDriver | None:
+        """None."""
+        return None
+
+    async def moved(self, db: Db, session: Session, periods: Sequence[ChargingPeriod]) -> None:
+        """Nothing."""
+
+    def committed(self) -> None:
+        """Nothing."""
 
     async def paid_by(self, transaction: SessionTransaction) -> PaidBy | None:
         """None."""

@@ -21,6 +21,7 @@ from chargeplane.domain.cdrs.holds import Hold, holds_by
 from chargeplane.domain.cdrs.included import SessionTerms, used_of
 from chargeplane.domain.cdrs.session import SessionState
 from chargeplane.domain.ocmf import MeterPublicKey
+from chargeplane.domain.rating import Rating
 from chargeplane.store.queries import cdrs as queries
 from chargeplane.store.queries import session_transactions
 from chargeplane.store.queries import sessions as session_queries
@@ -55,11 +56,13 @@ class Settled(Struct, frozen=True, kw_only=True):
 
     Args:
         written: CDRs, in their order; none where the one that stands is right.
+        rating: by which it was settled.
     """
 
     session: Session
     written: tuple[Cdr, ...] = ()
     unchanged: bool = False
+    rating: Rating | None = None
 
 
 class Settling:
@@ -100,7 +103,7 @@ class Settling:
         said, holds, terms = await self._said(db, what, session, proof)
         if before is not None and _equal(before, said):
             await self._note(db, what, said, proof)
-            return Settled(session=session, unchanged=True)
+            return Settled(session=session, unchanged=True, rating=said.rating)
         number, written = len(cdrs), []
         if before is not None:
             number += 1
@@ -119,7 +122,7 @@ class Settling:
                 [] if said.tariff is None else used_of(terms, said.rating, said.tariff),
             )
         await self._note(db, what, said, proof)
-        return Settled(session=session, written=tuple(written))
+        return Settled(session=session, written=tuple(written), rating=said.rating)
 
     async def _said(
         self, db: Db, what: Prepared, session: Session, proof: Proof

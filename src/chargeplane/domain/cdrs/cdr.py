@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from chargeplane.domain.cdrs.session import CdrPlace, CdrToken, Frozen, FrozenAgreement, PricedBy
+from chargeplane.domain.cdrs.session import CdrPlace, CdrToken, Frozen, FrozenAgreement, PricedBy, RoamingDriver
 from chargeplane.domain.rating import Charge, CostGroup, PeriodState, Rating
 from chargeplane.domain.rating.result import Cost, TaxAmount
 from chargeplane.domain.tariffs.model import Tariff
@@ -113,6 +113,7 @@ class CdrContent(Struct, frozen=True, kw_only=True):
         signed: None where the station signs nothing, or the tenant does not care.
         reason: of a credit or a correction.
         credit: costs are negated.
+        roaming: whose driver charged, where that is a partner.
     """
 
     station_id: str
@@ -132,6 +133,7 @@ class CdrContent(Struct, frozen=True, kw_only=True):
     signed: SignedSummary | None = None
     reason: str | None = None
     credit: bool = False
+    roaming: RoamingDriver | None = None
 
 
 _content = msgspec.json.Decoder(CdrContent).decode
@@ -185,6 +187,7 @@ def cdr_of(
         flags=tuple(flags),
         signed=signed,
         reason=reason,
+        roaming=frozen.roaming,
     )
 
 

@@ -46,6 +46,36 @@ class SignedPolicy(enum.StrEnum):
     """What they do not prove is held."""
 
 
+class AuthMethod(enum.StrEnum):
+    """By what a partner's driver was let in (OCPI AuthMethod)."""
+
+    AUTH_REQUEST = "AUTH_REQUEST"
+    COMMAND = "COMMAND"
+    WHITELIST = "WHITELIST"
+
+
+class RoamingDriver(Struct, frozen=True, kw_only=True):
+    """Who charges, where that is a driver of a roaming partner.
+
+    Args:
+        connection_id: over which the partner is reached.
+        country_code, party_id: of the provider whose token it is.
+        uid, type, contract_id: of the token, as the provider names it (OCPI Token); the station may know it by another name.
+        authorization_reference: the provider's, of the authorisation that held.
+        operator: country code and party id of ours that the session is told under.
+    """
+
+    connection_id: int
+    country_code: str
+    party_id: str
+    uid: str
+    type: str
+    contract_id: str
+    auth_method: AuthMethod
+    authorization_reference: str | None = None
+    operator: tuple[str, str] | None = None
+
+
 class CdrPlace(Struct, frozen=True, kw_only=True):
     """Where a session was, as it was called then (OCPI 2.3.0 mod_cdrs, CdrLocation).
 
@@ -114,6 +144,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
         station_id, ocpp_evse_id, ocpp_connector_id, ocpp_transaction_id: at the station.
         tariff_id, tariff_version: None where it costs nothing.
         reserved_from: when the reservation that it used began.
+        roaming: where a partner's driver charges.
     """
 
     place: CdrPlace
@@ -129,6 +160,7 @@ class Frozen(Struct, frozen=True, kw_only=True):
     tariff_id: str | None = None
     tariff_version: int | None = None
     reserved_from: datetime | None = None
+    roaming: RoamingDriver | None = None
 
 
 class Override(Struct, frozen=True, kw_only=True):

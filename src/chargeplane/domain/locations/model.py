@@ -271,6 +271,7 @@ class LocationContent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         opening_times: None: nothing is said, taken as always.
         charging_when_closed: whether it goes on charging outside of the opening times.
         country_code, party_id: of the operator; None: the tenant's own.
+        tags: words of ours, by which partners are shown some locations and not others; told to nobody.
     """
 
     address: Annotated[str, Meta(min_length=1, max_length=255)]
@@ -298,6 +299,7 @@ class LocationContent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     help_phone: Annotated[str, Meta(min_length=1, max_length=25)] | None = None
     country_code: CountryCode | None = None
     party_id: PartyId | None = None
+    tags: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=50)], ...], Meta(max_length=50)] = ()
 
 
 def degrees(point: GeoPoint) -> tuple[Decimal, Decimal]:

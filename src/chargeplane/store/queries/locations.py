@@ -138,7 +138,7 @@ class StoredEvse(Struct, frozen=True, kw_only=True):
 _CONNECTED = f"""EXISTS (SELECT FROM station_connection c JOIN node n ON n.id = c.node_id WHERE c.station_key = e.station_key
     AND c.connected AND n.seen_at > now() - interval '{int(NODE_LIVES.total_seconds())} seconds')"""
 
-_STATUS = f"""CASE
+STATUS: Final = f"""CASE
     WHEN e.removed_at IS NOT NULL THEN 'REMOVED'
     WHEN e.body::jsonb ->> 'declared_status' IS NOT NULL THEN e.body::jsonb ->> 'declared_status'
     WHEN e.station_key IS NULL OR NOT {_CONNECTED} THEN 'UNKNOWN'
@@ -166,7 +166,7 @@ FREE_NOW = (
 )
 
 _EVSES = f"""SELECT e.key, e.location_key, e.uid, e.code, e.body, e.ocpp_evse_id, e.made_from_report, e.revision,
-    e.created_at, e.updated_at, s.station_id, l.id AS location_id, {_STATUS} AS status
+    e.created_at, e.updated_at, s.station_id, l.id AS location_id, {STATUS} AS status
     FROM evse e JOIN location l ON l.key = e.location_key LEFT JOIN charging_station s ON s.key = e.station_key"""
 
 DISTANCE = f"""(2 * {EARTH_M} * asin(least(1, sqrt(

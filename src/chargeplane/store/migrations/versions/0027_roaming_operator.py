@@ -1,4 +1,4 @@
-"""Roaming as an operator."""
+"""What we publish to roaming partners as operator, and what they ask of our stations."""
 
 from chargeplane.store.migrations.sql import run_sql_file
 
@@ -7,5 +7,5 @@ down_revision = "0026"
 
 
 def upgrade() -> None:
-    """Adds what is new."""
+    """Adds the tables."""
     run_sql_file(__file__)
