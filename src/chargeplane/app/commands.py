@@ -251,7 +251,7 @@ class Commands:
             REJECTED with a reason also where the station's version cannot do it or a value does not fit it; EXPIRED where the
             station did not become reachable.
         """
-        _, task = await self._begin(tenant_id, key, command, by, timeout_s, valid_s)
+        _, task = await self.begin(tenant_id, key, command, by=by, timeout_s=timeout_s, valid_s=valid_s)
         return await asyncio.shield(task)
 
     async def give(
@@ -265,12 +265,20 @@ class Commands:
         valid_s: float = DEFAULT_VALID_S,
     ) -> CommandId:
         """The same without waiting: the command is written down and on its way, over a restart of the server too; its id."""
-        ident, _ = await self._begin(tenant_id, key, command, by, timeout_s, valid_s)
+        ident, _ = await self.begin(tenant_id, key, command, by=by, timeout_s=timeout_s, valid_s=valid_s)
         return ident
 
-    async def _begin(
-        self, tenant_id: TenantId, key: StationKey, command: Command, by: str, timeout_s: float, valid_s: float
+    async def begin(
+        self,
+        tenant_id: TenantId,
+        key: StationKey,
+        command: Command,
+        *,
+        by: str,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        valid_s: float = DEFAULT_VALID_S,
     ) -> tuple[CommandId, asyncio.Task[CommandOutcome]]:
+        """The same; its id, and what can be waited for (shielded: a cancellation of it is one of the command)."""
         expires_at = datetime.now(UTC) + timedelta(seconds=valid_s)
         async with self._database.change() as db:
             ident = await queries.insert(

@@ -48,7 +48,9 @@ class SessionMaking(Struct, frozen=True, kw_only=True):
     """Makes canonical documents; the bridge's."""
 
     session: Callable[[SessionNow, Party], bytes]
-    cdr: Callable[[str, int, CdrContent, RoamingDriver, Party, datetime, str | None, Sequence[str], str | None], bytes | None]
+    cdr: Callable[
+        [str, int, CdrContent, RoamingDriver, Party, datetime, str | None, Sequence[str], str | None], bytes | None
+    ]
 
 
 class SessionsOfPartners:

@@ -94,7 +94,7 @@ def cdr_document(
             "charging_periods": [_period(one, tariff.id) for one in content.charging_periods]
             or [_period(_nothing(content), tariff.id)],
             "signed_data": signed,
-            **_totals(totals),
+            **_totals(totals, credits is not None),
             "remark": None if content.reason is None else content.reason[:255],
             "credit": True if credits is not None else None,
             "credit_reference_id": credits,
@@ -183,37 +183,43 @@ def _period(period: ChargingPeriod, tariff_id: str | None) -> Document:
     )
 
 
-def _totals(totals: Totals) -> Document:
+def _totals(totals: Totals, credit: bool) -> Document:
+    """The totals. Of a credit only `total_cost` is negative (OCPI 2.3.0 mod_cdrs, Credit CDRs); here all costs of one are."""
     assert totals.cost is not None
+    sign = -1 if credit else 1
     return {
         "total_cost": price_document(totals.cost),
-        "total_fixed_cost": _cost(totals.fixed_cost),
+        "total_fixed_cost": _cost(totals.fixed_cost, sign),
         "total_energy": number(totals.energy_kwh),
-        "total_energy_cost": _cost(totals.energy_cost),
+        "total_energy_cost": _cost(totals.energy_cost, sign),
         "total_time": number(totals.time_h),
-        "total_time_cost": _cost(totals.time_cost),
+        "total_time_cost": _cost(totals.time_cost, sign),
         "total_parking_time": number(totals.parking_time_h) if totals.parking_time_h else None,
-        "total_parking_cost": _cost(totals.parking_cost),
-        "total_reservation_cost": _cost(totals.reservation_cost),
+        "total_parking_cost": _cost(totals.parking_cost, sign),
+        "total_reservation_cost": _cost(totals.reservation_cost, sign),
     }
 
 
-def _cost(cost: Cost | None) -> Document | None:
-    return None if cost is None else price_document(cost)
+def _cost(cost: Cost | None, sign: int) -> Document | None:
+    return None if cost is None else price_document(cost, sign)
 
 
-def price_document(cost: Cost) -> Document:
-    """A Price: before taxes, and each tax."""
+def price_document(cost: Cost, sign: int = 1) -> Document:
+    """A Price: before taxes, and each tax.
+
+    Args:
+        sign: -1 turns it round.
+    """
     return filled(
         {
-            "before_taxes": number(cost.excl),
+            "before_taxes": number(sign * cost.excl),
             "taxes": [
                 filled(
                     {
                         "name": tax.name,
                         "account_number": tax.account_number,
                         "percentage": None if tax.percentage is None else number(tax.percentage),
-                        "amount": number(tax.amount),
+                        "amount": number(sign * tax.amount),
                     }
                 )
                 for tax in cost.taxes
