@@ -189,7 +189,7 @@ async def put(db: Db, tenant_id: TenantId, documents: Sequence[NewDocument], at:
     await db.executemany(
         "INSERT INTO roaming_document (tenant_id, module, id, connection_id, country_code, party_id, country, tags, open_to_all,"
         " body, shape, shaped_at, last_updated, removed_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12, CASE WHEN $13 THEN $12 END)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz, $12::timestamptz, CASE WHEN $13 THEN $12::timestamptz END)"
         " ON CONFLICT (tenant_id, module, lower(id)) DO UPDATE SET id = excluded.id, connection_id = excluded.connection_id,"
         " country_code = excluded.country_code, party_id = excluded.party_id, country = excluded.country, tags = excluded.tags,"
         " open_to_all = excluded.open_to_all, body = excluded.body,"
