@@ -17,7 +17,7 @@ from chargeplane.app.locations.binding import Binding
 from chargeplane.app.roaming.publishing import TOPICS, Publishing
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.locations.model import DeclaredStatus, EvseContent, PublishToken
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.roaming.publication import EVERYTHING, Publication
 from chargeplane.kernel.ids import TenantId
 from chargeplane.main.roaming_documents import MAKING
@@ -37,10 +37,21 @@ class Noting:
 
     def __init__(self) -> None:
         self.noted: list[tuple[str, str]] = []
+        self.what: list[str | None] = []
         self.hints = 0
 
-    async def note(self, db: Any, tenant_id: TenantId, module: str, key: str, connection_id: int | None = None) -> None:
+    async def note(
+        self,
+        db: Any,
+        tenant_id: TenantId,
+        module: str,
+        key: str,
+        *,
+        connections: list[int] | None = None,
+        hint: str | None = None,
+    ) -> None:
         self.noted.append((module, key))
+        self.what.append(hint)
 
     def hint(self) -> None:
         self.hints += 1
@@ -49,8 +60,8 @@ class Noting:
 class Us:
     """One tenant that is an operator."""
 
-    async def operator_of(self, tenant_id: TenantId) -> Party | None:
-        return Party(country_code="DE", party_id="CPO") if tenant_id == TENANT else None
+    async def operator_of(self, tenant_id: TenantId) -> PartyId | None:
+        return PartyId(country_code="DE", party_id="CPO") if tenant_id == TENANT else None
 
     async def operating_tenants(self) -> list[TenantId]:
         return [TENANT]
@@ -157,10 +168,13 @@ async def test_look_finds_a_status_that_no_hint_told(house: House) -> None:
     await house.settle()
     async with house.database.change() as db:
         await db.execute(
-            "UPDATE evse SET body = '{\"declared_status\":\"BLOCKED\"}' WHERE tenant_id = $1 AND uid = $2", TENANT, f"{name}-E"
+            'UPDATE evse SET body = \'{"declared_status":"BLOCKED"}\' WHERE tenant_id = $1 AND uid = $2',
+            TENANT,
+            f"{name}-E",
         )
     await house.publishing.look()
     assert (await house.document(LOCATIONS, name))["evses"][0]["status"] == "BLOCKED"
+    assert house.noting.noted[-1] == (LOCATIONS, name)
 
 
 async def test_removed_evse_and_deleted_location_are_told_as_removed(house: House) -> None:

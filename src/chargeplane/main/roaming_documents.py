@@ -14,7 +14,7 @@ from chargeplane.bridge.roaming.tariffs import tariff_document
 from chargeplane.bridge.roaming.values import written
 from chargeplane.domain.cdrs.cdr import CdrContent
 from chargeplane.domain.cdrs.session import RoamingDriver
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 
 
 def _cdr(
@@ -22,7 +22,7 @@ def _cdr(
     session_id: int,
     content: CdrContent,
     driver: RoamingDriver,
-    party: Party,
+    party: PartyId,
     created_at: datetime,
     credits: str | None,
     signed: Sequence[str],

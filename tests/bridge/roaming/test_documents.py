@@ -35,7 +35,7 @@ from chargeplane.domain.locations.model import (
     RegularHours,
 )
 from chargeplane.domain.rating.result import Cost, TaxAmount
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.roaming.published import ConnectorNow, EvseNow, SessionNow
 from chargeplane.domain.tariffs.model import (
     DisplayText,
@@ -53,7 +53,7 @@ from chargeplane.ocpi.kinds import Kind
 from chargeplane.ocpi.versions import Version
 
 AT = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-US = Party(country_code="DE", party_id="CPO")
+US = PartyId(country_code="DE", party_id="CPO")
 DRIVER = RoamingDriver(
     connection_id=7,
     country_code="NL",
@@ -223,9 +223,7 @@ TARIFF = Tariff(
     elements=(
         TariffElement(
             price_components=(
-                PriceComponent(
-                    type=TariffDimension.ENERGY, price=Decimal("0.2500"), vat=Decimal("19.0"), step_size=0
-                ),
+                PriceComponent(type=TariffDimension.ENERGY, price=Decimal("0.2500"), vat=Decimal("19.0"), step_size=0),
             ),
             restrictions=Restrictions(start_time="09:00", max_kwh=Decimal("20.5")),
         ),
@@ -337,7 +335,11 @@ def test_cdr_without_a_price_is_not_told() -> None:
 
 @pytest.mark.parametrize(
     ("state", "status", "ended"),
-    [(SessionState.ACTIVE, "ACTIVE", False), (SessionState.ENDED, "ACTIVE", False), (SessionState.SETTLED, "COMPLETED", True)],
+    [
+        (SessionState.ACTIVE, "ACTIVE", False),
+        (SessionState.ENDED, "ACTIVE", False),
+        (SessionState.SETTLED, "COMPLETED", True),
+    ],
 )
 def test_session_is_completed_only_when_it_is_settled(state: SessionState, status: str, ended: bool) -> None:
     now = SessionNow(
@@ -359,5 +361,7 @@ def test_session_is_completed_only_when_it_is_settled(state: SessionState, statu
     assert ("end_date_time" in said) is ended
     assert said["kwh"] == 12.345
     assert "total_cost" not in said
-    said = accepted(Kind.SESSION, session_document(replace(now, cost=(Decimal(1), Decimal("1.19")), currency="EUR"), US))
+    said = accepted(
+        Kind.SESSION, session_document(replace(now, cost=(Decimal(1), Decimal("1.19")), currency="EUR"), US)
+    )
     assert said["total_cost"] == {"before_taxes": 1, "taxes": [{"name": "VAT", "amount": 0.19}]}

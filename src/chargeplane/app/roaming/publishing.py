@@ -31,7 +31,7 @@ from msgspec.structs import replace
 
 from chargeplane.app.house import utc_now
 from chargeplane.domain.locations.model import EvseStatus, LocationContent
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.roaming.published import ConnectorNow, EvseNow
 from chargeplane.domain.tariffs.model import TariffContent
 from chargeplane.kernel.ids import StationKey, TenantId
@@ -59,6 +59,9 @@ TOPICS: Final = (
 )
 """Facts that documents follow."""
 
+EVSE_HINT: Final = "evse:"
+"""Before the uid of the EVSE whose status alone changed."""
+
 _AT_ONCE: Final = 100
 _LOOK_ROWS: Final = 5000
 _RETRY_S: Final = 1.0
@@ -69,7 +72,7 @@ log = structlog.get_logger(__name__)
 class Parties(Protocol):
     """Who we are."""
 
-    async def operator_of(self, tenant_id: TenantId) -> Party | None:
+    async def operator_of(self, tenant_id: TenantId) -> PartyId | None:
         """The tenant's party as operator (CPO); None: it has none, and nothing is published."""
         ...
 
@@ -79,13 +82,23 @@ class Parties(Protocol):
 
 
 class Telling(Protocol):
-    """Tells partners that an object changed."""
+    """Tells partners that an object changed (`outgoing`)."""
 
-    async def note(self, db: Db, tenant_id: TenantId, module: str, key: str, connection_id: int | None = None) -> None:
+    async def note(
+        self,
+        db: Db,
+        tenant_id: TenantId,
+        module: str,
+        key: str,
+        *,
+        connections: list[int] | None = None,
+        hint: str | None = None,
+    ) -> None:
         """Within the transaction of the change: it is sent when that is committed.
 
         Args:
-            connection_id: to this partner alone; None: to all that take the module.
+            connections: these alone; None: all that take the module.
+            hint: what changed.
         """
         ...
 
@@ -97,8 +110,8 @@ class Telling(Protocol):
 class Making(Struct, frozen=True, kw_only=True):
     """Makes canonical documents; the bridge's."""
 
-    location: Callable[[LocationContent, str, Sequence[EvseNow], Party, datetime], bytes]
-    tariff: Callable[[TariffContent, str, Party, datetime], bytes]
+    location: Callable[[LocationContent, str, Sequence[EvseNow], PartyId, datetime], bytes]
+    tariff: Callable[[TariffContent, str, PartyId, datetime], bytes]
 
 
 class PublishingSettings(Struct, frozen=True, kw_only=True):
@@ -198,6 +211,7 @@ class Publishing:
             stored = await queries.shapes(db, tenant_id, LOCATIONS, [one.id for one in found])
             now = _truncated(self._now())
             documents: list[NewDocument] = []
+            hints: list[str | None] = []
             told: list[tuple[int, str, bytes, datetime]] = []
             for one in found:
                 evses = [_looked_at(evse, one.deleted, now) for evse in one.evses]
@@ -206,16 +220,20 @@ class Publishing:
                     continue
                 told += [(evse.key, evse.now.status.value, evse.digest, now) for evse in evses if evse.changed]
                 documents.append(self._location(one, [evse.now for evse in evses], shape, party, now))
+                changed = [evse.now.uid for evse in evses if evse.changed]
+                # What is as it was described, but for the status of one EVSE, is told as that.
+                only = stored.get(one.id.lower()) == shape and len(changed) == 1
+                hints.append(f"{EVSE_HINT}{changed[0]}" if only else None)
             if documents:
                 await queries.put(db, tenant_id, documents, now)
                 if told:
                     await queries.keep_evses(db, told)
-                for document in documents:
-                    await self._telling.note(db, tenant_id, LOCATIONS, document.id)
+                for document, hint in zip(documents, hints, strict=True):
+                    await self._telling.note(db, tenant_id, LOCATIONS, document.id, hint=hint)
         return self._made(len(documents))
 
     def _location(
-        self, one: RawLocation, evses: Sequence[EvseNow], shape: bytes, party: Party, now: datetime
+        self, one: RawLocation, evses: Sequence[EvseNow], shape: bytes, party: PartyId, now: datetime
     ) -> NewDocument:
         content = replace(one.content, publish=False, publish_allowed_to=()) if one.deleted else one.content
         return NewDocument(
@@ -366,7 +384,7 @@ def _looked_at(evse: RawEvse, gone: bool, now: datetime) -> _Looked:
     )
 
 
-def _shape(one: RawLocation, party: Party, evses: Sequence[bytes]) -> bytes:
+def _shape(one: RawLocation, party: PartyId, evses: Sequence[bytes]) -> bytes:
     return _digest(MADE, one.body.encode(), b"1" if one.deleted else b"0", party.key.encode(), *evses)
 
 

@@ -23,7 +23,7 @@ from chargeplane.app.roaming.authorizing import Authorizing
 from chargeplane.app.roaming.publishing import Parties, Telling
 from chargeplane.domain.cdrs.cdr import CdrContent, CdrKind, ChargingPeriod
 from chargeplane.domain.cdrs.session import RoamingDriver, SessionState
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.roaming.published import SessionNow
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
@@ -47,9 +47,9 @@ _OVER: Final = frozenset({SessionState.SETTLED, SessionState.CREDITED})
 class SessionMaking(Struct, frozen=True, kw_only=True):
     """Makes canonical documents; the bridge's."""
 
-    session: Callable[[SessionNow, Party], bytes]
+    session: Callable[[SessionNow, PartyId], bytes]
     cdr: Callable[
-        [str, int, CdrContent, RoamingDriver, Party, datetime, str | None, Sequence[str], str | None], bytes | None
+        [str, int, CdrContent, RoamingDriver, PartyId, datetime, str | None, Sequence[str], str | None], bytes | None
     ]
 
 
@@ -97,7 +97,7 @@ class SessionsOfPartners:
         over = session.state in _OVER
         if before is not None and not over and now - before.last_updated < self._every:
             return
-        party = Party(country_code=driver.operator[0], party_id=driver.operator[1])
+        party = PartyId(country_code=driver.operator[0], party_id=driver.operator[1])
         told = SessionNow(
             id=session.id,
             place=session.frozen.place,
@@ -132,7 +132,7 @@ class SessionsOfPartners:
             shape=shape,
         )
         await queries.put(db, session.tenant_id, [document], now)
-        await self._telling.note(db, session.tenant_id, SESSIONS, document.id, driver.connection_id)
+        await self._telling.note(db, session.tenant_id, SESSIONS, document.id, connections=[driver.connection_id])
 
     def committed(self) -> None:
         """What `moved` wrote is committed."""
@@ -163,7 +163,7 @@ class SessionsOfPartners:
             values = await meter_keys.values_of(db, tenant_id, cdr.session_id)
             keys = await meter_keys.keys_by_id(db, [one.key_id for one in values if one.key_id is not None])
             public = next((base64.b64encode(key.der).decode() for key in keys.values()), None)
-            party = Party(country_code=driver.operator[0], party_id=driver.operator[1])
+            party = PartyId(country_code=driver.operator[0], party_id=driver.operator[1])
             now = _truncated(self._now())
             body = self._making.cdr(
                 str(ident), cdr.session_id, content, driver, party, now, credits, [one.data for one in values], public
@@ -181,7 +181,7 @@ class SessionsOfPartners:
                 shape=hashlib.blake2b(body, digest_size=16).digest(),
             )
             await queries.put(db, tenant_id, [document], now)
-            await self._telling.note(db, tenant_id, CDRS, document.id, driver.connection_id)
+            await self._telling.note(db, tenant_id, CDRS, document.id, connections=[driver.connection_id])
         self._telling.hint()
         return True
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from chargeplane.bridge.roaming.values import Document, fields, filled, moment
 from chargeplane.domain.locations.model import EvseContent, EvseStatus, LocationContent, PaymentMethod
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.roaming.published import ConnectorNow, EvseNow
 
 _TERMINALS: Final = {
@@ -68,7 +68,7 @@ _CONNECTOR: Final = (
 
 
 def location_document(
-    content: LocationContent, location_id: str, evses: Sequence[EvseNow], party: Party, last_updated: datetime
+    content: LocationContent, location_id: str, evses: Sequence[EvseNow], party: PartyId, last_updated: datetime
 ) -> Document:
     """A Location.
 

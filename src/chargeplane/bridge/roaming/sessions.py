@@ -13,7 +13,7 @@ from chargeplane.bridge.roaming.values import Document, filled, moment, number
 from chargeplane.domain.cdrs.cdr import CdrContent, ChargingPeriod, Dimension, DimensionType, Totals
 from chargeplane.domain.cdrs.session import CdrPlace, RoamingDriver, SessionState
 from chargeplane.domain.rating.result import Cost
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.roaming.published import SessionNow, SignedValue
 
 NOT_AVAILABLE: Final = "#NA"
@@ -30,7 +30,7 @@ _NO_CURRENCY: Final = "XXX"
 """ISO 4217: no currency is involved; where no tariff holds."""
 
 
-def session_document(session: SessionNow, party: Party) -> Document:
+def session_document(session: SessionNow, party: PartyId) -> Document:
     """A Session. What ended and still waits for messages is ACTIVE: COMPLETED is never changed any more."""
     driver, place = session.driver, session.place
     over = session.state in (SessionState.SETTLED, SessionState.CREDITED)
@@ -62,7 +62,7 @@ def cdr_document(
     session_id: int,
     content: CdrContent,
     driver: RoamingDriver,
-    party: Party,
+    party: PartyId,
     created_at: datetime,
     *,
     credits: str | None = None,

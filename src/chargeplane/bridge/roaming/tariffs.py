@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from chargeplane.bridge.roaming.values import Document, fields, filled, moment, number, plain
-from chargeplane.domain.roaming.party import Party
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.tariffs.model import PriceComponent, Restrictions, TariffContent, TariffElement
 
 _RESTRICTIONS: Final = Restrictions.__struct_fields__
@@ -22,7 +22,7 @@ _TARIFF: Final = (
 )
 
 
-def tariff_document(content: TariffContent, tariff_id: str, party: Party, last_updated: datetime) -> Document:
+def tariff_document(content: TariffContent, tariff_id: str, party: PartyId, last_updated: datetime) -> Document:
     """A Tariff.
 
     Args:
