@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -32,10 +33,34 @@ LINES = (
 ATTEMPTS = (
     "SELECT c.station_id, a.message_id FROM authorization_attempt a JOIN charging_station c ON c.key = a.station_key"
 )
+VARIABLES = (
+    "SELECT c.station_id, v.component, v.component_instance, v.evse_id, v.connector_id, v.variable, v.variable_instance "
+    "FROM station_variable v JOIN charging_station c ON c.key = v.station_key"
+)
 GAPS = (
     "SELECT transaction_id, count(*), min(ordinal), max(ordinal), count(DISTINCT ordinal) FROM transaction_event "
     "GROUP BY 1 HAVING NOT (min(ordinal) = 1 AND count(*) = max(ordinal) AND count(*) = count(DISTINCT ordinal))"
 )
+
+
+def reported(line: Line) -> list[tuple[str, str, str, int, int, str, str]]:
+    """What a NotifyReport tells of, as rows of `VARIABLES`."""
+    found = []
+    for told in json.loads(line.payload)["reportData"]:
+        component, variable = told["component"], told["variable"]
+        evse = component.get("evse", {})
+        found.append(
+            (
+                line.station_id,
+                component["name"],
+                component.get("instance", ""),
+                evse.get("id", 0),
+                evse.get("connectorId", 0),
+                variable["name"],
+                variable.get("instance", ""),
+            )
+        )
+    return found
 
 
 class Resident(VirtualStation):
@@ -174,7 +199,9 @@ class Town:
         said = {(row[0], row[1]): row[2] for row in lines}
         attempts = Counter((row[0], row[1]) for row in await db.fetch(ATTEMPTS) if row[0] in mine)
         assert [key for key, count in (stored + attempts).items() if count > 1] == []
-        lost, other = [], []
+        variables = {tuple(row) for row in await db.fetch(VARIABLES)}
+        lost: list[Any] = []
+        other: list[Any] = []
         for line in acknowledged:
             key = (line.station_id, line.message_id)
             if line.action in IN_TRANSACTIONS:
@@ -185,6 +212,8 @@ class Town:
             elif line.action == "Authorize":
                 if key not in attempts:
                     lost.append(line)
+            elif line.action == "NotifyReport":
+                lost += [(line, told) for told in reported(line) if told not in variables]
             else:
                 assert line.action in _LAST_COUNTS, line
         assert lost == []
