@@ -110,7 +110,7 @@ CREATE INDEX partner_session_driver ON partner_session (tenant_id, driver_id, st
 CREATE INDEX partner_session_reference ON partner_session (tenant_id, reference) WHERE reference IS NOT NULL;
 
 -- CDRs of partners, what we made of them, and what became of them. The document stands in partner_object and never changes.
-CREATE TABLE partner_cdr (
+CREATE TABLE checked_cdr (
     object_key    bigint PRIMARY KEY,            -- partner_object.key
     tenant_id     integer NOT NULL REFERENCES tenant,
     connection_id bigint NOT NULL,
@@ -141,11 +141,11 @@ CREATE TABLE partner_cdr (
     posted_at     timestamptz,                   -- in the ledger
     revision      integer NOT NULL DEFAULT 1
 );
-CREATE INDEX partner_cdr_newest ON partner_cdr (tenant_id, ended_at, object_key);
-CREATE INDEX partner_cdr_driver ON partner_cdr (tenant_id, driver_id, ended_at, object_key) WHERE driver_id IS NOT NULL;
-CREATE INDEX partner_cdr_verdict ON partner_cdr (tenant_id, verdict, object_key);
-CREATE INDEX partner_cdr_dispute ON partner_cdr (tenant_id, dispute, object_key) WHERE dispute IS NOT NULL;
-CREATE INDEX partner_cdr_credits ON partner_cdr (tenant_id, country_code, party_id, lower(credits)) WHERE credits IS NOT NULL;
+CREATE INDEX checked_cdr_newest ON checked_cdr (tenant_id, ended_at, object_key);
+CREATE INDEX checked_cdr_driver ON checked_cdr (tenant_id, driver_id, ended_at, object_key) WHERE driver_id IS NOT NULL;
+CREATE INDEX checked_cdr_verdict ON checked_cdr (tenant_id, verdict, object_key);
+CREATE INDEX checked_cdr_dispute ON checked_cdr (tenant_id, dispute, object_key) WHERE dispute IS NOT NULL;
+CREATE INDEX checked_cdr_credits ON checked_cdr (tenant_id, country_code, party_id, lower(credits)) WHERE credits IS NOT NULL;
 
 -- What we ask partners to do, by a command whose result comes later.
 CREATE TABLE partner_command (
