@@ -702,6 +702,31 @@ class SessionsConfig(Struct, frozen=True, kw_only=True):
     ] = 120.0
 
 
+class RoamingOperatorConfig(Struct, frozen=True, kw_only=True):
+    """Roaming as operator: partners' drivers at our stations."""
+
+    authorize_timeout_s: Annotated[
+        float, Meta(ge=0.1, le=25, description="How long a station waits for partners' word about an id token.")
+    ] = 5.0
+    authorize_allowed: Annotated[
+        bool,
+        Meta(
+            description="Whether a provider is asked also where its token's whitelist rule leaves it to us (ALLOWED)."
+        ),
+    ] = False
+    session_push_s: Annotated[
+        float,
+        Meta(ge=0, le=86_400, description="A session that goes on is told to its provider no more often than this."),
+    ] = 60.0
+    command_timeout_s: Annotated[
+        float, Meta(ge=1, le=300, description="How long a station may take for what a partner asks of it.")
+    ] = 30.0
+    status_look_every_s: Annotated[
+        float,
+        Meta(ge=0.1, le=3600, description="How often it is looked for changes that no station's message told of."),
+    ] = 30.0
+
+
 class LocalListsConfig(Struct, frozen=True, kw_only=True):
     """When the local lists of stations are brought up to date."""
 
@@ -960,6 +985,7 @@ class Config(Struct, frozen=True, kw_only=True):
     agreements: AgreementsConfig = AgreementsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     bookings: BookingsConfig = BookingsConfig()
+    roaming_operator: RoamingOperatorConfig = RoamingOperatorConfig()
     log: LogConfig = LogConfig()
 
     def proxies(self) -> TrustedProxies:

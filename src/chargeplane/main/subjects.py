@@ -26,13 +26,14 @@ from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
 from chargeplane.app.final_costs import FinalCosts
 from chargeplane.app.firmware import Firmware
-from chargeplane.app.house import Desk
+from chargeplane.app.house import Desk, House
 from chargeplane.app.logs import Logs
 from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.presence import Presence
 from chargeplane.app.reach import Directory as SharedDirectory
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reports import Reports
+from chargeplane.app.roaming.status_hints import StatusHints
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
 from chargeplane.app.station_tariffs import StationTariffs
@@ -74,6 +75,8 @@ class Parts:
         addresses: of the doors for files.
         campaign_tick_s: between two looks at the campaigns.
         final_costs: of transactions of stations on this node.
+        house: what these stations share.
+        status_hints: which stations' statuses changed, from every node.
     """
 
     config: Config
@@ -95,6 +98,8 @@ class Parts:
     addresses: FileAddresses
     campaign_tick_s: float = 1.0
     final_costs: FinalCosts = dataclass_field(default_factory=FinalCosts)
+    house: House | None = None
+    status_hints: StatusHints | None = None
 
 
 async def start_subjects(parts: Parts) -> Subjects:

@@ -43,6 +43,7 @@ from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reaching import NodeReach
 from chargeplane.app.reports import Reports
+from chargeplane.app.roaming.status_hints import StatusHints
 from chargeplane.app.stations import Stations
 from chargeplane.app.tenants import Tenants
 from chargeplane.app.transactions import Transactions
@@ -363,6 +364,8 @@ class Server:
             authority=self.authority,
             addresses=self.addresses,
             final_costs=self.stations.house.final_costs,
+            house=self.stations.house,
+            status_hints=StatusHints(bus),
         )
         if not alone:
             stations_here = config.role in (Role.ALL, Role.STATIONS)

@@ -9,7 +9,7 @@ have it. The partner's id of a reservation never reaches a station: ours does, w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol, TypeVar
 
@@ -23,10 +23,9 @@ from chargeplane.app.house import utc_now
 from chargeplane.app.locations.places import EvsePlace
 from chargeplane.app.reach import StationReach
 from chargeplane.app.reservations import Reservations, Wish
-from chargeplane.app.roaming.publishing import Parties
 from chargeplane.app.roaming.results import Results
 from chargeplane.domain.cdrs.session import AuthMethod, RoamingDriver, SessionState
-from chargeplane.domain.commands import Command, Start, Stop, Unlock
+from chargeplane.domain.commands import Command, CommandOutcome, Start, Stop, Unlock
 from chargeplane.domain.messages import IdToken
 from chargeplane.domain.reservations import STANDING, ReservationState
 from chargeplane.domain.roaming.authorization import (
@@ -76,6 +75,9 @@ _SPARE_S: Final = 5.0
 _SCOPES: Final = frozenset({"reservations:read", "reservations:write"})
 
 A = TypeVar("A", bound=Struct)
+
+Told = Callable[[CommandOutcome], Awaitable[tuple[Result, dict[str, object] | None]]]
+"""What of a station's answer a partner is told: how it ended, and fields beside that."""
 
 
 class Partner(Struct, frozen=True, kw_only=True):
@@ -133,7 +135,6 @@ class PartnerCommands:
         reach: StationReach,
         places: Places,
         reservations: Reservations,
-        parties: Parties,
         results: Results,
         *,
         timeout_s: float = 30.0,
@@ -144,7 +145,6 @@ class PartnerCommands:
         self._reach = reach
         self._places = places
         self._reservations = reservations
-        self._parties = parties
         self._results = results
         self._timeout_s = timeout_s
         self._now = now
@@ -170,7 +170,7 @@ class PartnerCommands:
             Asked.UNLOCK_CONNECTOR: self._unlock_connector,
         }.get(asked)
         if handler is None:
-            return self._said(Response.NOT_SUPPORTED)
+            return self.said(Response.NOT_SUPPORTED)
         return await handler(peer, body)
 
     # -- the five ------------------------------------------------------------------------------------------------------
@@ -186,24 +186,24 @@ class PartnerCommands:
         place, key = found
         version = await self._reach.version(key)
         if version is None:
-            return self._said(Response.REJECTED, "The charging station is not connected.")
+            return self.said(Response.REJECTED, "The charging station is not connected.")
         token, _ = await self._let_in(peer, key, version, ask.token, ask.authorization_reference, None)
         start = Start(
             id_token=token,
             evse_id=place.ocpp_evse_id,
             group_id_token=_group(ask.token),
         )
-        return await self._ask(peer, Asked.START_SESSION, body, ask.response_url, key, start)
+        return await self.ask(peer, Asked.START_SESSION, body, ask.response_url, key, start)
 
     async def _stop_session(self, peer: Partner, body: bytes) -> Said:
         ask = decoded(body, StopSession)
         session = await self.session(peer, ask.session_id)
         if session is None:
-            return self._said(Response.UNKNOWN_SESSION)
+            return self.said(Response.UNKNOWN_SESSION)
         name = session.frozen.ocpp_transaction_id
         if session.state is not SessionState.ACTIVE or name is None:
-            return self._said(Response.REJECTED, "The session is over.")
-        return await self._ask(
+            return self.said(Response.REJECTED, "The session is over.")
+        return await self.ask(
             peer, Asked.STOP_SESSION, body, ask.response_url, session.station_key, Stop(ocpp_transaction_id=name)
         )
 
@@ -214,9 +214,9 @@ class PartnerCommands:
             return found
         place, key = found
         if place.connector is None or place.ocpp_evse_id is None:
-            return self._said(Response.REJECTED, "The EVSE has no such connector.")
+            return self.said(Response.REJECTED, "The EVSE has no such connector.")
         unlock = Unlock(evse_id=place.ocpp_evse_id, connector_id=place.connector.ocpp_connector_id)
-        return await self._ask(peer, Asked.UNLOCK_CONNECTOR, body, ask.response_url, key, unlock)
+        return await self.ask(peer, Asked.UNLOCK_CONNECTOR, body, ask.response_url, key, unlock)
 
     async def _reserve_now(self, peer: Partner, body: bytes) -> Said:
         ask = decoded(body, ReserveNow)
@@ -225,14 +225,14 @@ class PartnerCommands:
             return refused
         until = as_utc(ask.expiry_date)
         if until <= self._now():
-            return self._said(Response.REJECTED, "The reservation would be over already.")
+            return self.said(Response.REJECTED, "The reservation would be over already.")
         found = await self._place(peer, ask.location_id, ask.evse_uid, None)
         if isinstance(found, Said):
             return found
         place, key = found
         version = await self._reach.version(key)
         if version is None or place.station_id is None:
-            return self._said(Response.REJECTED, "The charging station is not connected.")
+            return self.said(Response.REJECTED, "The charging station is not connected.")
         # A card is asked about again after a while; what was made for an app never is (OCPI 2.3.0 mod_commands, ReserveNow).
         holds = None if ask.token.type.upper() == "RFID" else until
         token, driver = await self._let_in(peer, key, version, ask.token, ask.authorization_reference, holds)
@@ -244,11 +244,11 @@ class PartnerCommands:
             evse_id=place.ocpp_evse_id if ask.evse_uid is not None else None,
         )
         self._spawn(ident, Asked.RESERVE_NOW, self._reserve(peer, ident, ask, place.station_id, wish, driver))
-        return self._said(Response.ACCEPTED)
+        return self.said(Response.ACCEPTED)
 
     async def _reserve(
         self, peer: Partner, ident: int, ask: ReserveNow, station_id: str, wish: Wish, driver: RoamingDriver
-    ) -> Result:
+    ) -> tuple[Result, None]:
         caller = _caller(peer)
         async with self._database.read() as db:
             before = await queries.reservation(db, peer.connection_id, ask.reservation_id)
@@ -270,7 +270,7 @@ class PartnerCommands:
                     driver=driver,
                 ),
             )
-        return RESERVED.get(ReservationState(view.state), Result.FAILED)
+        return RESERVED.get(ReservationState(view.state), Result.FAILED), None
 
     async def _give_free(self, caller: Caller, before: PartnersReservation) -> bool:
         try:
@@ -287,15 +287,15 @@ class PartnerCommands:
         async with self._database.read() as db:
             before = await queries.reservation(db, peer.connection_id, ask.reservation_id)
         if before is None:
-            return self._said(Response.REJECTED, "There is no such reservation.")
+            return self.said(Response.REJECTED, "There is no such reservation.")
         ident = await self._note(peer, Asked.CANCEL_RESERVATION, body, ask.response_url)
 
-        async def cancel() -> Result:
+        async def cancel() -> tuple[Result, None]:
             done = await self._give_free(_caller(peer), before)
-            return Result.ACCEPTED if done else Result.UNKNOWN_RESERVATION
+            return (Result.ACCEPTED if done else Result.UNKNOWN_RESERVATION), None
 
         self._spawn(ident, Asked.CANCEL_RESERVATION, cancel())
-        return self._said(Response.ACCEPTED)
+        return self.said(Response.ACCEPTED)
 
     # -- what they share -----------------------------------------------------------------------------------------------
 
@@ -313,7 +313,7 @@ class PartnerCommands:
         """OCPI 2.3.0 mod_commands: only tokens of the provider that sends the command."""
         owner = f"{token.country_code}{token.party_id}".upper()
         if peer.parties and owner not in peer.parties:
-            return self._said(Response.REJECTED, "The token belongs to another party.")
+            return self.said(Response.REJECTED, "The token belongs to another party.")
         return None
 
     async def _place(
@@ -328,16 +328,16 @@ class PartnerCommands:
             if shown is not None and evse_uid is None:
                 evse_uid = _free_evse(shown.body)
         if shown is None:
-            return self._said(Response.REJECTED, "There is no such location.", unknown_location=True)
+            return self.said(Response.REJECTED, "There is no such location.", unknown_location=True)
         if evse_uid is None:
-            return self._said(Response.REJECTED, "No EVSE of the location is free.")
+            return self.said(Response.REJECTED, "No EVSE of the location is free.")
         place = await self._places.evse_by_uid(peer.tenant_id, evse_uid, connector_id)
         if place is None or place.location_id.lower() != location_id.lower():
-            return self._said(Response.REJECTED, "The location has no such EVSE.", unknown_location=True)
+            return self.said(Response.REJECTED, "The location has no such EVSE.", unknown_location=True)
         if connector_id is not None and connector_id.lower() not in [one.id.lower() for one in place.connectors]:
-            return self._said(Response.REJECTED, "The EVSE has no such connector.")
+            return self.said(Response.REJECTED, "The EVSE has no such connector.")
         if place.station_key is None:
-            return self._said(Response.NOT_SUPPORTED, "No charging station can be asked there.")
+            return self.said(Response.NOT_SUPPORTED, "No charging station can be asked there.")
         return place, place.station_key
 
     async def _let_in(
@@ -386,9 +386,21 @@ class PartnerCommands:
                 ),
             )
 
-    async def _ask(
-        self, peer: Partner, asked: Asked, body: bytes, response_url: str, key: StationKey, command: Command
+    async def ask(
+        self,
+        peer: Partner,
+        asked: Asked,
+        body: bytes,
+        response_url: str,
+        key: StationKey,
+        command: Command,
+        told: Told | None = None,
     ) -> Said:
+        """Has a station do something, and tells the partner how it ended.
+
+        Args:
+            told: what of the outcome the partner is told; None: that it was accepted, or why not.
+        """
         ident = await self._note(peer, asked, body, response_url)
         number, task = await self._commands.begin(
             peer.tenant_id,
@@ -401,16 +413,20 @@ class PartnerCommands:
         async with self._database.change() as db:
             await queries.bind(db, ident, command_id=number)
 
-        async def wait() -> Result:
-            return result_of(asked, await asyncio.shield(task))
+        async def wait() -> tuple[Result, dict[str, object] | None]:
+            outcome = await asyncio.shield(task)
+            return (result_of(asked, outcome), None) if told is None else await told(outcome)
 
         self._spawn(ident, asked, wait())
-        return self._said(Response.ACCEPTED)
+        return self.said(Response.ACCEPTED)
 
-    def _spawn(self, ident: int, asked: Asked, work: Coroutine[Any, Any, Result]) -> None:
+    def _spawn(
+        self, ident: int, asked: Asked, work: Coroutine[Any, Any, tuple[Result, dict[str, object] | None]]
+    ) -> None:
         async def run() -> None:
+            more: dict[str, object] | None = None
             try:
-                result = await work
+                result, more = await work
             except UnavailableError:
                 result = Result.TIMEOUT
             except ChargeplaneError as error:
@@ -421,13 +437,14 @@ class PartnerCommands:
             except Exception:
                 log.exception("roaming_command_failed", request=ident)
                 result = Result.FAILED
-            await self._results.finish(ident, asked, result)
+            await self._results.finish(ident, asked, result, more)
 
         task = asyncio.create_task(run(), name=f"roaming request {ident}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _said(self, result: Response, message: str | None = None, *, unknown_location: bool = False) -> Said:
+    def said(self, result: Response, message: str | None = None, *, unknown_location: bool = False) -> Said:
+        """An answer with the time that the result may take."""
         return Said(
             result=result,
             timeout=int(self._timeout_s + _SPARE_S),

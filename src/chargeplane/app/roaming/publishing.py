@@ -144,6 +144,8 @@ class Publishing:
         self._settings = settings or PublishingSettings()
         self._now = now
         self._wake = asyncio.Event()
+        self._soon = asyncio.Event()
+        self._whole: dict[TenantId, str] = {}
         self._stations: set[StationKey] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._looked_at = self._now()
@@ -326,21 +328,32 @@ class Publishing:
             for start in range(0, len(keys), _AT_ONCE):
                 await self.locations(tenant_id, keys[start : start + _AT_ONCE])
 
+    def look_soon(self) -> None:
+        """Somebody may have become an operator, or is another party now."""
+        self._soon.set()
+
     async def _look(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.sleep(self._settings.look_every_s)
+            self._soon.clear()
             try:
                 await self.look()
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("roaming_look_failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.look_every_s):
+                    await self._soon.wait()
 
     async def look(self) -> None:
         """Finds what no hint told: statuses that are others than partners know, tariffs whose time has come or gone."""
         tenants = await self._parties.operating_tenants()
         if not tenants:
             return
+        for tenant_id in tenants:
+            party = await self._parties.operator_of(tenant_id)
+            if party is not None and self._whole.get(tenant_id) != party.key:
+                await self.everything(tenant_id)
+                self._whole[tenant_id] = party.key
         since, until = self._looked_at, self._now()
         async with self._database.read() as db:
             places = await queries.untold(db, tenants, _LOOK_ROWS)

@@ -1,0 +1,110 @@
+"""Our documents as partners read them: lists in pages, single objects; each partner those that it may see."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from chargeplane.domain.roaming.connection import PartyId
+from chargeplane.domain.roaming.publication import Publication
+from chargeplane.kernel.ids import TenantId
+from chargeplane.store.database import Database
+from chargeplane.store.queries import roaming_documents as queries
+from chargeplane.store.queries.roaming_documents import LOCATIONS
+
+
+class Part(Struct, frozen=True, kw_only=True):
+    """Which part of a list. `date_from` is included, `date_to` not."""
+
+    date_from: datetime | None = None
+    date_to: datetime | None = None
+    offset: int = 0
+    limit: int = 100
+
+
+class _Connector(Struct):
+    id: str
+
+
+class _Evse(Struct):
+    uid: str
+    connectors: list[msgspec.Raw] = []
+    capabilities: list[str] = []
+
+
+class _Location(Struct):
+    evses: list[msgspec.Raw] = []
+
+
+_location = msgspec.json.Decoder(_Location).decode
+_evse = msgspec.json.Decoder(_Evse).decode
+_connector = msgspec.json.Decoder(_Connector).decode
+_PREFERENCES: Final = "CHARGING_PREFERENCES_CAPABLE"
+
+
+class OwnDocuments:
+    """Reads them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, tenant_id: TenantId, connection_id: int, module: str, part: Part, party: PartyId | None = None
+    ) -> tuple[int, list[bytes]]:
+        """How many documents there are for a partner, and some of them, in the order of creation.
+
+        Args:
+            party: of this operator of ours alone.
+        """
+        async with self._database.read() as db:
+            rule = await queries.publication(db, connection_id)
+            return await queries.page(
+                db,
+                tenant_id,
+                module,
+                connection_id,
+                rule,
+                date_from=part.date_from,
+                date_to=part.date_to,
+                offset=part.offset,
+                limit=part.limit,
+                party=None if party is None else (party.country_code, party.party_id),
+            )
+
+    async def location(self, tenant_id: TenantId, connection_id: int, location_id: str) -> bytes | None:
+        """A location; None where there is none for the partner."""
+        async with self._database.read() as db:
+            rule = await queries.publication(db, connection_id)
+            found = await queries.seen(db, tenant_id, LOCATIONS, location_id, connection_id, rule)
+        return None if found is None else found.body
+
+    async def evse(self, tenant_id: TenantId, connection_id: int, location_id: str, uid: str) -> bytes | None:
+        """An EVSE of it."""
+        body = await self.location(tenant_id, connection_id, location_id)
+        if body is None:
+            return None
+        wanted = uid.casefold()
+        return next((bytes(one) for one in _location(body).evses if _evse(one).uid.casefold() == wanted), None)
+
+    async def connector(
+        self, tenant_id: TenantId, connection_id: int, location_id: str, uid: str, ident: str
+    ) -> bytes | None:
+        """A connector of it."""
+        body = await self.evse(tenant_id, connection_id, location_id, uid)
+        if body is None:
+            return None
+        wanted = ident.casefold()
+        return next((bytes(one) for one in _evse(body).connectors if _connector(one).id.casefold() == wanted), None)
+
+    async def takes_preferences(self, tenant_id: TenantId, connection_id: int, location_id: str, uid: str) -> bool:
+        """Whether drivers may say their preferences at an EVSE."""
+        body = await self.evse(tenant_id, connection_id, location_id, uid)
+        return body is not None and _PREFERENCES in _evse(body).capabilities
+
+    async def publication(self, connection_id: int) -> Publication:
+        """What a partner sees."""
+        async with self._database.read() as db:
+            return await queries.publication(db, connection_id)

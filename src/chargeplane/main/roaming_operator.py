@@ -1,0 +1,141 @@
+"""Roaming as operator: what is published, who is let in, what partners ask of our stations; made and started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from chargeplane.app.pulse import Pulse
+from chargeplane.app.reservations import Reservations
+from chargeplane.app.roaming.authorizing import Authorizing, AuthorizingSettings
+from chargeplane.app.roaming.commands import PartnerCommands, Places
+from chargeplane.app.roaming.operator import OurParties, Outgoing, PartnersAsked, PeerSource, Rendering
+from chargeplane.app.roaming.own_documents import OwnDocuments
+from chargeplane.app.roaming.ports import Caller
+from chargeplane.app.roaming.profiles import PartnerProfiles
+from chargeplane.app.roaming.publishing import TOPICS, Publishing, PublishingSettings
+from chargeplane.app.roaming.results import Results
+from chargeplane.app.roaming.sessions import SessionsOfPartners
+from chargeplane.edges.ocpi_server.call import Handler
+from chargeplane.edges.ocpi_server.handlers.commands_receiver import commands_receiver
+from chargeplane.edges.ocpi_server.handlers.own_lists import own_lists
+from chargeplane.main.config import Role
+from chargeplane.main.rating import RatingParts
+from chargeplane.main.roaming_documents import MAKING, SESSION_MAKING
+from chargeplane.main.subjects import Parts
+
+_LOOK_S = 2.0
+
+MODULES = ("locations", "tariffs", "sessions", "cdrs")
+"""Modules whose objects are told by `OperatorParts.rendering`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperatorParts:
+    """Their use cases.
+
+    Args:
+        sessions: given to the sessions, which tell it of partners' drivers.
+        rendering: makes what is sent of `MODULES`.
+        handlers: of the door for partners.
+    """
+
+    parties: OurParties
+    publishing: Publishing
+    authorizing: Authorizing
+    sessions: SessionsOfPartners
+    documents: OwnDocuments
+    commands: PartnerCommands
+    profiles: PartnerProfiles
+    results: Results
+    rendering: Rendering
+    handlers: dict[int, Handler]
+
+
+async def start_operator(
+    parts: Parts,
+    places: Places,
+    reservations: Reservations,
+    *,
+    peers: PeerSource,
+    caller: Caller,
+    wake: Callable[[], None],
+) -> OperatorParts:
+    """Makes them; on nodes that do jobs, what is published is kept from now on.
+
+    Args:
+        places: which EVSE is meant.
+        wake: called after something was noted for partners.
+    """
+    database, config = parts.database, parts.config.roaming_operator
+    parties = OurParties(database)
+    asked = PartnersAsked(database, peers, caller)
+    telling = Outgoing(wake)
+    publishing = Publishing(
+        database, parties, telling, MAKING, PublishingSettings(look_every_s=config.status_look_every_s)
+    )
+    authorizing = Authorizing(
+        database,
+        parties,
+        asked,
+        AuthorizingSettings(timeout_s=config.authorize_timeout_s, ask_allowed=config.authorize_allowed),
+    )
+    parts.on_stop.append(authorizing.stop)
+    results = Results(database, asked)
+    commands = PartnerCommands(
+        database,
+        parts.commands,
+        parts.reach,
+        places,
+        reservations,
+        results,
+        timeout_s=config.command_timeout_s,
+    )
+    parts.on_stop.append(commands.stop)
+    profiles = PartnerProfiles(database, parts.commands, commands)
+    documents = OwnDocuments(database)
+    sessions = SessionsOfPartners(
+        database, authorizing, parties, telling, SESSION_MAKING, every_s=config.session_push_s
+    )
+    await _listen_at_stations(parts, parties, authorizing)
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        if parts.status_hints is not None:
+            await parts.status_hints.listen(publishing.heard)
+        await publishing.start()
+        parts.on_stop.append(publishing.stop)
+        await results.start()
+        parts.on_stop.append(results.stop)
+    return OperatorParts(
+        parties=parties,
+        publishing=publishing,
+        authorizing=authorizing,
+        sessions=sessions,
+        documents=documents,
+        commands=commands,
+        profiles=profiles,
+        results=results,
+        rendering=Rendering(database),
+        handlers={**own_lists(documents, commands), **commands_receiver(commands, profiles)},
+    )
+
+
+async def _listen_at_stations(parts: Parts, parties: OurParties, authorizing: Authorizing) -> None:
+    """Has this node's stations ask for partners' id tokens, and tell of statuses, from when on anybody here is an operator."""
+    house, hints = parts.house, parts.status_hints
+    if house is None:
+        return
+
+    async def look() -> None:
+        operating = bool(await parties.operating_tenants())
+        house.roaming = authorizing if operating else None
+        house.status_committed = hints.note if operating and hints is not None else None
+
+    await look()
+    pulse = Pulse("roaming stations", _LOOK_S, look)
+    pulse.start()
+    parts.on_stop.append(pulse.stop)
+
+
+def follow(operator: OperatorParts, rating: RatingParts) -> None:
+    """Hears of locations, EVSEs and tariffs."""
+    rating.facts.subscribe("roaming", TOPICS, operator.publishing.changed)
