@@ -94,6 +94,18 @@ class Writer(Protocol):
         ...
 
 
+class ListWriter(Protocol):
+    """Who writes it as lists of OCPI."""
+
+    def locations(self, publisher: Publisher, at: datetime, parts: AsyncIterator[PublicPart]) -> AsyncIterator[bytes]:
+        """Locations with their status."""
+        ...
+
+    def tariffs(self, publisher: Publisher, at: datetime, parts: AsyncIterator[PublicPart]) -> AsyncIterator[bytes]:
+        """What the public pays there."""
+        ...
+
+
 class PublicData:
     """Use cases around it.
 

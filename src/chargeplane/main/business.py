@@ -9,6 +9,7 @@ from chargeplane.app.sessions.agreed import AgreementsOfSessions
 from chargeplane.app.sessions.paying import PaymentsOfSessions
 from chargeplane.edges.datex2 import Publications
 from chargeplane.edges.http.services import Business, Subjects
+from chargeplane.edges.ocpi_export import OcpiExport
 from chargeplane.main.agreements import start_agreements
 from chargeplane.main.bookings import start_bookings
 from chargeplane.main.invoicing import start_invoicing
@@ -96,4 +97,5 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         exports=invoicing.exports,
         public_data=PublicData(parts.database),
         publications=Publications(),
+        public_lists=OcpiExport(),
     )

@@ -64,7 +64,7 @@ from chargeplane.app.people.users import Users
 from chargeplane.app.performance.performance import Performance
 from chargeplane.app.plug_and_charge import PlugAndCharge
 from chargeplane.app.profile_keeper import ProfileKeeper
-from chargeplane.app.public_data import PublicData, Writer
+from chargeplane.app.public_data import ListWriter, PublicData, Writer
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
@@ -188,6 +188,7 @@ class Business:
     exports: Exports
     public_data: PublicData
     publications: Writer
+    public_lists: ListWriter
 
 
 @dataclass(frozen=True, kw_only=True)

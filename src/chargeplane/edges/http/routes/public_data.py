@@ -15,6 +15,8 @@ from chargeplane.edges.http.services import Services
 
 _XML: Final = "application/xml"
 _FILE: Final = {"public": True, "files": (_XML,)}
+_JSON: Final = "application/json"
+_JSON_FILE: Final = {"public": True, "files": (_JSON,)}
 _PER_MINUTE: Final = 30
 """Publications an address may ask for: a national access point asks once a minute at most."""
 
@@ -45,4 +47,23 @@ def public_data_routes(services: Services) -> list[HTTPRouteHandler]:
         content = writer.status(publisher, datetime.now(UTC), public.parts(tenant_id, publisher))
         return Stream(content, media_type=_XML, headers={"Cache-Control": "public, max-age=10"})
 
-    return [datex2_table, datex2_status]
+    lists = services.business.public_lists
+
+    @get("/public/{tenant:str}/ocpi/2.3.0/locations", tags=["locations"], opt=_JSON_FILE)
+    async def ocpi_locations(request: Request[Any, Any, Any], tenant: FromPath[str]) -> Stream:
+        """Published locations with status and public tariffs, as OCPI 2.3.0 Locations in its envelope, all of them. 404 where the tenant
+        does not publish."""
+        guard(request)
+        tenant_id, publisher = await public.publisher(tenant)
+        content = lists.locations(publisher, datetime.now(UTC), public.parts(tenant_id, publisher))
+        return Stream(content, media_type=_JSON, headers={"Cache-Control": "public, max-age=10"})
+
+    @get("/public/{tenant:str}/ocpi/2.3.0/tariffs", tags=["locations"], opt=_JSON_FILE)
+    async def ocpi_tariffs(request: Request[Any, Any, Any], tenant: FromPath[str]) -> Stream:
+        """What the public pays at published locations, as OCPI 2.3.0 Tariffs in its envelope. 404 where the tenant does not publish."""
+        guard(request)
+        tenant_id, publisher = await public.publisher(tenant)
+        content = lists.tariffs(publisher, datetime.now(UTC), public.parts(tenant_id, publisher))
+        return Stream(content, media_type=_JSON, headers={"Cache-Control": "public, max-age=60"})
+
+    return [datex2_table, datex2_status, ocpi_locations, ocpi_tariffs]
