@@ -21,6 +21,7 @@ from chargeplane.domain.messages import IdToken
 from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
+from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import booking_holds
 from chargeplane.store.queries import bookings as queries
 from tests.bookings.yard import Killed, Life, Yard, ident, new_token, new_yard
@@ -381,22 +382,21 @@ async def test_load_management_hears_what_is_coming(rest: Rest, lives: Lives) ->
     yard = await new_yard(rest)
     booking = await yard.book(minutes=90)
     heard: list[tuple[str, Any]] = []
-    telling = rest.business.booking_telling
 
-    async def listen(topic: str, fact: Any) -> None:
+    async def listen(fact: Fact) -> None:
         if fact.key == f"booking {booking['id']}":
-            heard.append((topic, msgspec.json.decode(fact.payload)))
+            heard.append((fact.topic, msgspec.json.decode(fact.payload)))
 
-    telling.listeners.append(listen)
+    rest.business.facts.subscribe("load", ("booking.upcoming",), listen)
     keeper = lives(yard).keeper
     await keeper.settle()
     yard.clock.forward(minutes=30)
     await keeper.settle()
     async with asyncio.timeout(20):
-        while not any(topic == "booking.upcoming" for topic, _ in heard):
+        while not heard:
             await asyncio.sleep(0.05)
-    telling.listeners.remove(listen)
-    (told,) = [payload for topic, payload in heard if topic == "booking.upcoming"]
+    ((topic, told),) = heard
+    assert topic == "booking.upcoming"
     assert (told["evse_uid"], told["power_w"], told["ocpp_evse_id"]) == (yard.uids[0], 100_000, 1)
 
 

@@ -7,8 +7,10 @@ import pytest
 from chargeplane.app import facts
 from chargeplane.app.agreements import facts as agreements
 from chargeplane.app.bookings import telling as bookings
+from chargeplane.app.invoicing import telling as invoicing
 from chargeplane.app.locations import facts as locations
 from chargeplane.app.payments import carrying
+from chargeplane.app.sessions import telling as sessions
 from chargeplane.domain.error_words import _file, explain
 from chargeplane.domain.webhooks import EVENT_TYPES, is_fact_told
 from chargeplane.ocpp.v16 import enums as enums16
@@ -58,6 +60,13 @@ async def test_words_are_given_by_rest(rest: Rest) -> None:
 
 
 def test_every_fact_of_the_house_is_a_type_of_events() -> None:
-    for topic in (*facts.TOPICS, *agreements.TOPICS, *bookings.ANNOUNCED, *carrying.FACTS):
+    for topic in (
+        *facts.TOPICS,
+        *agreements.TOPICS,
+        *bookings.ANNOUNCED,
+        *carrying.FACTS,
+        *invoicing.TOPICS,
+        *sessions.TOPICS,
+    ):
         assert topic in EVENT_TYPES, topic
     assert all(is_fact_told(topic) for topic in locations.FACTS)

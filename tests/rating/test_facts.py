@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import msgspec
-import pytest
 
 from chargeplane.app.events import EventFeed
+from chargeplane.app.fact_copies import FactCopies
 from chargeplane.app.locations import EvseWanted, Locations
 from chargeplane.app.locations.binding import Binding
-from chargeplane.app.locations.facts import FACTS, LocationFacts
+from chargeplane.app.locations.facts import FACTS
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.locations.model import EvseContent
 from chargeplane.store.database import Database
@@ -27,10 +27,10 @@ async def test_each_change_is_told_in_order_to_whoever_subscribed(database_url: 
             done.set()
 
     worker = OutboxWorker(lambda: database.connect_writer("outbox"))
-    facts = LocationFacts(database, worker)
+    facts = FactCopies(worker)
+    facts.declare(FACTS)
     facts.subscribe("test", FACTS, take)
-    with pytest.raises(ValueError, match="no facts 'weather'"):
-        facts.subscribe("test", ("weather",), take)
+    facts.begin()
     await worker.start()
     try:
         events = EventFeed()
@@ -49,13 +49,13 @@ async def test_each_change_is_told_in_order_to_whoever_subscribed(database_url: 
         await worker.stop()
         await database.close()
     assert [topic for topic, ident in heard if ident == "L"] == [
-        "test:location.created",
-        "test:location.updated",
-        "test:location.deleted",
+        "location.created",
+        "location.updated",
+        "location.deleted",
     ]
     assert [topic for topic, ident in heard if ident == "E"] == [
-        "test:evse.created",
-        "test:evse.updated",
-        "test:evse.removed",
+        "evse.created",
+        "evse.updated",
+        "evse.removed",
     ]
-    assert [topic for topic, ident in heard if ident == "T"] == ["test:tariff.created", "test:tariff.retired"]
+    assert [topic for topic, ident in heard if ident == "T"] == ["tariff.created", "tariff.retired"]

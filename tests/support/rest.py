@@ -22,6 +22,7 @@ from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.directory import Directory
 from chargeplane.app.events import EventFeed
+from chargeplane.app.fact_copies import FactCopies
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.message_feed import MessageFeed
 from chargeplane.app.messages import Messages
@@ -280,6 +281,7 @@ async def running_rest(
         stations=NobodyHere(),
         directory=directory,
         outbox=outbox,
+        facts=FactCopies(outbox),
         reports=reports,
         desks=desks,
         on_stop=on_stop,

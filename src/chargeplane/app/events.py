@@ -23,6 +23,7 @@ from msgspec import Struct
 from chargeplane.app.facts import announced_in
 from chargeplane.app.watching import PENDING, Watching
 from chargeplane.kernel.ids import StationId, TenantId
+from chargeplane.store.outbox import Fact
 
 LINGER_S: Final = 60.0
 KEPT: Final = 1000
@@ -133,6 +134,10 @@ class EventFeed:
         event = self._show(kind, tenant_id, station_id, datetime.now(UTC), _encode(data))
         if self.on_event is not None:
             self.on_event(event)
+
+    def show_fact(self, fact: Fact) -> None:
+        """Shows a fact of the outbox as the event of its topic."""
+        self.publish(fact.topic, TenantId(fact.tenant_id), None, msgspec.Raw(fact.payload.encode()))
 
     def show(self, kind: str, tenant_id: TenantId, station_id: str | None, at: datetime, data: bytes) -> None:
         """Shows an event that another node made."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chargeplane.app.agreements.agreements import Agreements
+from chargeplane.app.agreements.facts import TOPICS
 from chargeplane.app.agreements.following import Following
 from chargeplane.app.agreements.ports import Charges, Drivers
 from chargeplane.app.agreements.resolving import Resolving
@@ -46,7 +47,8 @@ async def start_agreements(
         told=outbox.hint,
         every_s=parts.config.agreements.look_every_s,
     )
-    following.register(outbox)
+    parts.facts.declare(TOPICS)
+    parts.facts.subscribe("agreements", TOPICS, following.follow, first_retry_s=1.0)
     await following.start()
     parts.on_stop.append(following.stop)
     return AgreementParts(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.app.bookings import Agreed, AskAgreement, Bookings, Keeper
 from chargeplane.app.bookings.ports import Drivers
-from chargeplane.app.bookings.telling import ANNOUNCED, Telling
+from chargeplane.app.bookings.telling import ANNOUNCED, CHARGED, Telling
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.agreements.scope import ResolveAsk
 from chargeplane.domain.bookings.terms import AgreedTerms
@@ -16,7 +16,6 @@ from chargeplane.domain.cdrs.included import reservation_discounts
 from chargeplane.edges.http.services import Subjects
 from chargeplane.kernel.ids import TenantId
 from chargeplane.main.config import Role
-from chargeplane.store.outbox import Topic
 
 if TYPE_CHECKING:
     from chargeplane.main.subjects import Parts
@@ -24,11 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BookingParts:
-    """Their use cases.
-
-    Args:
-        telling: whoever wants to hear of bookings (load management, notifications) is added to its `listeners`.
-    """
+    """Their use cases."""
 
     bookings: Bookings
     keeper: Keeper
@@ -97,8 +92,8 @@ async def start_bookings(
         subjects.display_messages,
         every_s=parts.config.bookings.look_every_s,
     )
-    for topic in ANNOUNCED:
-        parts.outbox.register(topic, Topic(handler=telling.heard))
+    parts.facts.declare(ANNOUNCED)
+    parts.facts.declare((CHARGED,), awaited=True)
     if parts.config.role in (Role.ALL, Role.JOBS):
         await keeper.start()
         parts.on_stop.append(keeper.stop)

@@ -39,23 +39,14 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         reserved=bookings.bookings,
     )
     sessions.keeper.watcher = paying.sessions
-    settle_by_cdrs(paying, sessions.telling)
+    settle_by_cdrs(paying, parts.facts)
     agreements.usage.charges = sessions.charges
-    invoicing = await start_invoicing(
-        parts,
-        people.people,
-        paying.subscriptions,
-        sessions.telling,
-        people.post,
-        bookings=bookings.telling,
-        holding=paying.payments,
-    )
+    invoicing = await start_invoicing(parts, people.people, people.post, holding=paying.payments)
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
-    agreements.following.followers.append(invoicing.facts.agreement)
-    # Whoever listens for CDRs has said so by now.
-    sessions.telling.register()
     operations = await start_operations(parts, subjects)
+    parts.facts.begin()
     return Business(
+        facts=parts.facts,
         locations=rating.locations,
         tariffs=rating.tariffs,
         code_addresses=rating.code_addresses,

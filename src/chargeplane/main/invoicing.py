@@ -5,26 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from chargeplane.app.bookings.telling import Telling as BookingTelling
-from chargeplane.app.cdrs.telling import TOPICS as CDR_TOPICS
-from chargeplane.app.cdrs.telling import CdrTelling
+from chargeplane.app.cdrs.writing import TOPICS as CDR_TOPICS
 from chargeplane.app.invoicing.drafting import Drafting
 from chargeplane.app.invoicing.exports import Exports
-from chargeplane.app.invoicing.facts import PAYMENT_TOPICS, InvoicingFacts
-from chargeplane.app.invoicing.fees import CHARGED, BookingFees, Holding
+from chargeplane.app.invoicing.facts import ENDED, PAYMENT_TOPICS, InvoicingFacts
+from chargeplane.app.invoicing.fees import CHARGED, OVER, BookingFees, Holding
 from chargeplane.app.invoicing.invoices import Invoices
 from chargeplane.app.invoicing.ports import Mailer
 from chargeplane.app.invoicing.runs import BillingRuns
-from chargeplane.app.invoicing.telling import ISSUED, mailed, shown_to
+from chargeplane.app.invoicing.telling import ISSUED, mailed
 from chargeplane.app.invoicing.telling import TOPICS as INVOICE_TOPICS
 from chargeplane.app.ledger import Ledger
-from chargeplane.app.payments.subscriptions import Subscriptions
 from chargeplane.app.people import People
 from chargeplane.app.pulse import Pulse
 from chargeplane.edges.documents import DocumentPainter
 from chargeplane.main.config import Role
 from chargeplane.main.subjects import Parts
-from chargeplane.store.outbox import Topic
 
 _RUNS_EVERY_S: Final = 1.0
 _REMINDERS_EVERY_S: Final = 600.0
@@ -48,14 +44,7 @@ class InvoicingParts:
 
 
 async def start_invoicing(
-    parts: Parts,
-    people: People,
-    payments: Subscriptions,
-    cdrs: CdrTelling,
-    mailer: Mailer,
-    *,
-    bookings: BookingTelling | None = None,
-    holding: Holding | None = None,
+    parts: Parts, people: People, mailer: Mailer, *, holding: Holding | None = None
 ) -> InvoicingParts:
     """Makes the use cases; on nodes that do jobs, runs are worked on and reminders go out from now on."""
     drafting = Drafting(people)
@@ -63,16 +52,14 @@ async def start_invoicing(
     invoices.hint = parts.outbox.hint
     runs = BillingRuns(parts.database, parts.events, drafting)
     facts = InvoicingFacts(parts.database, drafting)
-    payments.subscribe(NAME, PAYMENT_TOPICS, facts.payment)
-    for topic in CDR_TOPICS:
-        cdrs.listen(NAME, topic, facts.cdr)
-    show = shown_to(parts.events)
-    parts.outbox.register_batches([topic for topic in INVOICE_TOPICS if topic != ISSUED], show)
-    parts.outbox.register(ISSUED, Topic(handler=mailed(invoices, show), timeout_s=60.0))
-    if bookings is not None:
-        fees = BookingFees(parts.database, drafting, holding)
-        parts.outbox.register(CHARGED, Topic(handler=fees.charged))
-        bookings.listeners.append(fees.over)
+    parts.facts.declare(INVOICE_TOPICS, shown=parts.events.show_fact)
+    parts.facts.subscribe(NAME, PAYMENT_TOPICS, facts.payment)
+    parts.facts.subscribe(NAME, CDR_TOPICS, facts.cdr)
+    parts.facts.subscribe(NAME, (ENDED,), facts.agreement)
+    parts.facts.subscribe("invoice_mails", (ISSUED,), mailed(invoices), timeout_s=60.0)
+    fees = BookingFees(parts.database, drafting, holding)
+    parts.facts.subscribe(NAME, (CHARGED,), fees.charged)
+    parts.facts.subscribe(NAME, OVER, fees.over)
     if parts.config.role in (Role.ALL, Role.JOBS):
         for pulse in (
             Pulse("billing runs", _RUNS_EVERY_S, runs.work),

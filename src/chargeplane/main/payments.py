@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
 
+from chargeplane.app.cdrs.writing import TOPICS as CDR_TOPICS
+from chargeplane.app.fact_copies import FactCopies
 from chargeplane.app.payments.accounts import Accounts
-from chargeplane.app.payments.carrying import Carrying, Times
+from chargeplane.app.payments.carrying import FACTS, Carrying, Times
 from chargeplane.app.payments.guests import Guests, GuestTimes, stop_before_expiry
 from chargeplane.app.payments.house import house_factory
 from chargeplane.app.payments.payments import Payments
@@ -15,7 +16,6 @@ from chargeplane.app.payments.pricing import GuestPlaces, GuestPrices, TerminalC
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.reconciliation import Reconciliation
 from chargeplane.app.payments.sessions import PaidSessions
-from chargeplane.app.payments.subscriptions import Subscriptions
 from chargeplane.app.payments.terminals import TerminalPayments
 from chargeplane.app.payments.webhooks import Webhooks
 from chargeplane.edges.http.guest import mail
@@ -24,7 +24,6 @@ from chargeplane.edges.payments import simulator_provider, stripe_provider
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
 from chargeplane.main.subjects import Parts
-from chargeplane.store.outbox import FactHandler
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,6 @@ class PaymentParts:
 
     Args:
         reconciliation: looks after what is unfinished, on nodes that do jobs.
-        subscriptions: who hears of payments.
         sessions: what the keeping of sessions asks and tells.
     """
 
@@ -45,7 +43,6 @@ class PaymentParts:
     guest_door: GuestDoor
     carrying: Carrying
     reconciliation: Reconciliation
-    subscriptions: Subscriptions
     sessions: PaidSessions
 
 
@@ -96,7 +93,7 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
     public_url = config.public_url or parts.config.public_url
     guests.receipt = mail(lambda: public_url or f"http://127.0.0.1:{parts.config.http_port}")
     subjects.station_payments.recorders.append(TerminalPayments(TerminalCurrencies()).record)
-    subscriptions = Subscriptions(database, parts.outbox, parts.events)
+    parts.facts.declare(FACTS, shown=parts.events.show_fact)
     reconciliation = Reconciliation(database, carrying, webhooks, every_s=config.look_every_s)
     if parts.config.role in (Role.ALL, Role.JOBS):
         await reconciliation.start()
@@ -117,21 +114,11 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
         ),
         carrying=carrying,
         reconciliation=reconciliation,
-        subscriptions=subscriptions,
         sessions=PaidSessions(database, payments, providers, parts.commands),
     )
 
 
-class CdrTelling(Protocol):
-    """Who tells of CDRs."""
-
-    def listen(self, name: str, topic: str, handler: FactHandler) -> None:
-        """Hands facts of a topic to a listener, at least once, in order per session."""
-        ...
-
-
-def settle_by_cdrs(paying: PaymentParts, telling: CdrTelling) -> None:
+def settle_by_cdrs(paying: PaymentParts, facts: FactCopies) -> None:
     """Final amounts come with CDRs from now on; until then guests' sessions are rated by payments themselves."""
     paying.guests.final_from_cdr = True
-    for topic in ("cdr.created", "cdr.released"):
-        telling.listen("payments", topic, paying.sessions.cdr)
+    facts.subscribe("payments", CDR_TOPICS, paying.sessions.cdr)

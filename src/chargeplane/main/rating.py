@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from chargeplane.app.locations import CodeAddresses, Locations
 from chargeplane.app.locations.binding import Binding
-from chargeplane.app.locations.facts import LocationFacts
+from chargeplane.app.locations.facts import FACTS
 from chargeplane.app.locations.paying import WaysToPay
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.edges.http.services import Subjects
@@ -21,7 +21,6 @@ class RatingParts:
     locations: Locations
     tariffs: Tariffs
     code_addresses: CodeAddresses
-    facts: LocationFacts
 
 
 async def start_rating(parts: Parts, subjects: Subjects) -> RatingParts:
@@ -30,8 +29,8 @@ async def start_rating(parts: Parts, subjects: Subjects) -> RatingParts:
     if parts.config.role in (Role.ALL, Role.JOBS):
         await binding.start()
         parts.on_stop.append(binding.stop)
+    parts.facts.declare(FACTS)
     return RatingParts(
-        facts=LocationFacts(parts.database, parts.outbox),
         locations=Locations(
             parts.database, parts.events, binding, WaysToPay(parts.database, subjects.variable_changes)
         ),

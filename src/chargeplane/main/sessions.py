@@ -8,7 +8,7 @@ from typing import Any
 from chargeplane.app.cdrs.cdrs import Cdrs
 from chargeplane.app.cdrs.charges import ChargesOfAgreements
 from chargeplane.app.cdrs.meter_keys import MeterKeys
-from chargeplane.app.cdrs.telling import CdrTelling
+from chargeplane.app.cdrs.writing import TOPICS as CDR_TOPICS
 from chargeplane.app.sessions import telling as session_telling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
@@ -34,13 +34,12 @@ from chargeplane.store.queries import session_transactions
 
 @dataclass(frozen=True, kw_only=True)
 class SessionParts:
-    """Their use cases; `telling` is where others listen for CDRs, `keeper.watcher` where they hear what open sessions cost."""
+    """Their use cases; `keeper.watcher` is where others hear what open sessions cost."""
 
     sessions: Sessions
     cdrs: Cdrs
     meter_keys: MeterKeys
     keeper: SessionKeeper
-    telling: CdrTelling
     charges: ChargesOfAgreements
 
 
@@ -63,8 +62,8 @@ async def start_sessions(
     config, database = parts.config, parts.database
     nobody = Nobody()
     agreements = agreements or NoAgreements()
-    telling = CdrTelling(database, parts.outbox)
-    parts.outbox.register_batches(session_telling.TOPICS, session_telling.heard)
+    parts.facts.declare(CDR_TOPICS, awaited=True)
+    parts.facts.declare(session_telling.TOPICS)
     proofs = SignedProofs(database, subjects.alerts)
     keeper = SessionKeeper(
         database,
@@ -109,6 +108,5 @@ async def start_sessions(
         cdrs=Cdrs(database, parts.events, rating.tariffs, agreements, parts.outbox.hint, proofs),
         meter_keys=MeterKeys(database),
         keeper=keeper,
-        telling=telling,
         charges=ChargesOfAgreements(),
     )

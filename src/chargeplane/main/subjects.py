@@ -24,6 +24,7 @@ from chargeplane.app.directory import Directory
 from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
+from chargeplane.app.fact_copies import FactCopies
 from chargeplane.app.final_costs import FinalCosts
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.house import Desk, House
@@ -64,7 +65,8 @@ class Parts:
     Args:
         stations: those that are connected to this node.
         directory: their settings, and those of their tenants.
-        outbox: for facts that are no reports of stations.
+        outbox: for facts that one alone takes, and that are no reports of stations.
+        facts: of the business, which any may subscribe to.
         shared: brings credentials to every node's memory.
         door: of this node, which tells what is tried and how stations come in.
         authority: of the house.
@@ -91,6 +93,7 @@ class Parts:
     stations: Presence
     directory: Directory
     outbox: OutboxWorker
+    facts: FactCopies
     reports: Reports
     desks: dict[type, Desk]
     on_stop: list[Callable[[], Awaitable[object]]]

@@ -31,6 +31,7 @@ from chargeplane.app.directory import Directory
 from chargeplane.app.directory_sync import SharedDirectory
 from chargeplane.app.event_sharing import SharedEvents
 from chargeplane.app.events import EventFeed
+from chargeplane.app.fact_copies import FactCopies
 from chargeplane.app.facts import TOPICS, Announcer
 from chargeplane.app.final_cost_sharing import SharedPrices
 from chargeplane.app.house import StationSettings
@@ -358,6 +359,7 @@ class Server:
             stations=self.stations,
             directory=self.directory,
             outbox=outbox,
+            facts=FactCopies(outbox),
             reports=reports,
             desks=self.stations.house.desks,
             on_stop=self._stops,

@@ -14,7 +14,8 @@ Topics whose handler only passes facts on within the house go in batches: a thou
 committed in one database transaction, so a row costs microseconds and a crash in between repeats the batch. That
 commit does not wait for the disk: a deletion lost with the database's last moments is a repeat as well. A batch that
 fails for another reason than an outage is handed over row by row as above, so that only the culprit waits or is parked;
-rows of its key wait behind it.
+rows of its key wait behind it. What follows from some of these topics are only other rows: a `Writer` writes them in that same
+transaction, so what it writes is there exactly once, and an outage of whoever the others are handed to does not hold it up.
 
 Idle it costs a few indexed queries every few seconds; `hint` wakes it at once after a commit in the same process. Under
 load it looks about twenty times a second: a round trip then serves hundreds of rows.
@@ -87,6 +88,10 @@ BatchHandler = Callable[[Sequence[Fact]], Awaitable[None]]
 """Takes facts of several tenants, in order, all or none; must end within seconds. Errors as for a FactHandler."""
 
 
+Writer = Callable[[Connection, Sequence[Fact]], Awaitable[None]]
+"""Writes what follows from facts of several tenants, in order, in the database transaction that deletes them: both are there, or neither."""
+
+
 Keeper = Callable[[Connection, Sequence[Fact]], Awaitable[None]]
 """Writes what is to be done about facts, in the database transaction that deletes them; must stand a repeat."""
 
@@ -154,6 +159,7 @@ class OutboxWorker:
         self._pace_s = pace_s
         self._topics: dict[str, Topic] = {}
         self._batches: dict[str, BatchHandler] = {}
+        self._writers: dict[str, Writer] = {}
         self._keepers: list[Keeper] = []
         self._observers: list[tuple[Callable[[str], bool], Observer]] = []
         self._one_by_one = False
@@ -163,6 +169,7 @@ class OutboxWorker:
         self._full_look_at = 0.0
         self._claim_at = 0.0
         self._count_at = 0.0
+        self._batches_at = 0.0
         self._alone = True
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -199,6 +206,19 @@ class OutboxWorker:
         for name in names:
             self.register(name, Topic(handler=alone, max_attempts=max_attempts))
             self._batches[name] = handler
+
+    def register_writer(self, names: Iterable[str], writer: Writer) -> None:
+        """Handles topics in batches by writing what follows, from the next look on; each fact has it written exactly once."""
+
+        async def alone(fact: Fact) -> None:
+            async with self._use_db() as db, db.transaction():
+                # What was written before a failure is not written again: the fact went with it.
+                if await db.fetchval("DELETE FROM outbox WHERE id = $1 RETURNING true", fact.id):
+                    await writer(db, (fact,))
+
+        for name in names:
+            self.register(name, Topic(handler=alone))
+            self._writers[name] = writer
 
     def keep(self, keeper: Keeper) -> None:
         """Has work about the facts that go in batches written down, in the same database transaction, before they are handed over."""
@@ -264,16 +284,19 @@ class OutboxWorker:
             self._wake.clear()
             wait = self._poll_s
             try:
-                full = bool(self._batches) and await self._pass_on()
+                full = bool(self._batches or self._writers) and await self._pass_on()
                 claimed = await self._claim_due()
                 if claimed:
                     self._work(claimed)
                 if full or claimed:
                     continue
-                wait = min(max(self._claim_at - time.monotonic(), 0.01), self._poll_s)
+                now = time.monotonic()
+                wait = min(max(self._claim_at - now, 0.01), self._poll_s)
+                if self._batches_at > now:
+                    wait = min(wait, self._batches_at - now)
                 if time.monotonic() >= self._count_at:
                     await self._count()
-                if self._batches:
+                if self._batches or self._writers:
                     await asyncio.sleep(self._pace_s)
             except Exception as error:
                 if self._stopping:  # a rollback that failed stands in place of the cancellation
@@ -291,49 +314,71 @@ class OutboxWorker:
     async def _pass_on(self) -> bool:
         """Hands one batch over; whether it was a full one."""
         now = time.monotonic()
+        topics = [*self._writers, *(self._batches if now >= self._batches_at else ())]
+        if not topics:
+            return False
         whole = now >= self._full_look_at
         if whole:
             self._full_look_at = now + _FULL_LOOK_S
         while self._passed and self._passed[0][0] < now - _SETTLED_S:
             self._floor = self._passed.popleft()[1]
         try:
-            async with self._use_db() as db, db.transaction():
-                held = await db.fetchval(
-                    "SELECT pg_try_advisory_xact_lock($1) FROM set_config('synchronous_commit', 'off', true)", _LOCK_KEY
-                )
-                if not held:
-                    # Another process is at it; what it leaves is looked for after the pause.
-                    self._wake.set()
-                    return False
-                # The lock is held before this statement takes its snapshot: two processes never have facts of one key.
-                rows = await db.fetch(_TAKE, list(self._batches), _BATCH_ROWS, 0 if whole else self._floor)
-                if not rows:
-                    return False
-                facts = [
-                    Fact(id=ident, tenant_id=tenant, topic=topic, key=key, payload=payload, created_at=at, attempts=1)
-                    for ident, tenant, topic, key, payload, at in rows
-                ]
-                facts.sort(key=attrgetter("id"))
-                await self._observed(db, facts)
-                await self._keep(db, facts)
-                await self._hand_over(facts)
+            facts = await self._pass_batch(topics, 0 if whole else self._floor)
         except Exception as error:
             self._full_look_at = 0.0
             if is_unavailable(error):
-                raise
+                if now < self._batches_at or not self._batches:
+                    raise
+                # Perhaps only the bus is away: what needs nothing but the database goes on meanwhile.
+                self._batches_at = now + min(self._poll_s, _OUTAGE_RETRY_S)
+                self._wake.set()
+                return False
             self.failed += 1
             log.warning("outbox_batch_failed", error=str(error) or type(error).__name__)
             self._one_by_one = True
             self._claim_at = 0.0
             return False
+        if not facts:
+            return False
         self.handled += len(facts)
         self._passed.append((now, facts[-1].id))
         return len(facts) == _BATCH_ROWS
 
-    async def _hand_over(self, facts: Sequence[Fact]) -> None:
+    async def _pass_batch(self, topics: list[str], floor: int) -> list[Fact]:
+        async with self._use_db() as db, db.transaction():
+            held = await db.fetchval(
+                "SELECT pg_try_advisory_xact_lock($1) FROM set_config('synchronous_commit', 'off', true)", _LOCK_KEY
+            )
+            if not held:
+                # Another process is at it; what it leaves is looked for after the pause.
+                self._wake.set()
+                return []
+            # The lock is held before this statement takes its snapshot: two processes never have facts of one key.
+            rows = await db.fetch(_TAKE, topics, _BATCH_ROWS, floor)
+            if not rows:
+                return []
+            facts = [
+                Fact(id=ident, tenant_id=tenant, topic=topic, key=key, payload=payload, created_at=at, attempts=1)
+                for ident, tenant, topic, key, payload, at in rows
+            ]
+            facts.sort(key=attrgetter("id"))
+            await self._observed(db, facts)
+            await self._keep(db, facts)
+            await self._hand_over(db, facts)
+        return facts
+
+    async def _hand_over(self, db: Connection, facts: Sequence[Fact]) -> None:
+        written: dict[Writer, list[Fact]] = {}
         groups: dict[BatchHandler, list[Fact]] = {}
         for fact in facts:
-            groups.setdefault(self._batches[fact.topic], []).append(fact)
+            handler = self._batches.get(fact.topic)
+            if handler is not None:
+                groups.setdefault(handler, []).append(fact)
+            else:
+                written.setdefault(self._writers[fact.topic], []).append(fact)
+        for writer, group in written.items():
+            async with asyncio.timeout(_BATCH_TIMEOUT_S):
+                await writer(db, group)
         for handler, group in groups.items():
             async with asyncio.timeout(_BATCH_TIMEOUT_S):
                 await handler(group)
@@ -426,7 +471,7 @@ class OutboxWorker:
         return claimed
 
     async def _claim(self) -> list[Fact]:
-        batched = [] if self._one_by_one else list(self._batches)
+        batched = [] if self._one_by_one else [*self._batches, *self._writers]
         self._one_by_one = False
         async with self._use_db() as db, db.transaction():
             await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)

@@ -17,6 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from chargeplane.main.config import Config
 from chargeplane.main.wiring import Server
+from chargeplane.store.database import Database
 from tests.support.rest import ADMIN_KEY, assert_problem
 
 NOW = "2026-01-31T12:00:00Z"
@@ -385,13 +386,16 @@ async def test_start_and_end_are_told_by_the_outbox_in_order(world: World) -> No
 
 async def test_what_was_committed_before_a_crash_is_told_after_it(world: World) -> None:
     payload = '{"id": "7", "station_id": "CP9", "energy_wh": 1}'
-    async with world.server.database.change() as db:
+    config = world.server.config
+    await world.server.stop()
+    assert config.database_url is not None
+    database = Database(config.database_url)
+    async with database.change() as db:
         await db.executemany(
             "INSERT INTO outbox (tenant_id, topic, key, payload) VALUES (1, $1, '7', $2)",
             [("transaction.started", payload), ("transaction.ended", payload)],
         )
-    config = world.server.config
-    await world.server.stop()
+    await database.close()
     again = Server(config)
     await again.start()
     try:

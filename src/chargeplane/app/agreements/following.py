@@ -13,7 +13,7 @@ Who decides holds a lock of the tenant, so that an older decision never overwrit
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -23,7 +23,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chargeplane.app.agreements.covering import covered_by, people_by_token
-from chargeplane.app.agreements.facts import TOPICS, tell_clock
+from chargeplane.app.agreements.facts import tell_clock
 from chargeplane.app.agreements.ports import Drivers, NoDrivers
 from chargeplane.app.events import EventFeed
 from chargeplane.app.facts import announced_in
@@ -36,7 +36,7 @@ from chargeplane.domain.agreements.scope import Who as WhoLevel
 from chargeplane.domain.agreements.scope import covers_person, who_key
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
-from chargeplane.store.outbox import Fact, OutboxWorker, Topic
+from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import agreement_holds as holds
 from chargeplane.store.queries import agreements as queries
 from chargeplane.store.queries import id_tokens
@@ -86,8 +86,6 @@ class Following:
         self._events = events
         self._jobs = jobs
         self.drivers: Drivers = drivers or NoDrivers()
-        self.followers: list[Callable[[Fact], Awaitable[None]]] = []
-        """Others who hear the facts of agreements, in order per agreement and at least once; one that fails has the fact told again."""
         self._told = told
         self._now = now
         self._pulse = Pulse("agreements", every_s, self.beat)
@@ -110,11 +108,6 @@ class Following:
         if self._hear in self._events.listeners:
             self._events.listeners.remove(self._hear)
         await self._pulse.stop()
-
-    def register(self, outbox: OutboxWorker) -> None:
-        """Takes the facts of agreements."""
-        for topic in TOPICS:
-            outbox.register(topic, Topic(handler=self._follow, first_retry_s=1.0))
 
     # -- the clock -----------------------------------------------------------------------------------------------------
 
@@ -147,13 +140,11 @@ class Following:
 
     # -- facts ---------------------------------------------------------------------------------------------------------
 
-    async def _follow(self, fact: Fact) -> None:
+    async def follow(self, fact: Fact) -> None:
         """Something happened to an agreement: its id tokens are looked at, then it is shown to whoever watches."""
         tenant_id = TenantId(fact.tenant_id)
         await self.settle(tenant_id, int(fact.key.partition(":")[2]))
-        for follower in self.followers:
-            await follower(fact)
-        self._events.publish(fact.topic, tenant_id, None, msgspec.Raw(fact.payload.encode()))
+        self._events.show_fact(fact)
 
     def _hear(self, tenant_id: TenantId, publication: bytes) -> None:
         """Transactions began or ended somewhere."""

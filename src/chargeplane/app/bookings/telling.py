@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from chargeplane.app.bookings.views import Charged, Upcoming, view_of
 from chargeplane.app.events import EventFeed
 from chargeplane.domain.bookings.fees import BookingCharge
 from chargeplane.store.database import Database
-from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import bookings as queries
 from chargeplane.store.queries.bookings import Booking
 from chargeplane.store.queries.paging import Db
@@ -37,10 +36,6 @@ ANNOUNCED: Final = tuple(
 """Topics that only announce."""
 
 
-Listener = Callable[[str, Fact], Awaitable[None]]
-"""Hears a topic and its fact; an error of it has the fact handed over again, to all."""
-
-
 class Telling:
     """Writes facts and publishes events.
 
@@ -52,8 +47,6 @@ class Telling:
         self._database = database
         self._events = events
         self._hint = hint
-        self.listeners: list[Listener] = []
-        """Who hears the facts that only announce: load management, notifications."""
 
     async def note(self, db: Db, booking: Booking, word: str) -> Booking:
         """Writes the fact `booking.<word>` in the caller's change, with the booking as it is now, and has it published after."""
@@ -102,11 +95,6 @@ class Telling:
             tax_included=made.tax_included,
         )
         await queries.fact(db, booking.tenant_id, CHARGED, booking.id, told)
-
-    async def heard(self, fact: Fact) -> None:
-        """A fact that only announces, handed over by the outbox."""
-        for listener in self.listeners:
-            await listener(fact.topic, fact)
 
     def _after(self, db: Db, kind: str, booking: Booking) -> None:
         def act() -> None:

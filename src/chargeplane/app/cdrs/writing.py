@@ -15,6 +15,7 @@ from chargeplane.store.queries.sessions import Session
 
 CREATED: Final = "cdr.created"
 RELEASED: Final = "cdr.released"
+TOPICS: Final = (CREATED, RELEASED)
 
 
 def key_of(session_id: int) -> str:

@@ -33,8 +33,9 @@ from chargeplane.store.queries.billable_fees import NewFee
 from chargeplane.store.queries.paging import Db
 
 CHARGED: Final = "booking.charged"
-OVER: Final = frozenset({"booking.completed", "booking.canceled", "booking.no_show", "booking.failed"})
 USED: Final = "booking.used"
+OVER: Final = (USED, "booking.completed", "booking.canceled", "booking.no_show", "booking.failed")
+"""After these a booking's payment is the session's, or is let go of."""
 
 
 class Charged(Struct, frozen=True, kw_only=True):
@@ -121,16 +122,14 @@ class BookingFees:
             if said.transaction_id is None:
                 await self._bill(db, tenant_id, fee)
 
-    async def over(self, topic: str, fact: Fact) -> None:
+    async def over(self, fact: Fact) -> None:
         """A booking was used or is over: its payment pays the session, or is let go of where nothing is owed."""
-        if topic != USED and topic not in OVER:
-            return
         said = _told(fact.payload)
         if said.payment_id is None or self._payments is None:
             return
         tenant_id, payment_id = TenantId(fact.tenant_id), int(said.payment_id)
         async with self._database.change() as db:
-            if topic == USED and said.transaction_id is not None:
+            if fact.topic == USED and said.transaction_id is not None:
                 await payment_queries.touch(db, payment_id, session_id=int(said.transaction_id))
             elif said.transaction_id is None and await queries.of_payment(db, tenant_id, payment_id) is None:
                 await self._payments.release_within(db, payment_id, "The booking costs nothing.")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from chargeplane.app.sessions.views import session_view
-from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import facts
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.sessions import Session
@@ -21,7 +19,3 @@ TOPICS: Final = (CREATED, UPDATED, SETTLED)
 async def tell(db: Db, topic: str, session: Session) -> None:
     """Writes a fact within the caller's change."""
     await facts.tell(db, session.tenant_id, topic, f"session:{session.id}", session_view(session))
-
-
-async def heard(told: Sequence[Fact]) -> None:
-    """Takes them from the outbox: who watches live has seen them already, webhooks were written when they were taken."""

@@ -35,6 +35,7 @@ from chargeplane.app.display_messages import DisplayMessages
 from chargeplane.app.ev_pool import EvPool
 from chargeplane.app.event_streams import EventStreams
 from chargeplane.app.events import EventFeed
+from chargeplane.app.fact_copies import FactCopies
 from chargeplane.app.firmware import Firmware
 from chargeplane.app.id_tokens import IdTokens
 from chargeplane.app.installed_certificates import InstalledCertificatesOf
@@ -181,6 +182,7 @@ class Business:
     bookings: Bookings
     booking_keeper: Keeper
     booking_telling: Telling
+    facts: FactCopies
     performance: Performance
     work_list: WorkList
     invoices: Invoices
