@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
 from chargeplane.app.fact_copies import FactCopies, Shown
 from chargeplane.kernel.errors import InvalidInputError, UnavailableError
 from chargeplane.store.database import Connection, Database
-from chargeplane.store.outbox import Fact, FactHandler, OutboxWorker
+from chargeplane.store.outbox import BatchHandler, Fact, FactHandler, OutboxWorker
 
 Heard = list[tuple[str, str]]
 
@@ -281,8 +281,8 @@ async def test_names_and_topics_are_checked() -> None:
         copies.subscribe("one", ("thing.made",), hear)
 
 
-def _sets(done: asyncio.Event) -> Callable[[object], object]:
-    async def handle(facts: object) -> None:
+def _sets(done: asyncio.Event) -> BatchHandler:
+    async def handle(facts: Sequence[Fact]) -> None:
         done.set()
 
     return handle
