@@ -63,6 +63,7 @@ EVENT_TYPES: Final = {
     "invoice.credited": "Nothing is owed on an invoice any more: it was taken back.",
     "invoice.overdue": "An invoice was not paid in time.",
     "invoice.reminded": "The customer of an overdue invoice was reminded.",
+    "invoice.written_off": "What was owed on an invoice was given up.",
     "booking.created": "A booking: created.",
     "booking.confirmed": "A booking: confirmed.",
     "booking.changed": "A booking: changed.",
