@@ -2,7 +2,7 @@
 # Makes .venv and installs the locked packages and Chargeplane itself (editable) into it.
 #
 #   tools/setup.sh runtime    what `chargeplane serve` needs
-#   tools/setup.sh dev        that, and what tests, checks and benchmarks need
+#   tools/setup.sh dev        that, and what tests, checks and benchmarks need (peers of others in .venv/peers)
 #
 # Does nothing where .venv is up to date: a stamp in it holds the digest of everything it was made from. PYTHON names the
 # interpreter for a new .venv; else the newest of 3.13, 3.12 and 3.11 that is found and works. Needs no privileges, but as
@@ -17,7 +17,7 @@ lock=requirements/$kind.txt
 say() { echo "setup: $*" >&2; }
 suits() { "$1" -c 'import sys; sys.exit(not sys.version_info[:2] >= (3, 11))' >/dev/null 2>&1; }
 digest() { # of a lock, the project file, the place and the interpreter
-    { cat "requirements/$1.txt" pyproject.toml tools/setup.sh; pwd; "$venv/bin/python" -VV; } | sha256sum | cut -c1-64
+    { cat "requirements/$1.txt" pyproject.toml tools/setup.sh; [ "$1" != dev ] || cat requirements/peers.txt; pwd; "$venv/bin/python" -VV; } | sha256sum | cut -c1-64
 }
 stamped() { [ -f "$venv/.installed-$1" ] && [ "$(cat "$venv/.installed-$1")" = "$(digest "$1")" ]; }
 
@@ -69,5 +69,10 @@ say "installing $(grep -c == "$lock") packages from $lock"
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
 pip install -q --no-deps --require-hashes --only-binary :all: -r "$lock"
 pip install -q --no-deps --no-build-isolation -e .
+if [ "$kind" = dev ]; then
+    # Peers of others, for tests against them: their pins do not go with ours, so their packages lie beside the environment.
+    rm -rf "$venv/peers"
+    pip install -q --no-deps --require-hashes --only-binary :all: --target "$venv/peers" -r requirements/peers.txt
+fi
 rm -f "$venv"/.installed-*
 digest "$kind" >"$venv/.installed-$kind"
