@@ -11,8 +11,11 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta
 
-MAX_EXPONENT: Final = 30
-"""Numbers beyond 10^30 or finer than 10^-30 are refused: no quantity of charging has them, and arithmetic on them costs."""
+MAX_DIGITS: Final = 30
+"""Numbers of 10^30 and more are refused: no quantity of charging has them, and arithmetic on them costs."""
+
+MAX_PLACES: Final = 100
+"""Digits after the point; who writes out a binary fraction sends some 55."""
 
 DateTime: TypeAlias = Annotated[datetime, Meta(tz=True)]
 """A point in time, aware. On the wire UTC with or without Z (OCPI 2.3.0 types, DateTime)."""
@@ -102,9 +105,9 @@ def number(text: str) -> Decimal:
         ValueError: it is beyond what any quantity can be.
     """
     value = Decimal(text)
-    if (len(text) > MAX_EXPONENT or "e" in text or "E" in text) and value:
+    if (len(text) > MAX_DIGITS or "e" in text or "E" in text) and value:
         _, digits, exponent = value.as_tuple()
         assert isinstance(exponent, int)
-        if len(digits) + exponent > MAX_EXPONENT or exponent < -MAX_EXPONENT:
-            raise ValueError(f"Expected a number between 1E-{MAX_EXPONENT} and 1E+{MAX_EXPONENT}, got `{text[:40]}`")
+        if len(digits) + exponent > MAX_DIGITS or exponent < -MAX_PLACES:
+            raise ValueError(f"Expected a number below 1E+{MAX_DIGITS} with at most {MAX_PLACES} places: {text[:40]}")
     return value

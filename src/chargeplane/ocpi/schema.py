@@ -75,10 +75,10 @@ def fields_of(shape: type[Struct]) -> dict[str, Field]:
 
 
 def _field(name: str, kind: Any, required: bool) -> Field:
-    kind, _ = _bare(kind)
+    kind, extra = _bare(kind)
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         (kind,) = (arg for arg in typing.get_args(kind) if arg is not types.NoneType)
-    kind, extra = _bare(kind)
+        kind, extra = _bare(kind)
     many = typing.get_origin(kind) is tuple
     if many:
         kind, extra = _bare(typing.get_args(kind)[0])

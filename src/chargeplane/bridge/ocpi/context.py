@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from msgspec import Struct
 from chargeplane.ocpi.v2_3_0.enums import Role
 
 Tree = dict[str, Any]
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,14})")
 
 
 class Party(Struct, frozen=True):
@@ -32,7 +34,7 @@ def nothing(*_: str) -> Tree | None:
 
 def reservation_number(reservation_id: str) -> int:
     """The number of a reservation where OCPI 2.1.1 asks for one: the id itself if it is one, else made from it, always the same."""
-    if reservation_id.isascii() and reservation_id.isdecimal() and len(reservation_id) < 10:
+    if _NUMBER.fullmatch(reservation_id):
         return int(reservation_id)
     return zlib.crc32(reservation_id.encode("utf-8", "replace")) & 0x7FFF_FFFF
 

@@ -24,7 +24,12 @@ def session_location(run: Run, source: Tree, target: Tree, at: At, plan: Plan) -
     ids = tuple(str(source.get(name) or "") for name in _IDS)
     known = run.context.find_location(*ids) if ids[0] else None
     if known is not None:
-        target["location"] = _made(run, _narrowed(known, ids[1], ids[2]), at, plan)
+        before = len(run.losses)
+        made = plan(run, _narrowed(known, ids[1], ids[2]), (at, "location"))
+        if made is not GONE:
+            # It only says where; what a Location loses is told where the Location itself is sent.
+            del run.losses[before:]
+            target["location"] = made
     elif run.partial:
         for name in _IDS:
             if name in source:
@@ -37,7 +42,10 @@ def cdr_location(run: Run, source: Tree, target: Tree, at: At, plan: Plan) -> No
     if "location" in target or place is None:
         return
     known = run.context.find_location(place["id"], place["evse_uid"], place["connector_id"])
-    target["location"] = _made(run, _of_cdr(run, source, place, known, (at, "cdr_location")), at, plan)
+    where = (at, "cdr_location")
+    made = plan(run, _of_cdr(run, source, place, known, where), where)
+    if made is not GONE:
+        target["location"] = made
 
 
 def session_ids(run: Run, source: Tree, target: Tree, at: At) -> None:
@@ -74,17 +82,6 @@ def location_of_cdr(run: Run, source: Tree, target: Tree, at: At) -> None:
     ):
         place[wanted] = connector.get(name) or run.fill((where, wanted), otherwise)
     target["cdr_location"] = place
-
-
-def _made(run: Run, location: Tree, at: At, plan: Plan) -> Tree | None:
-    before = len(run.losses)
-    made = plan(run, location, (at, "location"))
-    if made is GONE:
-        return None
-    # Losses inside a location that is only a reference count where the location itself is sent.
-    del run.losses[before:]
-    assert isinstance(made, dict)
-    return made
 
 
 def _narrowed(location: Tree, evse_uid: str, connector_id: str) -> Tree:

@@ -162,9 +162,6 @@ DOWN: Final = Planner(
 )
 """2.3.0 -> 2.1.1."""
 
-TOLD: Final = ("country_code", "party_id", "role", "timeout", "token")
-"""Fields of 2.3.0 that 2.1.1 says elsewhere: in the URL, by the connection, or not at all because nothing turns on it."""
-
 
 # Upwards
 
