@@ -20,6 +20,7 @@ class Hold(enum.StrEnum):
     TOO_LONG = "too_long"
     SIGNATURE = "signature"
     CURRENCY_MISMATCH = "currency_mismatch"
+    PARTNER_DIFFERS = "partner_differs"
 
 
 _SENTENCES: Final = {
@@ -31,6 +32,7 @@ _SENTENCES: Final = {
     Hold.TOO_LONG: "It has more messages than are rated.",
     Hold.SIGNATURE: "The energy is not proven by signed meter values, as the tenant's policy requires.",
     Hold.CURRENCY_MISMATCH: "The agreement and the tariff have different currencies.",
+    Hold.PARTNER_DIFFERS: "The roaming partner asks for something else than its own tariff says.",
 }
 
 _BY_FLAG: Final = {

@@ -33,6 +33,8 @@ class PricedBy(enum.StrEnum):
     """Without a contract: what anybody pays at the connector."""
     OPERATOR = "operator"
     """Somebody put another one in its place, with a reason."""
+    PARTNER = "partner"
+    """What the partner asks at whose station it was."""
     NOTHING = "nothing"
 
 

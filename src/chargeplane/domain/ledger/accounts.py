@@ -84,6 +84,11 @@ def tax(country: str, percent: Decimal) -> Account:
     return Account(code=f"tax:{country}:{rate_text(percent)}", type=AccountType.LIABILITY)
 
 
+def input_tax(country: str) -> Account:
+    """Tax that others charged us, which we may claim back."""
+    return Account(code=f"input-tax:{country}", type=AccountType.ASSET)
+
+
 def wallet(account_id: str) -> Account:
     """What a prepaid account has in it."""
     return Account(code=f"wallet:{account_id}", type=AccountType.LIABILITY)

@@ -29,6 +29,7 @@ class EntryKind(enum.StrEnum):
     DISPUTE = "dispute"
     WRITE_OFF = "write_off"
     SHARE = "share"
+    ROAMING = "roaming"
     ADJUSTMENT = "adjustment"
     REVERSAL = "reversal"
 
