@@ -64,6 +64,7 @@ TOPIC: Final = "partner.cdr"
 """Fact: a CDR of a partner came."""
 
 _LONGEST: Final = 400
+_DIGITS: Final = 18
 _AGREEMENT_LOCK: Final = 0x6167_7265  # as settling takes it: what agreements include is used up by one at a time
 
 
@@ -201,6 +202,16 @@ class Incoming:
         """After the commit: the fact can be taken."""
         self._told()
 
+    async def document(self, tenant_id: TenantId, connection_id: int, reference: str) -> bytes | None:
+        """A CDR as it came, by what stands in the URL that its sender was given; None: there is none, or it is another partner's."""
+        if not reference.isascii() or not reference.isdecimal() or len(reference) > _DIGITS:
+            return None
+        async with self._database.read() as db:
+            found = await queries.cdr(db, tenant_id, int(reference))
+            if found is None or found.connection_id != connection_id:
+                return None
+            return await queries.document(db, tenant_id, found.object_key)
+
     # What follows from a CDR
 
     async def came(self, fact: Fact) -> None:
@@ -284,9 +295,7 @@ class Incoming:
         session_id = TransactionId(await db.fetchval("SELECT nextval('transaction_id_seq')"))
         made = await _written(db, row, content, session_id, token, holds)
         if agreed is not None:
-            await cdr_queries.note_use(
-                db, made, agreed.agreement_id, row.started_at, used_of(terms, rating, tariff)
-            )
+            await cdr_queries.note_use(db, made, agreed.agreement_id, row.started_at, used_of(terms, rating, tariff))
         await queries.put_billed(db, row.object_key, made)
 
     async def _tariff(
@@ -331,9 +340,10 @@ class Incoming:
             )
         if original.cdr_id is None or credit.cdr_id is not None:
             return
-        ours = await cdr_queries.one(db, credit.tenant_id, original.cdr_id)
-        if ours is None or ours.credited_by is not None:
+        known = await cdr_queries.one(db, credit.tenant_id, original.cdr_id)
+        if known is None or known[0].credited_by is not None:
             return
+        ours = known[0]
         number = len(await cdr_queries.of_session(db, credit.tenant_id, ours.session_id)) + 1
         made = await take_back(db, ours, number, f"Credited by the partner: {credit.id}")
         await queries.put_billed(db, credit.object_key, made.id)

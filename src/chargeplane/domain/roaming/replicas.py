@@ -119,6 +119,7 @@ class ObjectKeys(Struct, frozen=True):
     party_id: str | None = None
     id: str | None = None
     uid: str | None = None
+    type: str | None = None
 
 
 class _Stamp(Struct, frozen=True):
@@ -193,6 +194,11 @@ def _merge(fields: Fields, changes: Fields) -> Fields:
         else:
             fields[name] = value
     return fields
+
+
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two documents say the same, in whatever order."""
+    return one == other or msgspec.json.decode(one) == msgspec.json.decode(other)
 
 
 def merged_session(document: bytes, patch: bytes) -> bytes:

@@ -109,9 +109,7 @@ _PUT_SESSIONS: Final = (
 
 async def put_sessions(db: Db, sessions: Sequence[NewSession]) -> None:
     """Writes sessions, new ones and changed ones."""
-    await db.execute(
-        _PUT_SESSIONS, *([getattr(one, name) for one in sessions] for name in _SESSION_FIELDS)
-    )
+    await db.execute(_PUT_SESSIONS, *([getattr(one, name) for one in sessions] for name in _SESSION_FIELDS))
 
 
 _SESSION: Final = (

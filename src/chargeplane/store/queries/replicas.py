@@ -7,7 +7,7 @@ deadlock. What is new to both is settled by the unique keys: the later statement
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from msgspec import Struct
@@ -411,15 +411,22 @@ async def pulls(db: Db, tenant_id: TenantId, connection_id: int) -> list[PullRow
     return [PullRow(*row.values()) for row in rows]
 
 
-async def begin_pull(db: Db, tenant_id: TenantId, connection_id: int, module: str) -> None:
-    """Notes that a pull begins."""
-    await db.execute(
-        "INSERT INTO partner_pull (connection_id, module, tenant_id, begun_at) VALUES ($1, $2, $3, now())"
-        " ON CONFLICT (connection_id, module) DO UPDATE SET begun_at = now(), ended_at = NULL, error = NULL",
+async def begin_pull(db: Db, tenant_id: TenantId, connection_id: int, module: str, held: timedelta) -> bool:
+    """Notes that a pull begins; False where one is under way already, on whichever node.
+
+    Args:
+        held: after so long without an end its node is taken for dead.
+    """
+    found = await db.fetchval(
+        "INSERT INTO partner_pull AS p (connection_id, module, tenant_id, begun_at) VALUES ($1, $2, $3, now())"
+        " ON CONFLICT (connection_id, module) DO UPDATE SET begun_at = now(), ended_at = NULL, error = NULL"
+        " WHERE p.ended_at IS NOT NULL OR p.begun_at < now() - $4::interval RETURNING 1",
         connection_id,
         module,
         tenant_id,
+        held,
     )
+    return found is not None
 
 
 async def end_pull(

@@ -187,3 +187,20 @@ CREATE TABLE provider_authorization (
     given_at      timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX provider_authorization_token ON provider_authorization (tenant_id, id_token_id, given_at);
+
+-- Our id tokens as partners know them. One that is no more stays, invalid: partners are told so (OCPI mod_tokens: tokens are never removed).
+CREATE TABLE provider_token (
+    key          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, -- the order of lists
+    tenant_id    integer NOT NULL REFERENCES tenant,
+    id_token_id  bigint NOT NULL,
+    uid          text NOT NULL,
+    uid_key      text NOT NULL,
+    type         text NOT NULL,                  -- OCPI TokenType
+    valid        boolean NOT NULL,
+    last_updated timestamptz NOT NULL,
+    document     bytea NOT NULL,
+    UNIQUE (tenant_id, id_token_id)
+);
+CREATE INDEX provider_token_uid ON provider_token (tenant_id, uid_key);
+CREATE INDEX provider_token_updated ON provider_token (tenant_id, last_updated);
+CREATE INDEX id_token_updated ON id_token (tenant_id, updated_at);

@@ -1,0 +1,184 @@
+"""What we ask operators to do at their stations (OCPI 2.3.0 mod_commands, Sender): bodies, and how far a command is.
+
+sent       it is on its way, or was sent and not answered
+waiting    the operator took it; the station's result comes later
+done       the station did it
+refused    the operator, or the station, will not
+failed     it could not be done, or the operator could not be reached
+timed_out  nothing was heard in time; what is heard later still counts
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from chargeplane.domain.roaming.own_tokens import OwnToken
+
+
+class CommandType(enum.StrEnum):
+    """OCPI CommandType."""
+
+    START_SESSION = "START_SESSION"
+    STOP_SESSION = "STOP_SESSION"
+    RESERVE_NOW = "RESERVE_NOW"
+    UNLOCK_CONNECTOR = "UNLOCK_CONNECTOR"
+    CANCEL_RESERVATION = "CANCEL_RESERVATION"
+
+
+ROWS: Final = {
+    CommandType.START_SESSION: 38,
+    CommandType.STOP_SESSION: 39,
+    CommandType.RESERVE_NOW: 40,
+    CommandType.UNLOCK_CONNECTOR: 41,
+    CommandType.CANCEL_RESERVATION: 42,
+}
+"""Of the table of endpoints."""
+
+
+class CommandState(enum.StrEnum):
+    """How far a command is."""
+
+    SENT = "sent"
+    WAITING = "waiting"
+    DONE = "done"
+    REFUSED = "refused"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+
+
+OPEN: Final = (CommandState.SENT, CommandState.WAITING)
+
+
+class StartSession(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """OCPI StartSession."""
+
+    response_url: str
+    token: OwnToken
+    location_id: str
+    evse_uid: str | None = None
+    connector_id: str | None = None
+    authorization_reference: str | None = None
+
+
+class StopSession(Struct, frozen=True, kw_only=True):
+    """OCPI StopSession."""
+
+    response_url: str
+    session_id: str
+
+
+class ReserveNow(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """OCPI ReserveNow."""
+
+    response_url: str
+    token: OwnToken
+    expiry_date: str
+    reservation_id: str
+    location_id: str
+    evse_uid: str | None = None
+    authorization_reference: str | None = None
+
+
+class CancelReservation(Struct, frozen=True, kw_only=True):
+    """OCPI CancelReservation."""
+
+    response_url: str
+    reservation_id: str
+
+
+class UnlockConnector(Struct, frozen=True, kw_only=True):
+    """OCPI UnlockConnector."""
+
+    response_url: str
+    location_id: str
+    evse_uid: str
+    connector_id: str
+
+
+Body = StartSession | StopSession | ReserveNow | CancelReservation | UnlockConnector
+
+
+class _Text(Struct, frozen=True):
+    text: str = ""
+    language: str = ""
+
+
+class Answer(Struct, frozen=True):
+    """OCPI CommandResponse, and CommandResult.
+
+    Args:
+        timeout: s, until when the result is there; of the response.
+    """
+
+    result: str
+    timeout: int | None = None
+    message: tuple[_Text, ...] | _Text | None = None
+
+    @property
+    def text(self) -> str | None:
+        """What it says to people; the English text before others."""
+        if self.message is None:
+            return None
+        texts = self.message if isinstance(self.message, tuple) else (self.message,)
+        found = next((one.text for one in texts if one.language == "en"), None)
+        return found or next((one.text for one in texts), None)
+
+
+encoded: Final = msgspec.json.Encoder().encode
+_answer: Final = msgspec.json.Decoder(Answer, strict=False).decode
+
+
+def answer_of(document: bytes) -> Answer | None:
+    """An answer or a result; None where it is neither."""
+    try:
+        return _answer(document)
+    except msgspec.MsgspecError:
+        return None
+
+
+_REFUSALS: Final = frozenset({"REJECTED", "NOT_SUPPORTED", "UNKNOWN_SESSION", "UNKNOWN_RESERVATION", "EVSE_OCCUPIED"})
+
+
+def after_response(result: str) -> CommandState:
+    """Where a command is when the operator has answered (CommandResponseType)."""
+    return CommandState.WAITING if result.upper() == "ACCEPTED" else CommandState.REFUSED
+
+
+def after_result(result: str) -> CommandState:
+    """Where a command is when the station's result came (CommandResultType)."""
+    word = result.upper()
+    if word == "ACCEPTED":
+        return CommandState.DONE
+    if word == "TIMEOUT":
+        return CommandState.TIMED_OUT
+    return CommandState.REFUSED if word in _REFUSALS else CommandState.FAILED
+
+
+class CommandRecord(Struct, frozen=True, kw_only=True):
+    """A command as it is kept.
+
+    Args:
+        reference: our authorization_reference, by which its session is found.
+        expires_at: when it counts as timed out.
+    """
+
+    id: int
+    type: CommandType
+    partner: str
+    connection_id: int
+    requested_by: str
+    driver_id: int | None
+    reference: str | None
+    state: CommandState
+    response: str | None
+    result: str | None
+    message: str | None
+    created_at: datetime
+    answered_at: datetime | None
+    expires_at: datetime | None
+    ended_at: datetime | None
