@@ -148,7 +148,7 @@ class Incoming:
             if one.document and self._events.active:
                 session = session_said(one.document)
                 self._events.publish(
-                    "partner_session.updated",
+                    "received_session.updated",
                     one.tenant_id,
                     None,
                     {
@@ -244,7 +244,7 @@ class Incoming:
                 await self._bill(db, row, said, zone, check.verdict, tariff)
         self._told()
         self._events.publish(
-            "partner_cdr.checked",
+            "received_cdr.checked",
             tenant_id,
             None,
             {"id": str(key), "partner": "*".join(party), "cdr_id": found.id, "verdict": check.verdict.value},
@@ -361,8 +361,8 @@ class Incoming:
             db,
             row.tenant_id,
             Entry(
-                key=f"partner-cdr:{row.object_key}",
-                kind=EntryKind.ROAMING,
+                key=f"received-cdr:{row.object_key}",
+                kind=EntryKind.SHARE,
                 text=f"{'Credit CDR' if row.credit else 'CDR'} {row.id} of {who}"[:_LONGEST],
                 happened_at=row.ended_at,
                 postings=tuple(
@@ -370,7 +370,7 @@ class Incoming:
                     for account, amount in pairs
                     if amount
                 ),
-                reference_kind="partner-cdr",
+                reference_kind="received-cdr",
                 reference=str(row.object_key),
             ),
         )

@@ -302,8 +302,8 @@ class Pulling:
             except (ValueError, ChargeplaneError) as error:
                 tally.refuse(str(error))
                 continue
-            ident = (peer.tenant_id, *party, folded(keys.id))
-            wanted[ident] = (StoredLocation(LocationCopy(keys.id), peer.id, 0, True), document, party)
+            key: LocationId = (peer.tenant_id, *party, folded(keys.id))
+            wanted[key] = (StoredLocation(LocationCopy(keys.id), peer.id, 0, True), document, party)
             tally.saw(as_utc(keys.last_updated))
         if not wanted:
             return
@@ -330,14 +330,14 @@ class Pulling:
         for document in documents:
             tally.objects += 1
             try:
-                keys, party, ident, variant = _object(peer, module, document)
+                updated, party, name, variant = _object(peer, module, document)
             except (ValueError, ChargeplaneError) as error:
                 tally.refuse(str(error))
                 continue
-            row = (peer.tenant_id, module.value, folded(ident), *party, variant)
-            wanted[row] = (StoredObject(ObjectCopy(ident), peer.id), document, party)
-            if keys is not None:
-                tally.saw(as_utc(keys))
+            row: ObjectId = (peer.tenant_id, module.value, folded(name), *party, variant)
+            wanted[row] = (StoredObject(ObjectCopy(name), peer.id), document, party)
+            if updated is not None:
+                tally.saw(as_utc(updated))
         if not wanted:
             return
         async with self._database.change() as db:

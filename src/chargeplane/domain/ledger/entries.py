@@ -29,7 +29,6 @@ class EntryKind(enum.StrEnum):
     DISPUTE = "dispute"
     WRITE_OFF = "write_off"
     SHARE = "share"
-    ROAMING = "roaming"
     ADJUSTMENT = "adjustment"
     REVERSAL = "reversal"
 

@@ -182,7 +182,7 @@ async def published(db: Db, tenant_id: TenantId, id_token_id: int) -> Published 
 async def asked_about(db: Db, tenant_id: TenantId, uid: str) -> list[tuple[TokenRow, int]]:
     """Our id tokens with this uid, each with the sessions that it has open at partners' stations."""
     rows = await db.fetch(
-        f"SELECT {_COLUMNS}, (SELECT count(*) FROM partner_session s WHERE s.tenant_id = i.tenant_id AND s.id_token_id = i.id"
+        f"SELECT {_COLUMNS}, (SELECT count(*) FROM received_session s WHERE s.tenant_id = i.tenant_id AND s.id_token_id = i.id"
         " AND s.status = 'ACTIVE' AND s.updated_at > now() - interval '7 days') AS open_count"
         f" FROM {_OWNED} WHERE i.tenant_id = $1 AND i.token_key = $2 ORDER BY i.id",
         tenant_id,

@@ -99,7 +99,7 @@ _SESSION_TYPES: Final = {
     "cost_incl": "numeric",
 }
 _PUT_SESSIONS: Final = (
-    f"INSERT INTO partner_session ({', '.join(_SESSION_FIELDS)}) SELECT * FROM unnest("
+    f"INSERT INTO received_session ({', '.join(_SESSION_FIELDS)}) SELECT * FROM unnest("
     + ", ".join(f"${n}::{_SESSION_TYPES.get(name, 'text')}[]" for n, name in enumerate(_SESSION_FIELDS, 1))
     + ") ON CONFLICT (object_key) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _SESSION_FIELDS if name not in ("object_key", "tenant_id"))
@@ -117,7 +117,7 @@ _SESSION: Final = (
     + ", l.name AS location_name, l.city, s.country_code || '*' || s.party_id AS partner"
 )
 _OF_SESSION: Final = (
-    "partner_session s LEFT JOIN partner_location l ON l.tenant_id = s.tenant_id AND l.country_code = s.country_code"
+    "received_session s LEFT JOIN partner_location l ON l.tenant_id = s.tenant_id AND l.country_code = s.country_code"
     " AND l.party_id = s.party_id AND l.id_key = lower(s.location_id)"
 )
 
@@ -219,7 +219,7 @@ _CDR_FIELDS: Final = NewPartnerCdr.__struct_fields__
 _CDR: Final = (
     ", ".join(f"c.{name}" for name in _CDR_FIELDS)
     + ", c.received_at, c.verdict, c.check_body, c.dispute, c.dispute_body, c.cdr_id, c.posted_at, c.revision,"
-    " (SELECT min(k.object_key) FROM partner_cdr k WHERE k.tenant_id = c.tenant_id AND k.country_code = c.country_code"
+    " (SELECT min(k.object_key) FROM checked_cdr k WHERE k.tenant_id = c.tenant_id AND k.country_code = c.country_code"
     " AND k.party_id = c.party_id AND lower(k.credits) = lower(c.id) AND k.credits IS NOT NULL) AS credited_by"
 )
 
@@ -244,7 +244,7 @@ async def put_cdr(db: Db, cdr: NewPartnerCdr) -> None:
     """Writes a CDR that came; a repeat changes nothing."""
     places = ", ".join(f"${n}" for n in range(1, len(_CDR_FIELDS) + 1))
     await db.execute(
-        f"INSERT INTO partner_cdr ({', '.join(_CDR_FIELDS)}) VALUES ({places}) ON CONFLICT (object_key) DO NOTHING",
+        f"INSERT INTO checked_cdr ({', '.join(_CDR_FIELDS)}) VALUES ({places}) ON CONFLICT (object_key) DO NOTHING",
         *(getattr(cdr, name) for name in _CDR_FIELDS),
     )
 
@@ -252,7 +252,7 @@ async def put_cdr(db: Db, cdr: NewPartnerCdr) -> None:
 async def cdr(db: Db, tenant_id: TenantId, key: int, *, locked: bool = False) -> PartnerCdr | None:
     """One CDR by our key; None where there is none."""
     row = await db.fetchrow(
-        f"SELECT {_CDR} FROM partner_cdr c WHERE c.tenant_id = $1 AND c.object_key = $2"
+        f"SELECT {_CDR} FROM checked_cdr c WHERE c.tenant_id = $1 AND c.object_key = $2"
         + (" FOR UPDATE OF c" if locked else ""),
         tenant_id,
         key,
@@ -263,7 +263,7 @@ async def cdr(db: Db, tenant_id: TenantId, key: int, *, locked: bool = False) ->
 async def cdr_named(db: Db, tenant_id: TenantId, party: tuple[str, str], ident: str) -> PartnerCdr | None:
     """A party's CDR by its id, locked; None where there is none."""
     row = await db.fetchrow(
-        f"SELECT {_CDR} FROM partner_cdr c JOIN partner_object o ON o.key = c.object_key WHERE o.tenant_id = $1"
+        f"SELECT {_CDR} FROM checked_cdr c JOIN partner_object o ON o.key = c.object_key WHERE o.tenant_id = $1"
         " AND o.module = 'cdrs' AND o.id_key = lower($2) AND o.country_code = $3 AND o.party_id = $4 FOR UPDATE OF c",
         tenant_id,
         ident,
@@ -299,7 +299,7 @@ async def cdrs(
         where.add("(c.ended_at, c.object_key) < (?::timestamptz, ?::bigint)", after[0], after[1])
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_CDR} FROM partner_cdr c WHERE {where} ORDER BY c.ended_at DESC, c.object_key DESC"
+        f"SELECT {_CDR} FROM checked_cdr c WHERE {where} ORDER BY c.ended_at DESC, c.object_key DESC"
         f" LIMIT ${len(where.values)}",
         *where.values,
     )
@@ -317,7 +317,7 @@ async def document(db: Db, tenant_id: TenantId, key: int) -> bytes | None:
 async def put_check(db: Db, key: int, check: Check) -> None:
     """Writes what came of the check."""
     await db.execute(
-        "UPDATE partner_cdr SET verdict = $2, check_body = $3, revision = revision + 1 WHERE object_key = $1",
+        "UPDATE checked_cdr SET verdict = $2, check_body = $3, revision = revision + 1 WHERE object_key = $1",
         key,
         check.verdict.value,
         check_text(check),
@@ -326,18 +326,18 @@ async def put_check(db: Db, key: int, check: Check) -> None:
 
 async def put_billed(db: Db, key: int, cdr_id: int) -> None:
     """Notes by which CDR of ours the driver is billed."""
-    await db.execute("UPDATE partner_cdr SET cdr_id = $2, revision = revision + 1 WHERE object_key = $1", key, cdr_id)
+    await db.execute("UPDATE checked_cdr SET cdr_id = $2, revision = revision + 1 WHERE object_key = $1", key, cdr_id)
 
 
 async def put_posted(db: Db, key: int) -> None:
     """Notes that it stands in the ledger."""
-    await db.execute("UPDATE partner_cdr SET posted_at = now() WHERE object_key = $1 AND posted_at IS NULL", key)
+    await db.execute("UPDATE checked_cdr SET posted_at = now() WHERE object_key = $1 AND posted_at IS NULL", key)
 
 
 async def put_dispute(db: Db, key: int, state: DisputeState, dispute: Dispute) -> None:
     """Writes how a dispute stands."""
     await db.execute(
-        "UPDATE partner_cdr SET dispute = $2, dispute_body = $3, revision = revision + 1 WHERE object_key = $1",
+        "UPDATE checked_cdr SET dispute = $2, dispute_body = $3, revision = revision + 1 WHERE object_key = $1",
         key,
         state.value,
         dispute_text(dispute),

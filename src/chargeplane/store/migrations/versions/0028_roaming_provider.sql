@@ -81,7 +81,7 @@ CREATE TABLE partner_pull (
 );
 
 -- Sessions of our drivers at partners' stations.
-CREATE TABLE partner_session (
+CREATE TABLE received_session (
     object_key   bigint PRIMARY KEY,             -- partner_object.key
     tenant_id    integer NOT NULL REFERENCES tenant,
     connection_id bigint NOT NULL,
@@ -105,9 +105,9 @@ CREATE TABLE partner_session (
     last_updated timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
-CREATE INDEX partner_session_newest ON partner_session (tenant_id, started_at, object_key);
-CREATE INDEX partner_session_driver ON partner_session (tenant_id, driver_id, started_at, object_key) WHERE driver_id IS NOT NULL;
-CREATE INDEX partner_session_reference ON partner_session (tenant_id, reference) WHERE reference IS NOT NULL;
+CREATE INDEX received_session_newest ON received_session (tenant_id, started_at, object_key);
+CREATE INDEX received_session_driver ON received_session (tenant_id, driver_id, started_at, object_key) WHERE driver_id IS NOT NULL;
+CREATE INDEX received_session_reference ON received_session (tenant_id, reference) WHERE reference IS NOT NULL;
 
 -- CDRs of partners, what we made of them, and what became of them. The document stands in partner_object and never changes.
 CREATE TABLE checked_cdr (
