@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.house import utc_now
-from chargeplane.domain.rating import Expected, PricesNow, Rating, estimate, prices_now
+from chargeplane.domain.rating import Cost, Expected, PricesNow, Rating, estimate, prices_now
 from chargeplane.domain.roaming.records import tariff_said
 from chargeplane.domain.roaming.replicas import ConnectorKeys, Module, whole_location
 from chargeplane.domain.tariffs.model import Tariff, TariffType
@@ -214,16 +214,16 @@ class _Prices:
         except (RuleError, ArithmeticError):
             return None
 
-        def money(amount: Decimal | None) -> MoneyView | None:
-            return None if amount is None else Money(amount=amount, currency=tariff.currency).view()
+        def money(cost: Cost | None) -> MoneyView | None:
+            return None if cost is None else Money(amount=cost.incl, currency=tariff.currency).view()
 
         return PriceView(
             tariff_id=tariff.id,
             currency=tariff.currency,
-            per_kwh=money(now.per_kwh and now.per_kwh.incl),
-            per_hour=money(now.per_hour and now.per_hour.incl),
-            per_parking_hour=money(now.per_parking_hour and now.per_parking_hour.incl),
-            fee=money(now.fee and now.fee.incl),
+            per_kwh=money(now.per_kwh),
+            per_hour=money(now.per_hour),
+            per_parking_hour=money(now.per_parking_hour),
+            fee=money(now.fee),
             session=rating.due_incl.view(),
         )
 
