@@ -202,6 +202,20 @@ class Asking:
             wait_s,
         )
 
+    async def reserved_by(self, caller: Caller, partner: str, reservation_id: str, driver_id: int) -> None:
+        """That a reservation at a partner is a driver's own.
+
+        Raises:
+            NotFoundError: it is not.
+        """
+        country, _, party = partner.partition("*")
+        async with self._database.read() as db:
+            found = await queries.reserved(
+                db, caller.tenant_id, (country.upper(), party.upper()), reservation_id, driver_id
+            )
+        if not found:
+            raise NotFoundError("reservation", reservation_id)
+
     async def unlock(self, caller: Caller, at: At, *, wait_s: float = 0.0) -> CommandRecord:
         """Has a partner unlock a connector. OCPI: of help desks alone, never of drivers.
 

@@ -219,6 +219,11 @@ class Pulling:
             raise InvalidInputError(f"{sentence}.", (("/module", sentence),))
         return [await self.pull(peer, one, full=full) for one in ([module] if module else modules)]
 
+    async def states(self, tenant_id: TenantId, connection_id: int) -> list[PullRow]:
+        """How far the modules of a partner are read."""
+        async with self._database.read() as db:
+            return await queries.pulls(db, tenant_id, connection_id)
+
     async def pull(self, peer: Peer, module: str, *, full: bool) -> Pulled:
         """Reads a list of a partner.
 

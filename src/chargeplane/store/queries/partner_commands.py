@@ -133,6 +133,19 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> CommandRecord | None:
     return None if row is None else _record(row)
 
 
+async def reserved(db: Db, tenant_id: TenantId, party: tuple[str, str], reservation_id: str, driver_id: int) -> bool:
+    """Whether a driver reserved at a partner under an id."""
+    found = await db.fetchval(
+        "SELECT 1 FROM partner_command WHERE tenant_id = $1 AND driver_id = $2 AND country_code = $3 AND party_id = $4"
+        " AND type = 'RESERVE_NOW' AND convert_from(body, 'UTF8')::json ->> 'reservation_id' = $5 LIMIT 1",
+        tenant_id,
+        driver_id,
+        *party,
+        reservation_id,
+    )
+    return found is not None
+
+
 async def page(
     db: Db, tenant_id: TenantId, limit: int, after: Position | None, *, driver_id: int | None = None
 ) -> list[CommandRecord]:
