@@ -9,5 +9,5 @@ compile() {
 }
 compile --group build -o requirements/runtime.txt "$@"
 compile --group build --group dev --group bench -c requirements/runtime.txt -o requirements/dev.txt "$@"
-.venv/bin/uv pip compile requirements/peers.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+.venv/bin/uv pip compile tools/peers.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
     --no-header -q -o requirements/peers.txt "$@"

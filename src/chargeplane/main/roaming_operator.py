@@ -20,7 +20,6 @@ from chargeplane.edges.ocpi_server.call import Handler
 from chargeplane.edges.ocpi_server.handlers.commands_receiver import commands_receiver
 from chargeplane.edges.ocpi_server.handlers.own_lists import own_lists
 from chargeplane.main.config import Role
-from chargeplane.main.rating import RatingParts
 from chargeplane.main.roaming_documents import MAKING, SESSION_MAKING
 from chargeplane.main.subjects import Parts
 
@@ -136,6 +135,6 @@ async def _listen_at_stations(parts: Parts, parties: OurParties, authorizing: Au
     parts.on_stop.append(pulse.stop)
 
 
-def follow(operator: OperatorParts, rating: RatingParts) -> None:
+def follow(operator: OperatorParts, parts: Parts) -> None:
     """Hears of locations, EVSEs and tariffs."""
-    rating.facts.subscribe("roaming", TOPICS, operator.publishing.changed)
+    parts.facts.subscribe("roaming", TOPICS, operator.publishing.changed)

@@ -11,7 +11,7 @@ import asyncio
 import os
 import sys
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 PORT, VERSION, ROLE, TOKEN_A = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 os.environ.update(
@@ -22,9 +22,9 @@ import httpx  # noqa: E402
 import uvicorn  # noqa: E402
 from fastapi import Request  # noqa: E402
 from py_ocpi import get_application  # noqa: E402
+from py_ocpi.core.adapter import BaseAdapter  # noqa: E402
 from py_ocpi.core.authentication.authenticator import Authenticator  # noqa: E402
 from py_ocpi.core.crud import Crud  # noqa: E402
-from py_ocpi.core.adapter import BaseAdapter  # noqa: E402
 from py_ocpi.core.dependencies import get_endpoints  # noqa: E402
 from py_ocpi.core.enums import Action, ModuleID, RoleEnum  # noqa: E402
 from py_ocpi.core.push import push_object  # noqa: E402
@@ -51,7 +51,7 @@ tasks: set = set()
 
 
 def now() -> str:
-    return datetime.now(tz=timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return datetime.now(tz=UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def of(module, ident=None):
@@ -272,9 +272,7 @@ async def find_partner():
     async with httpx.AsyncClient() as client:
         headers = {"authorization": f"Token {encoded(partner['credentials']['token'])}"}
         answer = await client.get(partner["credentials"]["url"], headers=headers)
-        (partner["version_url"],) = [
-            one["url"] for one in answer.json()["data"] if one["version"] == VERSION
-        ]
+        (partner["version_url"],) = [one["url"] for one in answer.json()["data"] if one["version"] == VERSION]
 
 
 def encoded(token):
