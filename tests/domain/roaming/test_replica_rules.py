@@ -242,3 +242,18 @@ def test_token_is_named_by_its_uid() -> None:
     assert rules.put_object(ObjectCopy("t1"), Module.TOKENS, body, OWNER) is Outcome.CREATED
     with pytest.raises(InvalidInputError):
         rules.put_object(ObjectCopy("T2"), Module.TOKENS, body, OWNER)
+
+
+def test_calendar_bumps_its_booking_location() -> None:
+    copy = ObjectCopy("B1")
+    place = {"country_code": "DE", "party_id": "ABC", "id": "B1", "location_id": "L1", "last_updated": T.format(1)}
+    rules.put_object(copy, Module.BOOKING_LOCATIONS, json.dumps(place).encode(), OWNER)
+    calendar = {"id": "C1", "begin_from": T.format(0), "last_updated": T.format(5)}
+    assert rules.set_calendar(copy, "c1", json.dumps(calendar).encode(), whole=True) is Outcome.CREATED
+    patch = json.dumps({"timeslot_increment": 15, "last_updated": T.format(6)}).encode()
+    assert rules.set_calendar(copy, "C1", patch, whole=False) is Outcome.UPDATED
+    assert rules.set_calendar(copy, "C2", patch, whole=False) is Outcome.UNKNOWN
+    found = json.loads(copy.document)
+    assert found["last_updated"] == "2026-01-01T00:00:06.000Z"
+    assert found["calendars"][0]["timeslot_increment"] == 15
+    assert json.loads(rules.calendar_in(copy.document, "c1") or b"")["begin_from"] == T.format(0)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+import asyncpg
 import structlog
 from msgspec import Struct
 
@@ -51,6 +52,8 @@ _HISTORY: Final = timedelta(days=30)
 _HELD: Final = timedelta(hours=2)
 _MOST_SEEN: Final = 5_000_000
 _MOST_REASONS: Final = 5
+_AT_ONCE: Final = 2
+"""Pages that are being written."""
 
 
 class Peers(Protocol):
@@ -104,6 +107,17 @@ class _Tally:
         self.whole = True
         self.reasons: list[str] = []
 
+    def add(self, page: _Tally) -> None:
+        """What a page brought, once it is written."""
+        self.objects += page.objects
+        self.changed += page.changed
+        self.refused += page.refused
+        self.whole &= page.whole
+        self.reasons = [*self.reasons, *page.reasons][:_MOST_REASONS]
+        if page.until is not None:
+            self.saw(page.until)
+        self.keys(page.seen)
+
     def refuse(self, reason: str) -> None:
         self.refused += 1
         self.whole = False  # what was refused may be there, so nothing of the partner is gone for sure
@@ -114,7 +128,7 @@ class _Tally:
         if self.until is None or at > self.until:
             self.until = at
 
-    def keys(self, keys: Sequence[int]) -> None:
+    def keys(self, keys: Sequence[int] | array[int]) -> None:
         if len(self.seen) < _MOST_SEEN:
             self.seen.extend(keys)
         else:
@@ -246,15 +260,23 @@ class Pulling:
         error: str | None = None
         try:
             pages = self._partners.pages(peer, _ROWS[module], date_from=since, limit=peer.quirks.page_limit)
-            async for page in pages:
-                for reason in page.refused:
-                    tally.refuse(reason)
-                if module == LOCATIONS:
-                    await self._locations(peer, page.documents, tally)
-                elif module == Module.CDRS.value:
-                    await self._cdrs(peer, page.documents, tally)
-                else:
-                    await self._objects(peer, Module(module), page.documents, tally)
+            writing: set[asyncio.Task[None]] = set()
+            try:
+                async for page in pages:
+                    for reason in page.refused:
+                        tally.refuse(reason)
+                    # The next page is asked for, read and taken apart while the database writes this one.
+                    writing.add(asyncio.create_task(self._page(peer, module, page.documents, tally)))
+                    while len(writing) >= _AT_ONCE:
+                        done, writing = await asyncio.wait(writing, return_when=asyncio.FIRST_COMPLETED)
+                        for one in done:
+                            one.result()
+                for one in list(writing):
+                    await one
+            finally:
+                for one in writing:
+                    one.cancel()
+                await asyncio.gather(*writing, return_exceptions=True)
             if full and module in _WHOLE and tally.whole:
                 await self._gone(peer, module, begun, tally)
         except asyncio.CancelledError:
@@ -290,6 +312,17 @@ class Pulling:
             reasons=tuple(tally.reasons),
         )
 
+    async def _page(self, peer: Peer, module: str, documents: Sequence[bytes], tally: _Tally) -> None:
+        if module == LOCATIONS:
+            try:
+                await self._locations(peer, documents, tally, _Tally())
+            except asyncpg.DeadlockDetectedError:  # the same Locations on two pages
+                await self._locations(peer, documents, tally, _Tally())
+        elif module == Module.CDRS.value:
+            await self._cdrs(peer, documents, tally)
+        else:
+            await self._objects(peer, Module(module), documents, tally)
+
     async def _gone(self, peer: Peer, module: str, begun: datetime, tally: _Tally) -> None:
         async with self._database.change() as db:
             if module == LOCATIONS:
@@ -297,7 +330,7 @@ class Pulling:
             else:
                 tally.gone = await queries.objects_gone(db, peer.id, Module(module), begun, tally.seen)
 
-    async def _locations(self, peer: Peer, documents: Sequence[bytes], tally: _Tally) -> None:
+    async def _locations(self, peer: Peer, documents: Sequence[bytes], whole: _Tally, tally: _Tally) -> None:
         wanted: dict[LocationId, tuple[StoredLocation, bytes, tuple[str, str]]] = {}
         for document in documents:
             tally.objects += 1
@@ -311,6 +344,7 @@ class Pulling:
             wanted[key] = (StoredLocation(LocationCopy(keys.id), peer.id, 0, True), document, party)
             tally.saw(as_utc(keys.last_updated))
         if not wanted:
+            whole.add(tally)
             return
         async with self._database.change() as db:
             stored = {ident: one[0] for ident, one in wanted.items()}
@@ -326,6 +360,7 @@ class Pulling:
                     tally.changed += 1
             await queries.write_locations(db, stored)
         tally.keys([one.key for one in stored.values() if one.key])
+        whole.add(tally)
 
     async def _objects(self, peer: Peer, module: Module, documents: Sequence[bytes], tally: _Tally) -> None:
         if module is Module.SESSIONS:

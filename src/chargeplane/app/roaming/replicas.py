@@ -298,6 +298,18 @@ class Replicas:
             owner, module, ident, variant, len(patch), lambda copy: rules.patch_object(copy, module, patch, owner.party)
         )
 
+    async def set_calendar(self, owner: Owner, place: str, ident: str, document: bytes, *, whole: bool) -> Written:
+        """A calendar of a booking location, or (not `whole`) fields of it; UNKNOWN where we have no such one."""
+        _bounded(ident)
+        return await self._object(
+            owner,
+            Module.BOOKING_LOCATIONS,
+            place,
+            "",
+            len(document),
+            lambda copy: rules.set_calendar(copy, ident, document, whole=whole),
+        )
+
     async def delete(self, owner: Owner, module: Module, ident: str) -> Written:
         """An object is no more; UNKNOWN where we have none."""
 

@@ -618,3 +618,48 @@ def patch_object(copy: ObjectCopy, module: Module, patch: bytes, owner: tuple[st
         return Outcome.UNCHANGED
     copy.document, copy.last_updated, copy.dirty = body, at, True
     return Outcome.UPDATED
+
+
+_CALENDARS: Final = "calendars"
+
+
+def set_calendar(copy: ObjectCopy, ident: str, document: bytes, *, whole: bool) -> Outcome:
+    """A calendar of a booking location takes the place of ours, or fields of it; the booking location gets its `last_updated`.
+
+    Args:
+        whole: a PUT.
+    Raises:
+        InvalidInputError: it has no `last_updated`, or names another calendar.
+    Source: OCPI 2.3.0 mod_bookings, Receiver.
+    """
+    at = patch_stamp(document)
+    _same_patched("id", document, ident)
+    if not copy.there:
+        return Outcome.UNKNOWN
+    fields = fields_of(copy.document)
+    calendars = _items(fields, _CALENDARS)
+    wanted = folded(ident)
+    place = next((n for n, one in enumerate(calendars) if _id_in(one, "id") == wanted), None)
+    if place is None:
+        if not whole:
+            return Outcome.UNKNOWN
+        calendars.append(Raw(document))
+    else:
+        told = _stamp(calendars[place]).last_updated
+        if told is not None and at < as_utc(told):
+            return Outcome.LATE
+        new = document if whole else merged(bytes(calendars[place]), document)
+        if new == bytes(calendars[place]):
+            return Outcome.UNCHANGED
+        calendars[place] = Raw(new)
+    fields[_CALENDARS] = Raw(_encode(calendars))
+    copy.last_updated = max(copy.last_updated, at)
+    fields["last_updated"] = Raw(_encode(rfc3339(copy.last_updated)))
+    copy.document, copy.dirty = _encode(fields), True
+    return Outcome.CREATED if place is None else Outcome.UPDATED
+
+
+def calendar_in(document: bytes, ident: str) -> bytes | None:
+    """A calendar of a booking location; None where it has no such one."""
+    wanted = folded(ident)
+    return next((bytes(one) for one in _items(fields_of(document), _CALENDARS) if _id_in(one, "id") == wanted), None)

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from chargeplane.app.roaming.replicas import Owner, Replicas, Written
 from chargeplane.domain.roaming.connection import PartyId
-from chargeplane.domain.roaming.replicas import Module, Outcome
-from chargeplane.edges.ocpi_server.call import OK, Call, Handler, Reply, not_found
+from chargeplane.domain.roaming.replicas import Module, Outcome, calendar_in, object_keys
+from chargeplane.edges.ocpi_server.call import OK, Call, Handler, Reply, not_found, refused
 from chargeplane.ocpi.status import Status
 
 CREATED = Reply(created=True)
@@ -168,6 +168,51 @@ class _Rows:
 
         return handler
 
+    # Calendars of booking locations: rows 77 to 79
+
+    async def get_calendar(self, call: Call) -> Reply:
+        owner, path = owner_of(call), call.path
+        place = None
+        if owner is not None:
+            place = await self._replicas.object(owner, Module.BOOKING_LOCATIONS, path["booking_location_id"])
+        found = None if place is None else calendar_in(place, path["calendar_id"])
+        return _got(found, f"Calendar '{path['calendar_id']}'", Status.CLIENT_ERROR)
+
+    async def put_calendar(self, call: Call) -> Reply:
+        return await self._set_calendar(call, whole=True)
+
+    async def patch_calendar(self, call: Call) -> Reply:
+        return await self._set_calendar(call, whole=False)
+
+    async def _set_calendar(self, call: Call, *, whole: bool) -> Reply:
+        owner, path = owner_of(call), call.path
+        if owner is None:
+            return _nobody(call)
+        written = await self._replicas.set_calendar(
+            owner, path["booking_location_id"], path["calendar_id"], call.body, whole=whole
+        )
+        return _wrote(
+            written,
+            f"Calendar '{path['calendar_id']}' of booking location '{path['booking_location_id']}'",
+            Status.CLIENT_ERROR,
+        )
+
+    # Invoice reconciliation: row 53
+
+    async def post_record(self, call: Call) -> Reply:
+        keys = object_keys(call.body)
+        if not keys.id or not keys.country_code or not keys.party_id:
+            return refused(Status.INVALID_PARAMETERS, "'id', 'country_code' and 'party_id' must be given.")
+        owner = owner_of(call, PartyId(keys.country_code, keys.party_id))
+        if owner is None:
+            return refused(
+                Status.INVALID_PARAMETERS,
+                f"There is no party '{keys.country_code}*{keys.party_id}' behind this connection.",
+            )
+        return _wrote(
+            await self._replicas.put(owner, Module.INVOICES, keys.id, call.body), "record", Status.CLIENT_ERROR
+        )
+
 
 def _named(call: Call, module: Module, name: str) -> tuple[str, str]:
     """The object's id, and of tokens their type (OCPI 2.3.0 mod_tokens: RFID where it is left out)."""
@@ -219,6 +264,13 @@ def handlers(replicas: Replicas) -> dict[int, Handler]:
         (Module.BOOKINGS, "booking_id", 80, 81, 82),
     ):
         made |= {get: rows.get(module, name), put: rows.put(module, name), patch: rows.patch(module, name)}
+    made |= {77: rows.get_calendar, 78: rows.put_calendar, 79: rows.patch_calendar}
+    made |= {
+        53: rows.post_record,
+        54: rows.get(Module.INVOICES, "id"),
+        55: rows.put(Module.INVOICES, "id"),
+        56: rows.delete(Module.INVOICES, "id"),
+    }
     made[31] = rows.delete(Module.TARIFFS, "tariff_id")
     made |= {50: rows.get(Module.CLIENT_INFO, "party_id"), 51: rows.put(Module.CLIENT_INFO, "party_id")}
     return made
