@@ -1,5 +1,5 @@
 """A real server, killed with kill -9 at every commit of a paid session: before PostgreSQL hears of the commit, and after it, before the
-server does. What comes of it is what comes without any of that: one transaction, one CDR, one capture.
+server does. What comes of it is what comes without any of that: one transaction, one CDR, one capture, one invoice that is paid, one mail.
 
 The server reaches its database through a relay that understands enough of PostgreSQL's protocol to see which tables a transaction writes to.
 Each set of tables among those of the business is a kind of commit; each kind is a place to die, twice.
@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from chargeplane.simulator import FAST, Plan, VirtualStation
 from chargeplane.simulator.payments import PaymentSimulator
+from tests.invoicing.making import ISSUER
 from tests.payments.test_killed_server import PASSWORD, PATIENCE_S, furnish
 from tests.support import postgres
 from tests.support.served import Served
@@ -37,7 +38,10 @@ BUSINESS = frozenset(
         b"cdr",
         b"ledger_entry",
         b"invoice",
+        b"invoice_series",
         b"billable_cdr",
+        b"billing_payment",
+        b"mail",
     }
 )
 Kind = frozenset[bytes]
@@ -148,11 +152,11 @@ async def simulator() -> AsyncIterator[PaymentSimulator]:
 @pytest.mark.parametrize(
     "dies_at",
     [
-        pytest.param(frozenset({b"cdr"}), id="at its CDR"),
+        pytest.param(frozenset({b"cdr", b"invoice_series"}), id="at its CDR and its invoice"),
         pytest.param(BUSINESS, id="at every commit", marks=pytest.mark.soak),
     ],
 )
-async def test_killed_at_the_commits_of_a_paid_session_there_is_one_cdr_and_one_capture(
+async def test_killed_at_the_commits_of_a_paid_session_there_is_one_cdr_one_capture_and_one_invoice(
     postgres_server: postgres.TestServer, simulator: PaymentSimulator, tmp_path: Path, dies_at: Kind
 ) -> None:
     with postgres_server.database() as url, tempfile.TemporaryDirectory(prefix="chargeplane-relay-") as folder:
@@ -193,6 +197,10 @@ async def test_killed_at_the_commits_of_a_paid_session_there_is_one_cdr_and_one_
             cdrs = await server.items("/v1/cdrs")
             transactions = await server.items("/v1/transactions?station_id=KILL-1")
             payments = await server.items("/v1/payments")
+            invoices = await server.items("/v1/invoices")
+            entries = await server.items("/v1/ledger/entries")
+            ledger = (await server.ask("GET", "/v1/ledger/check")).json()
+            mails = await _mails(server)
         finally:
             relay.armed = False
             await asyncio.gather(*restarts, return_exceptions=True)
@@ -211,15 +219,44 @@ async def test_killed_at_the_commits_of_a_paid_session_there_is_one_cdr_and_one_
     )
     (intent,) = [one for one in simulator.book.all() if one.captures]
     assert (intent.captures, str(intent.captured), intent.holds, intent.released) == (1, "4.00", 1, True)
+    (invoice,) = invoices
+    assert (invoice["kind"], invoice["state"]) == ("receipt", "paid")
+    assert re.fullmatch(r"R-\d{4}-000001", invoice["number"])
+    assert (invoice["gross"], invoice["payment_id"]) == ({"amount": "4.00", "currency": "EUR"}, payment["id"])
+    assert ledger["sound"], ledger["flaws"]
+    assert sorted(entry["kind"] for entry in entries) == ["fee", "invoice", "payment"]
+    assert len(mails) == 1, mails
+    assert f"{invoice['number']}.pdf".encode() in mails[0]
     died_at = {kind for kind, _ in relay.deaths}
     assert len(relay.deaths) >= 2, relay.deaths
-    for table in dies_at & {b"payment", b"guest_visit", b"charging_session", b"cdr"}:
+    for table in dies_at & {
+        b"payment",
+        b"guest_visit",
+        b"charging_session",
+        b"cdr",
+        b"invoice_series",
+        b"ledger_entry",
+        b"mail",
+    }:
         assert any(table in kind for kind in died_at), (table, relay.deaths)
+
+
+async def _mails(server: Served) -> list[bytes]:
+    """What was mailed to the guest, once something was."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            files = sorted((server.data_dir / "mail").glob("*.eml"))
+            found = [content for content in (file.read_bytes() for file in files) if b"guest@example.org" in content]
+            if found:
+                return found
+            await asyncio.sleep(0.05)
 
 
 async def _paid_session(server: Served, simulator: PaymentSimulator, relay: Relay) -> Any:
     """A guest's session from the code to the receipt, by a guest and a station that try again while the server is away."""
     code = await furnish(server, simulator)
+    put = await server.ask("PUT", "/v1/invoicing-settings", {"issuer": ISSUER})
+    assert put.status_code == 200, put.text
     options = replace(FAST, remote_plan=Plan(energy_wh=8_000, meter_interval_s=60, hold=True))
     station = VirtualStation(server.url, "KILL-1", "2.0.1", password=PASSWORD, seed=3, options=options)
     await station.connect()
@@ -244,7 +281,8 @@ async def _paid_session(server: Served, simulator: PaymentSimulator, relay: Rela
             while (await ask("GET", f"/v1/public/evses/{code}")).json().get("status") != "available":
                 await asyncio.sleep(0.05)
             key = {"Idempotency-Key": "the-visit"}
-            visit = (await ask("POST", f"/v1/public/evses/{code}/visits", json={}, headers=key)).json()
+            body = {"email": "guest@example.org"}
+            visit = (await ask("POST", f"/v1/public/evses/{code}/visits", json=body, headers=key)).json()
             token = visit["token"]
             relay.armed = True
             await browser.post(visit["pay_url"], data={"do": "pay", "number": "4242424242424242"})
@@ -253,10 +291,10 @@ async def _paid_session(server: Served, simulator: PaymentSimulator, relay: Rela
                 await asyncio.sleep(0.05)
             assert (await ask("POST", f"/v1/public/visits/{token}/stop")).status_code == 200
             done = await until(token, "done")
-            written: list[Any] = []
-            while not written:
+            states: list[str] = []
+            while states != ["paid"]:
                 with contextlib.suppress(httpx.TransportError):
-                    written = await server.items("/v1/cdrs")
+                    states = [one["state"] for one in await server.items("/v1/invoices")]
                 await asyncio.sleep(0.05)
             return done
     finally:

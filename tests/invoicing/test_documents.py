@@ -289,3 +289,70 @@ def test_long_invoices_go_over_many_pages() -> None:
 
     raw = DocumentPainter().pdf(*made(*(charge("1.00") for _ in range(60))))
     assert len(PdfReader(io.BytesIO(raw)).pages) > 4
+
+
+def _texts(content: bytes, page: int) -> list[tuple[float, str]]:
+    """Texts of a page with where they stand, from the top, in points."""
+    from pypdf import PdfReader
+
+    found: list[tuple[float, str]] = []
+
+    def visit(text: str, _: Any, matrix: list[float], *__: Any) -> None:
+        found.extend((-matrix[5], part.strip()) for part in text.split("\n") if part.strip())
+
+    PdfReader(io.BytesIO(content)).pages[page].extract_text(visitor_text=visit)
+    return sorted(found)
+
+
+def _heights(content: bytes, page: int) -> dict[str, float]:
+    """Where each text of a page stands."""
+    return {text: height for height, text in _texts(content, page)}
+
+
+@pytest.mark.parametrize("language", ["en", "de", "sv"])
+def test_a_long_name_and_address_push_the_title_down(language: str) -> None:
+    invoice, content = made(charge("100.00"), language=language)
+    lines = tuple(f"Line {number} " + "of a long address " * 4 for number in range(3))
+    address = PostalAddress(lines=lines, postal_code="24103", city="Kiel", country="DE")
+    long = Customer(name="Gesellschaft für Elektromobilität " * 4, address=address, email="a@b.example")
+    heights = _heights(DocumentPainter().pdf(invoice, msgspec.structs.replace(content, customer=long)), 0)
+    title = next(height for text, height in heights.items() if text.endswith("INV-2026-000001") and " " in text)
+    assert heights["24103 Kiel"] < title
+    assert "DE" not in heights  # within a country it is not written
+
+
+def test_a_line_of_many_words_is_not_cut_by_the_end_of_a_page() -> None:
+    charges = [
+        msgspec.structs.replace(charge("1.00"), text=f"No {number}: " + "many words of a long name " * (number % 4 + 1))
+        for number in range(60)
+    ]
+    invoice, content = made(*charges)
+    pages = DocumentPainter().pdf(invoice, content)
+    for page in range(3):
+        texts = [text for _, text in _texts(pages, page)]
+        # What begins on a page ends there: as many times of sessions as names stand on it.
+        assert texts
+        assert sum(text.startswith("No ") for text in texts) == sum("DE*LAD*E1" in text for text in texts)
+
+
+def test_what_was_paid_is_not_asked_for_again_and_a_part_leaves_the_rest() -> None:
+    invoice, content = made(charge("100.00"))
+    painter = DocumentPainter()
+
+    def said(paid: Decimal) -> str:
+        return " ".join(_heights(painter.pdf(msgspec.structs.replace(invoice, paid=paid), content), 0))
+
+    assert "Please pay 119.00 EUR" in said(Decimal(0))
+    assert "Please pay 109.00 EUR" in said(Decimal(10))
+    assert "Paid. Thank you." in said(Decimal(119))
+    assert "Please pay" not in said(Decimal(119))
+
+
+def test_a_fee_is_for_days_that_it_includes() -> None:
+    fee = msgspec.structs.replace(
+        charge("30.00", kind=LineKind.FEE),
+        since=datetime(2026, 3, 1, tzinfo=UTC),
+        until=datetime(2026, 4, 1, tzinfo=UTC),
+    )
+    invoice, content = made(fee, language="de")
+    assert "01.03.2026 – 31.03.2026" in _heights(DocumentPainter().pdf(invoice, content), 0)

@@ -11,8 +11,10 @@ from typing import Any
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from chargeplane.main.wiring import Server
+from chargeplane.simulator import FAST, Plan
 from chargeplane.simulator.payments import PaymentSimulator
 from tests.invoicing.making import ISSUER
 from tests.payments.test_guests import LIMIT_S, Site, house, server, simulator, site
@@ -32,8 +34,8 @@ async def mails_to(server: Server, address: str) -> list[EmailMessage]:
     return found
 
 
-async def charged(at: Site, language: str, address: str = "") -> Any:
-    """A guest who charged; the visit when it is done."""
+async def charged(at: Site, language: str, address: str = "", *, energy_wh: int | None = None) -> Any:
+    """A guest who charged (so much, where it is waited for); the visit when it is done."""
     sent = await at.browser.post(f"/pay/{at.code}?lang={language}", data={"email": address})
     assert sent.status_code == 303, sent.text
     page = sent.headers["location"]
@@ -41,6 +43,8 @@ async def charged(at: Site, language: str, address: str = "") -> Any:
     visit = httpx.URL(paid.headers["location"]).path
     await at.browser.get(visit)
     await at.until(visit, "charging")
+    if energy_wh is not None:
+        await at.tenant.until(lambda: at.visit(visit), lambda seen: seen["energy_wh"] == energy_wh, timeout_s=LIMIT_S)
     await at.browser.post(f"{visit}/stop")
     return await at.until(visit, "done")
 
@@ -164,3 +168,23 @@ async def test_a_part_given_back_a_dispute_and_the_providers_fees_are_in_the_led
     assert "disputed:cards" not in found
     await sound(at)
     await asyncio.sleep(0)
+
+
+async def test_a_long_session_is_read_once_while_it_goes_on_and_once_for_its_price(
+    house: ChargingHouse, server: Server, simulator: PaymentSimulator
+) -> None:
+    assert server.business is not None
+    costs: Any = server.business.guests._costs
+    plan = Plan(energy_wh=6_000, meter_interval_s=5, hold=True)
+    at = await site(house, server, simulator, "2.0.1", replace(FAST, remote_plan=plan))
+    before = costs.rows_read
+    done = await charged(at, "en", energy_wh=6_000)
+    assert done["paid"] == {"amount": "3.54", "currency": "EUR"}
+    (transaction,) = (await at.tenant.get("/transactions", station_id=at.station.station_id))["items"]
+    async with server.database.read() as db:
+        events = await db.fetchval(
+            "SELECT count(*) FROM transaction_event WHERE transaction_id = $1", int(transaction["id"])
+        )
+    assert events > 300
+    # By the messages that came since, however often it is looked at; and all of them once more at its end.
+    assert costs.rows_read - before <= 3 * events

@@ -22,8 +22,10 @@ from chargeplane.app.payments.house import house_factory
 from chargeplane.app.payments.payments import NewPayment, Payments
 from chargeplane.app.payments.providers import ProviderChanges, Providers
 from chargeplane.app.payments.sessions import PaidSessions
+from chargeplane.app.sessions.ports import Seen
 from chargeplane.domain.commands import Stop
 from chargeplane.domain.rating import Cost, Rating
+from chargeplane.domain.tariffs.model import PriceComponent, Tariff, TariffDimension, TariffElement, TaxIncluded
 from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.ids import TransactionId
 from chargeplane.store.database import Database
@@ -45,6 +47,19 @@ class CommandsDouble:
     async def give(self, tenant_id: int, key: int, command: Any, **_: Any) -> int:
         self.given.append((key, command))
         return 1
+
+
+TARIFF = Tariff(
+    id="T",
+    last_updated=utc_now(),
+    currency="EUR",
+    tax_included=TaxIncluded.YES,
+    elements=(TariffElement(price_components=(PriceComponent(type=TariffDimension.ENERGY, price=Decimal("0.5")),)),),
+)
+
+
+async def _power_of(tenant_id: int, session_id: int) -> int:
+    return 60_000
 
 
 @dataclass
@@ -96,7 +111,7 @@ class Office:
             reserved_s=Decimal(0),
             used=(),
         )
-        await self.sessions.rated(TENANT, ident, payment, rating)
+        await self.sessions.rated(TENANT, ident, payment, rating, TARIFF, Seen(power_w=60_000))
 
     async def state(self, payment: int) -> Any:
         async with self.database.read() as db:
@@ -112,7 +127,7 @@ async def office(postgres_server: postgres.TestServer) -> AsyncIterator[Office]:
         events = EventFeed()
         payments = Payments(database, providers, Carrying(database, providers, events, Alerts(database, events)))
         commands = CommandsDouble()
-        sessions = PaidSessions(database, payments, providers, commands)  # type: ignore[arg-type]
+        sessions = PaidSessions(database, payments, providers, commands, _power_of)  # type: ignore[arg-type]
         yield Office(database, payments, sessions, commands)
         await database.close()
 

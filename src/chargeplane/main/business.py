@@ -14,7 +14,7 @@ from chargeplane.main.agreements import start_agreements
 from chargeplane.main.bookings import start_bookings
 from chargeplane.main.invoicing import start_invoicing
 from chargeplane.main.operations import start_operations
-from chargeplane.main.payments import settle_by_cdrs, start_payments
+from chargeplane.main.payments import account_holds, settle_by_cdrs, start_payments
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
 from chargeplane.main.sessions import start_sessions
@@ -39,10 +39,13 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         reserved=bookings.bookings,
     )
     sessions.keeper.watcher = paying.sessions
+    holds = account_holds(parts, subjects, paying, agreements.resolving)
+    sessions.keeper.holds = holds
     settle_by_cdrs(paying, parts.facts)
     agreements.usage.charges = sessions.charges
     invoicing = await start_invoicing(parts, people.people, people.post, holding=paying.payments)
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
+    people.personal_data.holders["payment_methods"] = paying.methods
     operations = await start_operations(parts, subjects)
     parts.facts.begin()
     return Business(
@@ -61,7 +64,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         guard=people.guard,
         audit_log=AuditLog(parts.database),
         personal_data=people.personal_data,
-        charges=Charges(parts.database, parts.commands, rating.locations, people.driver_tokens),
+        charges=Charges(parts.database, parts.commands, rating.locations, people.driver_tokens, holds),
         public_url=parts.config.public_url,
         agreements=agreements.agreements,
         agreement_resolving=agreements.resolving,
@@ -71,6 +74,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         payment_providers=paying.providers,
         payment_webhooks=paying.webhooks,
         payment_accounts=paying.accounts,
+        payment_methods=paying.methods,
         guests=paying.guests,
         guest_door=paying.guest_door,
         ledger=invoicing.ledger,

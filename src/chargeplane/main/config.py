@@ -847,6 +847,21 @@ class PaymentsConfig(Struct, frozen=True, kw_only=True):
             "its currency.",
         ),
     ] = 50
+    account_hold: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Held for a session of an account holder whose agreement is paid by card or from a wallet and names no amount "
+            "(hold_per_session), in whole units of its currency.",
+        ),
+    ] = 50
+    account_answer_s: Annotated[
+        Seconds,
+        Meta(
+            description="How long a payment provider may take to hold it while the session goes on; then the session is stopped."
+        ),
+    ] = 30.0
     guest_plug_in_s: Annotated[
         Seconds, Meta(description="How long a guest has to plug in after the station has taken the start.")
     ] = 120.0

@@ -5,25 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.app.cdrs.writing import TOPICS as CDR_TOPICS
 from chargeplane.app.fact_copies import FactCopies
+from chargeplane.app.payments.account_holds import AccountHolds, HoldTimes
 from chargeplane.app.payments.accounts import Accounts
 from chargeplane.app.payments.carrying import FACTS, Carrying, Times
 from chargeplane.app.payments.guests import Guests, GuestTimes, stop_before_expiry
 from chargeplane.app.payments.house import house_factory
+from chargeplane.app.payments.methods import PaymentMethods
 from chargeplane.app.payments.payments import Payments
 from chargeplane.app.payments.pricing import GuestPlaces, GuestPrices, TerminalCurrencies, TransactionCosts
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.reconciliation import Reconciliation
-from chargeplane.app.payments.sessions import PaidSessions
+from chargeplane.app.payments.sessions import PaidSessions, PowerOf
 from chargeplane.app.payments.terminals import TerminalPayments
 from chargeplane.app.payments.webhooks import Webhooks
 from chargeplane.edges.http.guest import mail
 from chargeplane.edges.http.services import GuestDoor, Subjects
 from chargeplane.edges.payments import simulator_provider, stripe_provider
+from chargeplane.kernel.ids import TenantId, TransactionId
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
 from chargeplane.main.subjects import Parts
+from chargeplane.store.database import Database
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,7 @@ class PaymentParts:
     providers: Providers
     webhooks: Webhooks
     accounts: Accounts
+    methods: PaymentMethods
     guests: Guests
     guest_door: GuestDoor
     carrying: Carrying
@@ -105,6 +111,7 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
         providers=providers,
         webhooks=webhooks,
         accounts=Accounts(database, payments),
+        methods=PaymentMethods(database, payments, providers),
         guests=guests,
         guest_door=GuestDoor(
             public_url=public_url,
@@ -114,7 +121,39 @@ async def start_payments(parts: Parts, subjects: Subjects, rating: RatingParts) 
         ),
         carrying=carrying,
         reconciliation=reconciliation,
-        sessions=PaidSessions(database, payments, providers, parts.commands),
+        sessions=PaidSessions(database, payments, providers, parts.commands, _power_of(database, rating)),
+    )
+
+
+def _power_of(database: Database, rating: RatingParts) -> PowerOf:
+    async def power_of(tenant_id: TenantId, session_id: TransactionId) -> int | None:
+        async with database.read() as db:
+            row = await db.fetchrow(
+                "SELECT evse_uid, connector_id FROM charging_session WHERE tenant_id = $1 AND id = $2",
+                tenant_id,
+                session_id,
+            )
+        place = None if row is None else await rating.locations.evse_by_uid(tenant_id, row["evse_uid"])
+        if row is None or place is None:
+            return None
+        here = [one.power_w for one in place.connectors if one.id == row["connector_id"]]
+        powers = [one for one in here or [one.power_w for one in place.connectors] if one is not None]
+        return max(powers, default=None)
+
+    return power_of
+
+
+def account_holds(parts: Parts, subjects: Subjects, paying: PaymentParts, resolving: Resolving) -> AccountHolds:
+    """Who holds what sessions of account holders are paid by."""
+    config = parts.config.payments
+    return AccountHolds(
+        parts.database,
+        paying.payments,
+        parts.commands,
+        subjects.alerts,
+        resolving,
+        hold=Decimal(config.account_hold),
+        times=HoldTimes(answer_s=config.account_answer_s),
     )
 
 

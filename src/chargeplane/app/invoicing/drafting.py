@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -223,7 +224,7 @@ class Drafting:
             agreement=agreement,
             driver_id=int(payer.id) if payer.kind is PayerKind.DRIVER and payer.id.isdecimal() else None,
             terms_days=terms.billing.terms_days,
-            method="transfer" if terms.billing.method is BillingMethod.INVOICE else terms.billing.method.value,
+            method=_method(terms.billing.method, cdrs, items),
             reference=terms.billing.reference,
         )
 
@@ -489,6 +490,16 @@ async def _lacking(
     )
 
 
+def _method(agreed: BillingMethod, cdrs: Sequence[CdrToBill], items: Sequence[Charge]) -> str:
+    """How an invoice is paid. What an agreement has paid session by session was paid by then; fees, and sessions for which nothing could be
+    held, are transferred."""
+    if agreed is BillingMethod.INVOICE:
+        return "transfer"
+    if agreed in (BillingMethod.CARD, BillingMethod.WALLET) and (items or any(cdr.payment_id is None for cdr in cdrs)):
+        return "transfer"
+    return agreed.value
+
+
 def _content(wanted: Wanted, settings: InvoicingSettings) -> InvoiceContent:
     assert settings.issuer is not None
     sums = summed(wanted.charges, wanted.currency)
@@ -496,7 +507,11 @@ def _content(wanted: Wanted, settings: InvoicingSettings) -> InvoiceContent:
     if sums.gross < 0:
         kind, sums = InvoiceKind.CREDIT_NOTE, turned(sums)
     days = [
-        one.astimezone(settings.zone).date() for charge in wanted.charges for one in (charge.since, charge.until) if one
+        # The end of a period does not belong to it.
+        (one - off).astimezone(settings.zone).date()
+        for charge in wanted.charges
+        for one, off in ((charge.since, timedelta()), (charge.until, timedelta(microseconds=1)))
+        if one
     ]
     return InvoiceContent(
         kind=kind,

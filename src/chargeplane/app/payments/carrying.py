@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from chargeplane.app.alerts import Alerts
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import utc_now
-from chargeplane.app.payments.ports import Begun, Costs, DeclinedError, Order, Provider, UnknownPaymentError
+from chargeplane.app.payments.ports import METHOD, Begun, Costs, DeclinedError, Order, Provider, UnknownPaymentError
 from chargeplane.app.payments.providers import Providers
 from chargeplane.domain.alerts import Severity
 from chargeplane.domain.payments.states import NOTHING, OVER, Dispute, Ended, Goal, Payment, PaymentState, Seen, seen
@@ -39,9 +39,11 @@ from chargeplane.domain.payments.steps import (
     visible,
 )
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RuleError, UnavailableError
+from chargeplane.kernel.ids import TransactionId
 from chargeplane.kernel.money import Money
 from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import payment_accounts as accounts
+from chargeplane.store.queries import payment_methods, session_work
 from chargeplane.store.queries import payments as queries
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.payments import StoredOperation, StoredPayment
@@ -180,6 +182,9 @@ class Carrying:
             ):
                 payment, expired = replace(payment, goal=Goal.VOID, error=payment.error or "abandoned"), True
                 stored = replace(stored, payment=payment)
+            if _waited_in_vain(stored, now):
+                payment = replace(payment, goal=Goal.VOID, error=payment.error or "not_started")
+                stored = replace(stored, payment=payment)
             operations = await queries.operations(db, ident)
             operation = next((one for one in operations if one.state is OperationState.BEGUN), None)
             again = operation is not None
@@ -189,7 +194,13 @@ class Carrying:
                 tried = frozenset(
                     one.kind for one in operations if one.state is OperationState.REFUSED and not one.superseded
                 )
-                step = next_step(payment, able, tried=tried, off_session=stored.off_session)
+                step = next_step(
+                    payment,
+                    able,
+                    tried=tried,
+                    off_session=stored.off_session,
+                    saved=stored.saved_method is not None,
+                )
                 if step is not None:
                     key = f"{stored.key}-{step.kind.value}-{len(operations) + 1}"
                     operation = await queries.add_operation(
@@ -232,6 +243,11 @@ class Carrying:
         if stored.session_id is not None and self.costs is not None:
             so_far = await self.costs.so_far(stored.tenant_id, stored.session_id, None)
             cost = NOTHING if so_far is None else so_far.cost.rounded().amount
+        if cost <= 0 and stored.session_id is not None:
+            # Of an account holder: as it was rated when it was looked at last.
+            async with self._database.read() as db:
+                rated = await queries.session_cost(db, stored.tenant_id, stored.session_id, stored.currency)
+            cost = NOTHING if rated is None else Money(amount=rated, currency=stored.currency).rounded().amount
         async with self._database.change() as db:
             fresh = await queries.locked(db, ident)
             if fresh is not None and fresh.payment.state is PaymentState.AUTHORIZED and fresh.payment.goal is Goal.HOLD:
@@ -260,6 +276,8 @@ class Carrying:
         soon = now + _LOOK_AT_HOLD
         if payment.expires_at is not None and state is PaymentState.AUTHORIZED:
             soon = min(soon, capture_at(stored.authorized_at or now, payment.expires_at))
+        if stored.for_token is not None and stored.session_id is None and stored.action_until is not None:
+            soon = min(soon, stored.action_until)
         if stored.next_at is not None and not waited and stored.next_at > now:
             soon = min(soon, stored.next_at)
         return max(soon, now + timedelta(seconds=1))
@@ -308,6 +326,8 @@ class Carrying:
                     return_url=stored.return_url,
                     account_id=stored.account_id,
                     off_session=stored.off_session,
+                    save=stored.purpose == METHOD,
+                    method=stored.saved_method,
                 )
             )
         assert ref is not None
@@ -372,6 +392,13 @@ class Carrying:
                     columns[name] = value
             if payment.state in OVER:
                 columns["client_secret"] = None
+            if fresh.purpose == METHOD and payment.authorized > 0 and payment.goal is Goal.HOLD:
+                if begun.seen.saved is not None and fresh.driver_id is not None:
+                    label = begun.seen.method or fresh.method
+                    await payment_methods.insert(
+                        db, fresh.tenant_id, fresh.driver_id, fresh.provider, begun.seen.saved, label, fresh.id
+                    )
+                payment = replace(payment, goal=Goal.VOID)
             await self.write(db, fresh, payment, **columns)
         await self._tell(stored, payment.state)
         return not waits
@@ -499,6 +526,9 @@ class Carrying:
             return
         if before.purpose == "guest_session":
             await db.execute("UPDATE guest_visit SET next_at = now() WHERE payment_id = $1", before.id)
+        elif before.purpose == "session" and before.session_id is not None and after.captured <= 0:
+            # Whoever looks after sessions sees at once that the hold is there, or is not to be had.
+            await session_work.look_at(db, before.tenant_id, TransactionId(before.session_id))
         if not changed:
             if dearer:
                 await write_fact(db, before, after, now, FEE)
@@ -536,6 +566,18 @@ class Carrying:
             view = await queries.view(db, stored.id)
         if view is not None:
             self._events.publish("payment.updated", stored.tenant_id, None, view)
+
+
+def _waited_in_vain(stored: StoredPayment, now: datetime) -> bool:
+    """Whether a hold was made for a session that did not begin."""
+    return (
+        stored.for_token is not None
+        and stored.session_id is None
+        and stored.action_until is not None
+        and now >= stored.action_until
+        and stored.payment.state is PaymentState.AUTHORIZED
+        and stored.payment.goal is Goal.HOLD
+    )
 
 
 async def write_fact(db: Db, stored: StoredPayment, payment: Payment, at: datetime, topic: str | None = None) -> None:

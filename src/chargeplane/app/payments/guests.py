@@ -544,6 +544,7 @@ class Guests:
             told_ago=max(timedelta(), now - cost.told_at),
             meter_interval=cost.meter_interval,
             latency=timedelta(seconds=self._times.stop_s + self._times.look_s),
+            jump=cost.jump,
         )
         held = payment.payment.authorized
         if not used_up(held, spending):

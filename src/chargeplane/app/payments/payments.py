@@ -62,10 +62,12 @@ class NewPayment(Struct, frozen=True, kw_only=True):
 
     Args:
         hold: what is to be held.
-        purpose: session, guest_session, top_up.
+        purpose: session, guest_session, top_up, method.
         off_session: the payer is not there: the provider authorises at once or not at all.
         capture: taken as soon as it is held.
-        action_time: how long the payer has for the provider's page.
+        saved_method: by which it is paid without the payer.
+        for_token: token_key of an id token: its next session is paid by it.
+        action_time: how long the payer has for the provider's page; with `for_token`, how long it waits for the session.
     """
 
     provider: str
@@ -78,6 +80,8 @@ class NewPayment(Struct, frozen=True, kw_only=True):
     account_id: int | None = None
     description: str | None = None
     return_url: str | None = None
+    saved_method: str | None = None
+    for_token: str | None = None
     action_time: timedelta = ACTION_TIME
 
 
@@ -135,6 +139,8 @@ class Payments:
             description=wanted.description,
             action_until=now + wanted.action_time,
             next_at=now + _GRACE,
+            saved_method=wanted.saved_method,
+            for_token=wanted.for_token,
             by=by,
         )
         assert ident is not None  # it has no reference that could be taken

@@ -18,6 +18,9 @@ from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.queries.paging import Db
 
+METHOD: Final = "method"
+"""Purpose of a payment by which a way of paying is saved; nothing is taken."""
+
 TAX: Final = "tax:"
 """Begins a line of `CostSoFar` that says how much of the amount is a tax; what follows is the tax's name."""
 
@@ -52,6 +55,8 @@ class Order(Struct, frozen=True, kw_only=True):
         return_url: where the payer comes back to.
         account_id: of the house, where it pays.
         off_session: the payer is not there.
+        save: the way of paying is to be kept by the provider; `Seen.saved` says what it calls it.
+        method: a kept one, by which the payment is authorised without the payer.
     """
 
     key: str
@@ -63,6 +68,8 @@ class Order(Struct, frozen=True, kw_only=True):
     account_id: int | None = None
     off_session: bool = False
     email: str | None = None
+    save: bool = False
+    method: str | None = None
 
 
 class Begun(Struct, frozen=True, kw_only=True):
@@ -179,6 +186,7 @@ class CostSoFar(Struct, frozen=True, kw_only=True):
         cost: all included, as it would be billed if it ended now.
         energy_wh: delivered.
         per_hour: the highest an hour from here can cost.
+        jump: what may be added at once.
         lines: how it is made up: (words, amount).
         told_at: time of the newest meter value it rests on.
         meter_interval: time between meter values.
@@ -192,6 +200,7 @@ class CostSoFar(Struct, frozen=True, kw_only=True):
     told_at: datetime
     meter_interval: timedelta = timedelta(seconds=60)
     final: bool = False
+    jump: Decimal = Decimal(0)
 
 
 class Costs(Protocol):

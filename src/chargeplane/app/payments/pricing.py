@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,6 +21,7 @@ from chargeplane.app.reports import Place
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.clock import effective
 from chargeplane.domain.locations.model import PaymentMethod
+from chargeplane.domain.payments.dearest import dearest, with_tax
 from chargeplane.domain.rating import PeriodState, Rating, Reading, StateChange, charge_of, rate, so_far
 from chargeplane.domain.tariffs.model import Tariff, TariffDimension, TaxIncluded
 from chargeplane.kernel.ids import TenantId
@@ -31,6 +33,12 @@ from chargeplane.store.queries.paging import Db
 _MOST_EVENTS: Final = 100_000
 _UNKNOWN_POWER_W: Final = 150_000
 """Of a connector of which nothing is said: rather stopped early than not paid."""
+
+_SESSIONS_KEPT: Final = 1000
+"""Open sessions whose messages are kept in memory, the ones looked at last."""
+
+_LATEST: Final = 50
+"""Messages among which the last meter values are found."""
 
 _SHORTEST: Final = timedelta(seconds=5)
 _LONGEST: Final = timedelta(minutes=30)
@@ -125,12 +133,32 @@ class GuestPrices:
         )
 
 
+class _Heard(Struct, kw_only=True):
+    """What was read of an open transaction so far; the next look reads what came since.
+
+    Args:
+        ordinal: of the newest message.
+    """
+
+    opened_at: datetime
+    ordinal: int = 0
+    readings: list[Reading] = []
+    states: list[StateChange] = []
+
+
 class TransactionCosts:
-    """What transactions cost so far, rated by the price that was frozen; implements `Costs`."""
+    """What transactions cost so far, rated by the price that was frozen; implements `Costs`.
+
+    A session is looked at every few seconds, and a long one has thousands of messages: those that were read are kept in memory, without
+    what is not rated. The final price is made of all of them, read anew.
+    """
 
     def __init__(self, database: Database, tariffs: Tariffs) -> None:
         self._database = database
         self._tariffs = tariffs
+        self._heard: OrderedDict[int, _Heard] = OrderedDict()
+        self.rows_read = 0
+        """Messages that were read, all looks together."""
 
     async def so_far(self, tenant_id: TenantId, session_id: int, price: bytes | None) -> CostSoFar | None:
         """What it would cost if it ended now; its price where it has ended."""
@@ -144,49 +172,55 @@ class TransactionCosts:
         tariff = await self._tariffs.frozen(tenant_id, by.tariff_id, by.version)
         if tariff is None:
             return None
-        async with self._database.read() as db:
+        async with self._database.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
             place = await transactions.place(db, tenant_id, session_id)
             view = await transactions.one(db, tenant_id, session_id)
             if place is None or view is None:
                 return None
-            rows = await transactions.stored_events(db, place)
-            energies = await db.fetch(
-                "SELECT at, received_at, energy_wh, ordinal FROM transaction_event WHERE transaction_id = $1"
-                " AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date ORDER BY ordinal LIMIT $3",
-                place.id,
-                place.opened_at,
-                _MOST_EVENTS,
-            )
-        return await asyncio.to_thread(_rated, rows, energies, view, tariff, by)
+            heard = self._heard.pop(session_id, None)
+            if heard is None or view.state != "open" or heard.opened_at != place.opened_at:
+                heard = _Heard(opened_at=place.opened_at)
+            rows = await transactions.events_since(db, place, heard.ordinal, _MOST_EVENTS)
+        self.rows_read += len(rows)
+        cost = await asyncio.to_thread(_rated, rows, heard, view, tariff, by)
+        if view.state == "open":
+            # As a whole, or not at all: a look that was cut off has put nothing back.
+            self._heard[session_id] = heard
+            while len(self._heard) > _SESSIONS_KEPT:
+                self._heard.popitem(last=False)
+        return cost
 
 
 def _rated(
-    rows: list[Any], energies: Sequence[Any], view: transactions.TransactionView, tariff: Tariff, by: FrozenPrice
+    rows: list[Any], heard: _Heard, view: transactions.TransactionView, tariff: Tariff, by: FrozenPrice
 ) -> CostSoFar:
     now = utc_now()
     final = view.state != "open"
     start = view.started_at
-    readings = [
-        Reading(at=effective(row["at"], row["received_at"]), energy_wh=row["energy_wh"], ordinal=row["ordinal"])
-        for row in energies
-    ]
+    for row in rows:
+        at = effective(row["at"], row["received_at"])
+        heard.readings.append(Reading(at=at, energy_wh=row["energy_wh"], ordinal=row["ordinal"]))
+        state = transactions.charging_state_of(row["payload"])
+        if state is not None:
+            heard.states.append(
+                StateChange(at=at, state=PeriodState.PARKING if state in _PARKED else PeriodState.CHARGING)
+            )
+        heard.ordinal = row["ordinal"]
+    readings, states = heard.readings, heard.states
     newest = max((one.at for one in readings), default=start)
     end = max(start, view.stopped_at or newest)
-    states = [
-        StateChange(at=one.at, state=PeriodState.PARKING if one.charging_state in _PARKED else PeriodState.CHARGING)
-        for one in transactions.heard(rows)
-        if one.charging_state is not None
-    ]
     charge = charge_of(start, end, readings, states, total_wh=view.energy_wh)
     zone = ZoneInfo(by.time_zone)
     rating = rate(charge, tariff, zone) if final else so_far(charge, tariff, zone, max(now, end))
-    times = sorted({one.at for one in readings})[-6:]
+    times = sorted({one.at for one in readings[-_LATEST:]})[-6:]
     gaps = [b - a for a, b in itertools.pairwise(times)]
     interval = min(max(max(gaps, default=_USUAL), _SHORTEST), _LONGEST)
+    most = dearest(tariff, max(by.power_w, _seen_power_w(readings[-_LATEST:])))
     return CostSoFar(
         cost=Money(amount=rating.due.incl, currency=tariff.currency),
         energy_wh=view.energy_wh,
-        per_hour=_most_an_hour(tariff, max(by.power_w, _seen_power_w(readings))),
+        per_hour=most.per_hour,
+        jump=most.jump,
         lines=tuple(_spoken(rating)),
         told_at=newest,
         meter_interval=interval,
@@ -216,27 +250,6 @@ def _spoken(rating: Rating) -> list[tuple[str, Decimal]]:
     ]
 
 
-def _tax(tariff: Tariff, vat: Decimal | None) -> Decimal:
-    if tariff.tax_included is not TaxIncluded.NO or vat is None:
-        return Decimal(1)
-    return 1 + vat / 100
-
-
-def _most_an_hour(tariff: Tariff, power_w: int) -> Decimal:
-    """The highest that an hour can cost: each dimension by its dearest element."""
-    dearest: dict[TariffDimension, Decimal] = {}
-    for element in tariff.elements:
-        if element.restrictions is not None and element.restrictions.reservation is not None:
-            continue
-        for component in element.price_components:
-            price = component.price * _tax(tariff, component.vat)
-            dearest[component.type] = max(dearest.get(component.type, Decimal(0)), price)
-    hour = dearest.get(TariffDimension.ENERGY, Decimal(0)) * power_w / 1000
-    return hour + max(
-        dearest.get(TariffDimension.TIME, Decimal(0)), dearest.get(TariffDimension.PARKING_TIME, Decimal(0))
-    )
-
-
 def _lines(tariff: Tariff) -> list[PriceLine]:
     """The prices, taxes included where the tariff names them."""
     made: list[PriceLine] = []
@@ -244,7 +257,7 @@ def _lines(tariff: Tariff) -> list[PriceLine]:
         if element.restrictions is not None and element.restrictions.reservation is not None:
             continue
         for component in element.price_components:
-            price = component.price * _tax(tariff, component.vat)
+            price = component.price * with_tax(tariff, component.vat)
             if price == 0 and len(tariff.elements) > 1:
                 continue
             r = element.restrictions

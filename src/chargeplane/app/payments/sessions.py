@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final, Protocol
@@ -14,10 +15,13 @@ from chargeplane.app.commands import Commands
 from chargeplane.app.house import utc_now
 from chargeplane.app.payments.payments import Payments
 from chargeplane.app.payments.providers import Providers
+from chargeplane.app.sessions.ports import Seen
 from chargeplane.domain.commands import Stop
-from chargeplane.domain.payments.holds import Spending, used_up
+from chargeplane.domain.payments.dearest import dearest
+from chargeplane.domain.payments.holds import LATENCY, Spending, used_up
 from chargeplane.domain.payments.states import PaymentState
 from chargeplane.domain.rating import Rating
+from chargeplane.domain.tariffs.model import Tariff
 from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.ids import TenantId, TransactionId
 from chargeplane.kernel.money import Money
@@ -30,8 +34,17 @@ log = structlog.get_logger(__name__)
 
 _STOP_AGAIN: Final = timedelta(minutes=2)
 _KEPT: Final = 10_000
-_DOUBLE: Final = Decimal(2)
-"""A session may cost so many times as much an hour as it did so far: it may have begun slowly."""
+_USUAL_INTERVAL: Final = timedelta(seconds=60)
+_UNKNOWN_POWER_W: Final = 150_000
+"""Of a connector of which nothing is said: rather stopped early than not paid."""
+
+PowerOf = Callable[[TenantId, TransactionId], Awaitable[int | None]]
+"""The most that the connector of a session gives, in W; None where that is not known."""
+
+
+async def nobody_knows(tenant_id: TenantId, session_id: TransactionId) -> int | None:
+    """None: a connector of which nothing is said."""
+    return None
 
 
 class PaidTransaction(Protocol):
@@ -62,22 +75,38 @@ _cdr = msgspec.json.Decoder(CdrFact).decode
 class PaidSessions:
     """What the keeping of sessions asks of payments, and tells them."""
 
-    def __init__(self, database: Database, payments: Payments, providers: Providers, commands: Commands) -> None:
+    def __init__(
+        self,
+        database: Database,
+        payments: Payments,
+        providers: Providers,
+        commands: Commands,
+        power_of: PowerOf = nobody_knows,
+    ) -> None:
         self._database = database
         self._payments = payments
         self._providers = providers
         self._commands = commands
+        self._power_of = power_of
         self._stopped: dict[int, datetime] = {}
 
     async def payment_of(self, transaction: PaidTransaction) -> int | None:
         """The payment by which a session is paid: it names the session, or its guest's id token began it."""
         async with self._database.read() as db:
-            found = await queries.of_session(db, transaction.tenant_id, transaction.id)
+            found = await queries.paying(db, transaction.tenant_id, transaction.id)
             if found is None and transaction.id_token:
                 found = await guest_visits.payment_of_token(db, transaction.tenant_id, transaction.id_token)
         return found
 
-    async def rated(self, tenant_id: TenantId, ident: TransactionId, payment_id: int | None, rating: Rating) -> None:
+    async def rated(
+        self,
+        tenant_id: TenantId,
+        ident: TransactionId,
+        payment_id: int | None,
+        rating: Rating,
+        tariff: Tariff,
+        seen: Seen,
+    ) -> None:
         """An open session was rated: where its hold does not suffice any more, it is raised, or the session stopped. Guests' sessions are looked
         after by their visits."""
         if payment_id is None or rating.start is None or rating.end is None:
@@ -91,10 +120,16 @@ class PaidSessions:
             or payment.payment.state is not PaymentState.AUTHORIZED
         ):
             return
-        cost = rating.due.incl
-        hours = Decimal(str(max((rating.end - rating.start).total_seconds(), 60.0))) / 3600
+        power_w = await self._power_of(tenant_id, ident)
+        most = dearest(tariff, max(_UNKNOWN_POWER_W if power_w is None else power_w, seen.power_w))
         spending = Spending(
-            cost=cost, per_hour=cost / hours * _DOUBLE, told_ago=max(timedelta(), utc_now() - rating.end)
+            cost=rating.due.incl,
+            per_hour=most.per_hour,
+            jump=most.jump,
+            told_ago=max(timedelta(), utc_now() - rating.end),
+            meter_interval=seen.meter_interval or _USUAL_INTERVAL,
+            # It is looked at again only then: the order to stop may go out so much later than a value that says it should.
+            latency=LATENCY + seen.look_again,
         )
         held = payment.payment.authorized
         if not used_up(held, spending):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.commands import Commands
-from chargeplane.app.locations import Locations
+from chargeplane.app.locations import EvsePlace, Locations
 from chargeplane.app.people.driver_tokens import DriverTokens
 from chargeplane.domain.commands import Start, Stop
 from chargeplane.domain.messages import IdToken
-from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
+from chargeplane.kernel.errors import ChargeplaneError, ConflictError, InvalidInputError, NotFoundError
+from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import drivers as queries
 from chargeplane.store.queries import transactions
@@ -21,6 +22,26 @@ from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.transactions import TransactionView
 
 _VALID_S: Final = 30.0
+_NOT_STARTED: Final = frozenset({"rejected", "failed", "expired"})
+"""How an order ends after which nothing begins; a hold of one that is not answered is released in time."""
+
+
+class ChargeHolds(Protocol):
+    """Who holds what a session is to be paid by."""
+
+    async def before(
+        self, tenant_id: TenantId, driver_id: int, id_token: tuple[str, str], place: EvsePlace
+    ) -> int | None:
+        """The payment; None where none is needed.
+
+        Raises:
+            ConflictError: it is not to be had; why, for the driver.
+        """
+        ...
+
+    async def not_started(self, payment_id: int) -> None:
+        """The station did not start."""
+        ...
 
 
 class ChargeAnswer(Struct, frozen=True, kw_only=True):
@@ -43,11 +64,19 @@ class ChargeAnswer(Struct, frozen=True, kw_only=True):
 class Charges:
     """Use cases of drivers about charging."""
 
-    def __init__(self, database: Database, commands: Commands, locations: Locations, tokens: DriverTokens) -> None:
+    def __init__(
+        self,
+        database: Database,
+        commands: Commands,
+        locations: Locations,
+        tokens: DriverTokens,
+        holds: ChargeHolds | None = None,
+    ) -> None:
         self._database = database
         self._commands = commands
         self._locations = locations
         self._tokens = tokens
+        self._holds = holds
 
     async def start(
         self, caller: Caller, *, evse_uid: str | None, evse_code: str | None, wait_s: float
@@ -59,7 +88,7 @@ class Charges:
             wait_s: return only when the order has ended, or after so long.
         Raises:
             InvalidInputError: none or both are given, or there is no such EVSE.
-            ConflictError: the EVSE is bound to no station.
+            ConflictError: the EVSE is bound to no station, or the session cannot be paid as the agreement says.
         """
         if (evse_uid is None) == (evse_code is None):
             sentence = "Give evse_uid or evse_code"
@@ -75,8 +104,22 @@ class Charges:
             raise ConflictError("The EVSE is bound to no station; write to the operator.")
         token = await self._tokens.app_token(caller.tenant_id, caller.driver_id)
         start = Start(id_token=IdToken(value=token.id_token, type=token.type), evse_id=place.ocpp_evse_id)
-        view = await self._commands.command(caller, place.station_id, start, valid_s=_VALID_S, wait_s=wait_s)
+        held = None
+        if self._holds is not None:
+            given = (token.id_token, token.type)
+            held = await self._holds.before(caller.tenant_id, caller.driver_id, given, place)
+        try:
+            view = await self._commands.command(caller, place.station_id, start, valid_s=_VALID_S, wait_s=wait_s)
+        except ChargeplaneError:
+            await self._not_started(held)
+            raise
+        if view.state in _NOT_STARTED:
+            await self._not_started(held)
         return await self._answer(caller, view)
+
+    async def _not_started(self, held: int | None) -> None:
+        if held is not None and self._holds is not None:
+            await self._holds.not_started(held)
 
     async def stop(self, caller: Caller, transaction_id: int, wait_s: float) -> ChargeAnswer:
         """Has the station end a transaction of the caller.

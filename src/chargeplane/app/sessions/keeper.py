@@ -25,9 +25,17 @@ from chargeplane.app.final_costs import FinalCosts, Price
 from chargeplane.app.house import utc_now
 from chargeplane.app.sessions import telling
 from chargeplane.app.sessions.freezing import Freezing
-from chargeplane.app.sessions.ports import Nobody, RoamingSessions, SessionAgreements, SessionWatcher, TariffSource
+from chargeplane.app.sessions.ports import (
+    Nobody,
+    RoamingSessions,
+    SessionAgreements,
+    SessionHolds,
+    SessionWatcher,
+    TariffSource,
+)
 from chargeplane.app.sessions.pricing import Prepared, prepared, rated, tariff_of
 from chargeplane.app.sessions.proving import NoProofs, Proofs
+from chargeplane.app.sessions.seeing import seen_of
 from chargeplane.app.sessions.settling import Settling
 from chargeplane.app.sessions.showing import CostDisplay
 from chargeplane.app.sessions.views import session_view
@@ -108,6 +116,8 @@ class SessionKeeper:
         self._told = told
         self._display = display
         self.watcher: SessionWatcher = watcher or Nobody()
+        self.holds: SessionHolds | None = None
+        """Who sees to it that sessions of account holders are paid; None: nobody."""
         self._proofs: Proofs = proofs or NoProofs()
         self._final_costs = final_costs
         self._roaming: RoamingSessions = roaming or Nobody()
@@ -202,12 +212,15 @@ class SessionKeeper:
                 # Where its EVSE is known only later it is a session from then on; what stands at no location never is.
                 unknown = transaction.is_open and not transaction.evse_id
                 return await self._done(work, self._later() if unknown else None)
-        elif session.payment_id is None:
+        hold_again: datetime | None = None
+        if transaction.is_open and self.holds is not None:
+            hold_again = await self.holds.hold(session, transaction)
+        if session.payment_id is None:
             session = await self._paid(session, transaction)
         what = await prepared(transaction, session, rows)
         if transaction.is_open:
             await self._go_on(session, what)
-            return await self._done(work, self._later())
+            return await self._done(work, hold_again or self._later())
         now = self._now()
         settle_at = session.settle_at if session.state is SessionState.ENDED else None
         if transaction.gaps and session.state not in (SessionState.SETTLED, SessionState.CREDITED):
@@ -287,7 +300,9 @@ class SessionKeeper:
             self._show("session.updated", updated)
         self._note_price(updated, what, rating, tariff, terms)
         if rating is not None and transaction.is_open:
-            await self.watcher.rated(session.tenant_id, session.id, updated.payment_id, rating)
+            if tariff is not None:
+                seen = seen_of(what.charge, timedelta(seconds=self._settings.running_cost_s))
+                await self.watcher.rated(session.tenant_id, session.id, updated.payment_id, rating, tariff, seen)
             await self._tell_station(updated, rating)
 
     async def _tell_partner(self, db: Db, session: Session | None, what: Prepared, rating: Rating | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from msgspec import Struct
@@ -127,11 +127,46 @@ class RoamingSessions(Protocol):
         ...
 
 
+class Seen(Struct, frozen=True, kw_only=True):
+    """How fast an open session may go on.
+
+    Args:
+        power_w: the most it was seen to take lately, and a tenth more.
+        meter_interval: time between its meter values; None where that is not known.
+        look_again: it is rated again after so long.
+    """
+
+    power_w: int = 0
+    meter_interval: timedelta | None = None
+    look_again: timedelta = timedelta(seconds=60)
+
+
 class SessionWatcher(Protocol):
     """Hears what sessions cost while they go on; limits by money hang on it."""
 
-    async def rated(self, tenant_id: TenantId, ident: TransactionId, payment_id: int | None, rating: Rating) -> None:
-        """A session that is open was rated."""
+    async def rated(
+        self,
+        tenant_id: TenantId,
+        ident: TransactionId,
+        payment_id: int | None,
+        rating: Rating,
+        tariff: Tariff,
+        seen: Seen,
+    ) -> None:
+        """A session that is open was rated.
+
+        Args:
+            tariff: by which.
+            seen: what its meter values say of how fast it may go on.
+        """
+        ...
+
+
+class SessionHolds(Protocol):
+    """Who sees to it that sessions of account holders are paid."""
+
+    async def hold(self, session: Session, transaction: SessionTransaction) -> datetime | None:
+        """Holds for an open session what its agreement says, or stops it. When to look again; None: at the usual time."""
         ...
 
 
@@ -174,5 +209,13 @@ class Nobody:
         """None."""
         return None
 
-    async def rated(self, tenant_id: TenantId, ident: TransactionId, payment_id: int | None, rating: Rating) -> None:
+    async def rated(
+        self,
+        tenant_id: TenantId,
+        ident: TransactionId,
+        payment_id: int | None,
+        rating: Rating,
+        tariff: Tariff,
+        seen: Seen,
+    ) -> None:
         """Nothing."""

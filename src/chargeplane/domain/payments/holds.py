@@ -21,6 +21,7 @@ class Spending(Struct, frozen=True, kw_only=True):
     Args:
         cost: so far, as it would be billed now.
         per_hour: the highest that an hour can cost from here: energy at full power, time, parking.
+        jump: what may be added at once, whatever the time (a step that is begun, a fee that is due later).
         told_ago: age of the newest meter value.
         meter_interval: time between meter values.
         latency: from the order to stop until the car takes nothing more.
@@ -31,13 +32,14 @@ class Spending(Struct, frozen=True, kw_only=True):
     told_ago: timedelta = timedelta()
     meter_interval: timedelta = timedelta(seconds=60)
     latency: timedelta = LATENCY
+    jump: Decimal = Decimal(0)
 
 
 def margin(hold: Decimal, spending: Spending) -> Decimal:
     """What may still be added between the newest value we know and the end of charging when we order the stop after the next value."""
     blind = spending.told_ago + spending.meter_interval + spending.latency
     hours = Decimal(int(blind.total_seconds() * 1000)) / 3_600_000
-    return max(spending.per_hour * hours, hold * LEAST_SHARE)
+    return max(spending.per_hour * hours + spending.jump, hold * LEAST_SHARE)
 
 
 def used_up(hold: Decimal, spending: Spending) -> bool:

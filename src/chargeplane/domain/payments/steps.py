@@ -46,6 +46,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
         partial_capture: less than the hold can be captured.
         webhooks: it tells what happens by itself.
         disputes: money can be taken back from us.
+        saved: keeps ways of paying, and authorises by one of them without the payer.
         holds_for_s: how long a hold lasts at least; None: until it is released.
     """
 
@@ -55,6 +56,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     partial_capture: bool = True
     webhooks: bool = False
     disputes: bool = False
+    saved: bool = False
     holds_for_s: int | None = None
 
 
@@ -70,13 +72,19 @@ CAPTURE_BEFORE: Final = timedelta(hours=2)
 
 
 def next_step(
-    payment: Payment, able: Capabilities, *, tried: frozenset[OperationKind] = frozenset(), off_session: bool = False
+    payment: Payment,
+    able: Capabilities,
+    *,
+    tried: frozenset[OperationKind] = frozenset(),
+    off_session: bool = False,
+    saved: bool = False,
 ) -> Step | None:
     """What to ask of the provider now; None: nothing, until something is told or wanted.
 
     Args:
         tried: what was refused for good and is not asked again.
         off_session: the payer is not there; the provider is asked to authorise at once.
+        saved: by a way of paying that the provider keeps.
     """
     state = payment.state
     if state in OVER:
@@ -88,7 +96,8 @@ def next_step(
     if payment.goal is Goal.VOID:
         return None if OperationKind.VOID in tried else Step(kind=OperationKind.VOID, amount=payment.authorized)
     if payment.authorized <= 0:
-        if off_session and able.off_session and OperationKind.AUTHORIZE not in tried:
+        alone = able.off_session or (saved and able.saved)
+        if off_session and alone and OperationKind.AUTHORIZE not in tried:
             return Step(kind=OperationKind.AUTHORIZE, amount=payment.hold)
         return None
     if payment.goal is Goal.CAPTURE and payment.to_capture is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from importlib.resources import files
@@ -12,12 +12,12 @@ from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
 
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import MethodReturnValue, XPos, YPos
 from segno import QRCode, helpers
 
 from chargeplane.domain.invoicing.model import BookingEvidence, Evidence, InvoiceContent, InvoiceKind, Line, Proof
 from chargeplane.domain.invoicing.taxes import TaxCategory, profiles
-from chargeplane.domain.languages import known, money, number, say
+from chargeplane.domain.languages import day, known, money, number, say
 from chargeplane.edges.documents.en16931 import merged
 from chargeplane.store.queries.invoices import Invoice
 
@@ -67,6 +67,12 @@ class _Page(FPDF):
         self.multi_cell(
             width or _RIGHT - self.get_x(), size * 0.46, _clean(text), align=align, new_x=XPos.LEFT, new_y=YPos.NEXT
         )
+
+    def height_of(self, text: str, *, size: float, width: float) -> float:
+        """How high a text is, in mm."""
+        self.set_font(_FONT, "", size)
+        found = self.multi_cell(width, size * 0.46, _clean(text), dry_run=True, output=MethodReturnValue.HEIGHT)
+        return float(found)  # type: ignore[arg-type]
 
     def rule(self) -> None:
         """A thin line over the page."""
@@ -166,16 +172,19 @@ def _head(page: _Page, invoice: Invoice, content: InvoiceContent, title: str, la
     address = customer.address
     lines = [customer.name]
     if address is not None:
-        lines += [*address.lines, f"{address.postal_code or ''} {address.city or ''}".strip(), address.country]
+        lines += [*address.lines, f"{address.postal_code or ''} {address.city or ''}".strip()]
+        if address.country != issuer.address.country:  # within a country it is not written
+            lines.append(address.country)
     page.set_x(_LEFT)
     for line in lines:
         if line:
             page.write_line(line, size=10.5, width=85)
+    below = page.get_y()
     facts = [
         ("number", invoice.number),
-        ("issued_on", _day(invoice.issued_on)),
-        ("due_on", _day(invoice.due_on) if content.kind is InvoiceKind.INVOICE else None),
-        ("period", f"{_day(content.since)} – {_day(content.until)}" if content.since and content.until else None),
+        ("issued_on", _day(invoice.issued_on, language)),
+        ("due_on", _day(invoice.due_on, language) if content.kind is InvoiceKind.INVOICE else None),
+        ("period", _days(content.since, content.until, language)),
         ("agreement", content.agreement),
         ("customer_number", content.reference),
         ("vat_id", customer.vat_id),
@@ -188,12 +197,17 @@ def _head(page: _Page, invoice: Invoice, content: InvoiceContent, title: str, la
             page.set_xy(150, y)
             page.write_line(value, size=8.5, width=40)
             y = max(y + 4.6, page.get_y() + 0.6)
-    page.set_xy(_LEFT, max(84.0, y + 4, page.get_y() + 6))
+    page.set_xy(_LEFT, max(84.0, y + 4, page.get_y() + 6, below + 6))
     page.write_line(title, size=18, bold=True)
     page.ln(1)
     if content.credited_number:
         page.write_line(
-            say("invoice.credits", language, number=content.credited_number, date=_day(content.credited_on) or ""),
+            say(
+                "invoice.credits",
+                language,
+                number=content.credited_number,
+                date=_day(content.credited_on, language) or "",
+            ),
             size=9.5,
         )
     if content.reason:
@@ -216,7 +230,7 @@ def _lines(page: _Page, content: InvoiceContent, language: str) -> None:
 
     heading()
     for line in content.lines:
-        if page.will_page_break(12):
+        if page.will_page_break(page.height_of(line.text, size=9, width=columns[1][0]) + 8):
             page.add_page()
             heading()
         _line(page, line, content.currency, columns, language)
@@ -252,11 +266,12 @@ def _line(page: _Page, line: Line, currency: str, columns: Sequence[tuple[float,
 def _under(line: Line, language: str) -> str:
     if line.evidence is not None:
         evidence = line.evidence
-        return f"{_span(evidence)} · {evidence.evse}"
+        return f"{_span(evidence, language)} · {evidence.evse}"
     if line.booking is not None:
-        return f"{_span(line.booking)} · {line.booking.evse}"
+        return f"{_span(line.booking, language)} · {line.booking.evse}"
     if line.since is not None and line.until is not None and line.until > line.since:
-        return f"{_day(line.since.date())} – {_day(line.until.date())}"
+        # The end of a period does not belong to it.
+        return _days(line.since.date(), (line.until - timedelta(microseconds=1)).date(), language) or ""
     return ""
 
 
@@ -305,20 +320,31 @@ def _totals(page: _Page, invoice: Invoice, content: InvoiceContent, language: st
 def _paying(page: _Page, invoice: Invoice, content: InvoiceContent, language: str) -> None:
     assert invoice.number is not None
     page.ln(2)
-    gross = money(content.gross, content.currency, language)
+    owed = invoice.standing.open
     if content.kind is InvoiceKind.CREDIT_NOTE:
-        page.write_line(say("invoice.pay_back", language, amount=gross), size=9.5)
+        amount = money(content.gross, content.currency, language)
+        page.write_line(say("invoice.pay_back", language, amount=amount), size=9.5)
         return
     if content.kind is InvoiceKind.RECEIPT or content.method != "transfer":
         page.write_line(say("invoice.by_card", language), size=9.5)
         return
     if content.gross <= 0:
         return
-    code = _epc(content, invoice.number)
+    if owed <= 0:
+        if invoice.paid > 0:
+            page.write_line(say("invoice.is_paid", language), size=9.5)
+        return
+    code = _epc(content, owed, invoice.number)
     if page.will_page_break(34):
         page.add_page()
     top = page.get_y()
-    said = say("invoice.pay_until", language, amount=gross, due=_day(invoice.due_on) or "", number=invoice.number)
+    said = say(
+        "invoice.pay_until",
+        language,
+        amount=money(owed, content.currency, language),
+        due=_day(invoice.due_on, language) or "",
+        number=invoice.number,
+    )
     page.write_line(said, size=9.5, width=120)
     if content.issuer.iban:
         page.write_line(f"{say('invoice.iban', language)}  {_grouped(content.issuer.iban)}", size=9.5, width=120)
@@ -331,18 +357,14 @@ def _paying(page: _Page, invoice: Invoice, content: InvoiceContent, language: st
         page.set_xy(_LEFT, top + 32)
 
 
-def _epc(content: InvoiceContent, reference: str) -> QRCode | None:
+def _epc(content: InvoiceContent, amount: Decimal, reference: str) -> QRCode | None:
     """The code of the European Payments Council (EPC069-12); None where it is not for transfers in euros."""
     issuer = content.issuer
-    if (
-        content.currency != "EUR"
-        or issuer.iban is None
-        or not Decimal("0.01") <= content.gross <= Decimal("999999999.99")
-    ):
+    if content.currency != "EUR" or issuer.iban is None or not Decimal("0.01") <= amount <= Decimal("999999999.99"):
         return None
     name = (issuer.account_name or issuer.name)[:70]
     return helpers.make_epc_qr(
-        name=name, iban=issuer.iban, amount=content.gross, text=reference[:140], bic=issuer.bic, encoding="utf-8"
+        name=name, iban=issuer.iban, amount=amount, text=reference[:140], bic=issuer.bic, encoding="utf-8"
     )
 
 
@@ -371,30 +393,26 @@ def _sessions(page: _Page, content: InvoiceContent, language: str) -> None:
     page.write_line(say("invoice.sessions", language), size=13, bold=True)
     page.ln(1)
     for line, evidence in found:
-        if page.will_page_break(26 + 3.6 * len(evidence.explanation)):
+        if page.will_page_break(22 + 3.8 * len(evidence.explanation)):
             page.add_page()
         page.rule()
         page.ln(1.5)
         page.set_x(_LEFT)
-        page.write_line(f"{line.number}   {_span(evidence)}   {evidence.place}", size=9.5, bold=True)
-        rows = [
-            ("where", ", ".join(part for part in (evidence.address, evidence.evse) if part)),
-            ("energy", f"{number(evidence.energy_kwh, language, 3)} kWh"),
-            ("tariff", evidence.tariff),
-            ("record", f"{evidence.cdr_id} ({evidence.session_id})"),
+        page.write_line(f"{line.number}   {_span(evidence, language)}   {evidence.place}", size=9, bold=True)
+        where = ", ".join(part for part in (evidence.address, evidence.evse) if part)
+        what = [
+            f"{number(evidence.energy_kwh, language, 3)} kWh",
+            *([f"{say('invoice.tariff', language)} {evidence.tariff}"] if evidence.tariff else []),
+            f"{say('invoice.record', language)} {evidence.cdr_id} ({evidence.session_id})",
         ]
-        for key, value in rows:
-            if value:
-                top = page.get_y()
-                page.set_xy(_LEFT, top)
-                page.write_line(say(f"invoice.{key}", language), size=8, pale=True, width=24)
-                page.set_xy(_LEFT + 24, top)
-                page.write_line(value, size=8)
+        for text in (where, "  ·  ".join(what)):
+            page.set_x(_LEFT + 6)
+            page.write_line(text, size=8, pale=True)
         for text in evidence.explanation:
-            page.set_x(_LEFT + 24)
+            page.set_x(_LEFT + 6)
             page.write_line(f"– {text}", size=8)
         if evidence.proof is not None:
-            page.set_x(_LEFT + 24)
+            page.set_x(_LEFT + 6)
             page.write_line(_proof(evidence, language), size=8, bold=evidence.proof is Proof.PROVEN)
         page.set_x(_LEFT)
         page.ln(1.5)
@@ -439,18 +457,24 @@ def _proof(evidence: Evidence, language: str) -> str:
     return mark + said
 
 
-def _span(evidence: Evidence | BookingEvidence) -> str:
+def _span(evidence: Evidence | BookingEvidence, language: str) -> str:
     zone = ZoneInfo(evidence.time_zone)
     if isinstance(evidence, Evidence):
         start, end = evidence.started_at.astimezone(zone), evidence.ended_at.astimezone(zone)
     else:
         start, end = evidence.starts_at.astimezone(zone), evidence.ends_at.astimezone(zone)
-    until = f"{end:%H:%M}" if end.date() == start.date() else f"{end:%Y-%m-%d %H:%M}"
-    return f"{start:%Y-%m-%d %H:%M} – {until}"
+    until = f"{end:%H:%M}" if end.date() == start.date() else f"{day(end.date(), language)} {end:%H:%M}"
+    return f"{day(start.date(), language)} {start:%H:%M} – {until}"
 
 
-def _day(day: date | None) -> str | None:
-    return None if day is None else day.isoformat()
+def _day(value: date | None, language: str) -> str | None:
+    return None if value is None else day(value, language)
+
+
+def _days(first: date | None, last: date | None, language: str) -> str | None:
+    if first is None or last is None:
+        return None
+    return day(first, language) if last <= first else f"{day(first, language)} – {day(last, language)}"
 
 
 def _grouped(iban: str | None) -> str:

@@ -51,6 +51,7 @@ from chargeplane.app.monitoring import Monitoring
 from chargeplane.app.outbox import Outbox
 from chargeplane.app.payments.accounts import Accounts
 from chargeplane.app.payments.guests import Guests
+from chargeplane.app.payments.methods import PaymentMethods
 from chargeplane.app.payments.payments import Payments
 from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.webhooks import Webhooks
@@ -172,6 +173,7 @@ class Business:
     payment_providers: Providers
     payment_webhooks: Webhooks
     payment_accounts: Accounts
+    payment_methods: PaymentMethods
     guests: Guests
     guest_door: GuestDoor
     ledger: Ledger

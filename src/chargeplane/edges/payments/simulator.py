@@ -50,6 +50,7 @@ class _Intent(Struct, frozen=True, kw_only=True):
     expires_at: datetime
     pay_url: str | None
     fee: Decimal = Decimal(0)
+    saved: str | None = None
 
 
 class _Event(Struct, frozen=True, kw_only=True):
@@ -73,7 +74,7 @@ class SimulatorProvider:
         webhook_secret: what its webhooks are signed with.
     """
 
-    able = Capabilities(page=True, increment=True, webhooks=True, disputes=True, holds_for_s=7 * 86_400)
+    able = Capabilities(page=True, increment=True, webhooks=True, disputes=True, saved=True, holds_for_s=7 * 86_400)
 
     def __init__(self, base: str, key: str, webhook_secret: str) -> None:
         self._secret = webhook_secret
@@ -89,17 +90,19 @@ class SimulatorProvider:
             "description": order.description[:500],
             "reference": order.reference,
             "return_url": order.return_url,
+            "save": order.save,
+            "method": order.method,
         }
         intent = await self._ask("POST", "/v1/intents", body, order.key)
         return Begun(ref=intent.id, seen=_seen(intent))
 
     async def authorize(self, ref: str, amount: Money, key: str) -> Seen:
-        """The payer has to be there.
+        """Holds by the kept card that the payment was begun with.
 
         Raises:
-            DeclinedError: always.
+            DeclinedError: it names none, or its bank refuses.
         """
-        raise DeclinedError("payer_needed", "The simulated provider needs the payer.")
+        return _seen(await self._ask("POST", f"/v1/intents/{ref}/authorize", {}, key))
 
     async def increment(self, ref: str, total: Money, key: str) -> Seen:
         """Raises the hold."""
@@ -199,4 +202,5 @@ def _seen(intent: _Intent) -> Seen:
         error=intent.error,
         method=intent.method,
         fee=intent.fee,
+        saved=intent.saved,
     )

@@ -56,6 +56,7 @@ class Card(enum.StrEnum):
     DISPUTED = "disputed"
     NO_INCREMENT = "no_increment"
     SHORT_HOLD = "short_hold"
+    DECLINED_LATER = "declined_later"
 
 
 CARDS: Final[dict[str, tuple[Card, str]]] = {
@@ -69,6 +70,7 @@ CARDS: Final[dict[str, tuple[Card, str]]] = {
     "4000000000000259": (Card.DISPUTED, "Visa"),
     "4000000000000036": (Card.NO_INCREMENT, "Visa"),
     "4000000000000127": (Card.SHORT_HOLD, "Visa"),
+    "4000000000009987": (Card.DECLINED_LATER, "Visa"),
 }
 """Numbers that everybody uses for tests; none is anybody's card."""
 
@@ -93,6 +95,9 @@ class Intent(Struct, kw_only=True):
     Args:
         merchant: whose; the API key names it.
         captures: how often money was taken: a merchant who captures once sees 1.
+        save: the card is to be kept.
+        saved: what a kept card is called.
+        by: the kept card that is to pay.
     """
 
     id: str
@@ -116,6 +121,9 @@ class Intent(Struct, kw_only=True):
     method: str | None = None
     card: Card | None = None
     tries: int = 0
+    save: bool = False
+    saved: str | None = None
+    by: str | None = None
 
     @property
     def refunded(self) -> Decimal:
@@ -151,6 +159,7 @@ class Book:
         self._changed = changed
         self._holds_for = holds_for
         self._intents: dict[str, Intent] = {}
+        self._kept: dict[tuple[str, str], tuple[Card, str]] = {}
 
     def all(self) -> list[Intent]:
         """Every intent, oldest first."""
@@ -169,10 +178,21 @@ class Book:
         return found
 
     def open(
-        self, merchant: str, amount: Decimal, currency: str, description: str, reference: str, return_url: str | None
+        self,
+        merchant: str,
+        amount: Decimal,
+        currency: str,
+        description: str,
+        reference: str,
+        return_url: str | None,
+        *,
+        save: bool = False,
+        by: str | None = None,
     ) -> Intent:
         """A new intent, for which a payer has to give a card."""
         _positive(amount)
+        if by is not None and (merchant, by) not in self._kept:
+            raise RefusalError(422, "unknown_method", "There is no such kept card.")
         intent = Intent(
             id=f"in_{secrets.token_urlsafe(18)}",
             merchant=merchant,
@@ -185,6 +205,8 @@ class Book:
             created_at=self._now(),
             expires_at=self._now() + OPEN_FOR,
             refunds=[],
+            save=save,
+            by=by,
         )
         self._intents[intent.id] = intent
         while len(self._intents) > MOST:
@@ -255,9 +277,26 @@ class Book:
         intent.holds += 1
         lasts = timedelta(minutes=1) if intent.card is Card.SHORT_HOLD else self._holds_for
         intent.expires_at = self._now() + lasts
+        if intent.save and intent.card is not None and intent.method is not None:
+            intent.saved = f"pm_{secrets.token_urlsafe(12)}"
+            self._kept[intent.merchant, intent.saved] = (intent.card, intent.method)
         self._changed("intent.authorized", intent)
 
     # -- the merchant --------------------------------------------------------------------------------------------------
+
+    def authorize(self, intent: Intent) -> None:
+        """Holds the amount by the kept card, without the payer."""
+        if intent.status is Status.AUTHORIZED:
+            return
+        if intent.by is None or intent.status is not Status.REQUIRES_PAYMENT_METHOD:
+            raise RefusalError(409, "payer_needed", "The payer has to be there.")
+        intent.card, intent.method = self._kept[intent.merchant, intent.by]
+        if intent.card in (Card.DECLINED_LATER, Card.SECOND_FACTOR):
+            intent.status = Status.FAILED
+            intent.error = "card_declined" if intent.card is Card.DECLINED_LATER else "authentication_required"
+            self._changed("intent.failed", intent)
+            raise RefusalError(402, intent.error, "The card's bank refuses.")
+        self._authorize(intent)
 
     def increment(self, intent: Intent, total: Decimal) -> None:
         """Raises the hold."""

@@ -45,6 +45,7 @@ _DOES: Final = {
     Card.DISPUTED: "is disputed afterwards",
     Card.NO_INCREMENT: "holds no more than at first",
     Card.SHORT_HOLD: "holds for a minute",
+    Card.DECLINED_LATER: "is taken, and declined when it is charged later",
 }
 
 

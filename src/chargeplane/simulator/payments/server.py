@@ -1,6 +1,7 @@
 """The simulated payment provider's HTTP server.
 
-    POST /v1/intents                          {amount, currency, description, reference, return_url?}
+    POST /v1/intents                          {amount, currency, description, reference, return_url?, save?, method?}
+    POST /v1/intents/{id}/authorize           by the kept card that `method` named, without the payer
     GET  /v1/intents/{id}
     POST /v1/intents/{id}/increment|capture|cancel|refunds     {amount}
     PUT  /v1/webhook                          {url, secret}
@@ -37,7 +38,7 @@ from chargeplane.simulator.payments.pages import card_page, factor_page, over_pa
 
 _MAX_BODY: Final = 64 * 1024
 _KEYS: Final = 100_000
-_PATH: Final = re.compile(r"/v1/intents/([A-Za-z0-9_-]{1,64})(?:/(increment|capture|cancel|refunds))?")
+_PATH: Final = re.compile(r"/v1/intents/([A-Za-z0-9_-]{1,64})(?:/(authorize|increment|capture|cancel|refunds))?")
 _CONTROL: Final = re.compile(r"/control/intents/([A-Za-z0-9_-]{1,64})/(expire|dispute|dispute_won|dispute_lost|pay)")
 _PAY: Final = re.compile(r"/pay/([A-Za-z0-9_-]{1,64})")
 
@@ -53,6 +54,8 @@ class _New(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     description: _Text
     reference: _Text
     return_url: _Text | None = None
+    save: bool = False
+    method: _Text | None = None
 
 
 class _Amount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -263,7 +266,16 @@ class PaymentSimulator:
             return _json(
                 201,
                 self.shown(
-                    self.book.open(merchant, new.amount, new.currency, new.description, new.reference, new.return_url)
+                    self.book.open(
+                        merchant,
+                        new.amount,
+                        new.currency,
+                        new.description,
+                        new.reference,
+                        new.return_url,
+                        save=new.save,
+                        by=new.method,
+                    )
                 ),
             )
         found = _PATH.fullmatch(path)
@@ -276,6 +288,9 @@ class PaymentSimulator:
             raise RefusalError(405, "method_not_allowed", "Use POST.")
         if found[2] == "cancel":
             self.book.cancel(intent)
+            return _json(200, self.shown(intent))
+        if found[2] == "authorize":
+            self.book.authorize(intent)
             return _json(200, self.shown(intent))
         amount = msgspec.json.decode(body, type=_Amount, strict=False).amount
         if found[2] == "increment":
@@ -359,6 +374,7 @@ class PaymentSimulator:
             "holds": intent.holds,
             "released": intent.released,
             "fee": str(intent.fee),
+            "saved": intent.saved,
             "dispute": intent.dispute,
             "error": intent.error,
             "method": intent.method,

@@ -6,6 +6,7 @@ update, whose row lock orders those who come at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -83,6 +84,22 @@ _ACCOUNT: Final = (
     "id, kind, owner, currency, balance, held, credit_limit, revision, created_at, updated_at FROM payment_account"
 )
 _HOUSE: Final = "SELECT ref, tenant_id, account_id, hold, authorized, captured, refunded, refunds, ended, expires_at FROM house_payment"
+
+
+async def wallet_of(db: Db, tenant_id: TenantId, owners: Sequence[str], currency: str) -> tuple[str | None, int | None]:
+    """(the provider by which wallets pay, the wallet of the first owner who has one); None where there is none."""
+    provider: str | None = await db.fetchval(
+        "SELECT name FROM payment_provider WHERE tenant_id = $1 AND kind = 'wallet' AND enabled ORDER BY name LIMIT 1",
+        tenant_id,
+    )
+    account: int | None = await db.fetchval(
+        "SELECT id FROM payment_account WHERE tenant_id = $1 AND kind = 'wallet' AND currency = $3 AND owner = ANY($2)"
+        " ORDER BY array_position($2::text[], owner) LIMIT 1",
+        tenant_id,
+        list(owners),
+        currency,
+    )
+    return provider, account
 
 
 async def create(

@@ -24,7 +24,9 @@ class StoredPayment(Struct, frozen=True, kw_only=True):
         payment: what is known of it.
         key: what its idempotency keys begin with.
         off_session: the payer is not there.
-        action_until: the payer has time until then.
+        action_until: the payer has time until then; a hold for the next session of an id token waits so long for it.
+        saved_method: by which it is paid without the payer, in the provider's words.
+        for_token: token_key of the id token whose next session is paid by it.
     """
 
     id: int
@@ -50,6 +52,8 @@ class StoredPayment(Struct, frozen=True, kw_only=True):
     attempts: int
     next_at: datetime | None
     claimed_until: datetime | None
+    saved_method: str | None
+    for_token: str | None
     created_by: str
     created_at: datetime
 
@@ -157,7 +161,7 @@ _KNOWN: Final = "hold, goal, to_capture, capture_begun, ref, action, authorized,
 _BESIDE: Final = (
     "id, tenant_id, provider, kind, purpose, key, currency, off_session, method, action_url, client_secret, return_url,"
     " session_id, driver_id, account_id, description, action_until, authorized_at, captured_at, attempts, next_at,"
-    " claimed_until, created_by, created_at"
+    " claimed_until, saved_method, for_token, created_by, created_at"
 )
 _SELECT: Final = f"SELECT {_BESIDE}, {_KNOWN} FROM payment"
 _VIEW: Final = f"SELECT {_BESIDE}, {_KNOWN}, state, updated_at FROM payment"
@@ -183,15 +187,17 @@ async def insert(
     action_until: datetime | None = None,
     next_at: datetime | None = None,
     method: str | None = None,
+    saved_method: str | None = None,
+    for_token: str | None = None,
     by: str,
 ) -> int | None:
     """A new payment; its id, None where the provider's id is known already."""
     ident: int | None = await db.fetchval(
         "INSERT INTO payment (tenant_id, provider, kind, purpose, key, currency, hold, goal, to_capture, ref, authorized,"
         " captured, ended, state, off_session, return_url, session_id, driver_id, account_id, description, action_until,"
-        " next_at, method, created_by, captured_at, error)"
+        " next_at, method, created_by, captured_at, error, saved_method, for_token)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,"
-        " $24, CASE WHEN $12::numeric > 0 THEN now() END, $25) ON CONFLICT DO NOTHING RETURNING id",
+        " $24, CASE WHEN $12::numeric > 0 THEN now() END, $25, $26, $27) ON CONFLICT DO NOTHING RETURNING id",
         tenant_id,
         provider,
         kind,
@@ -217,6 +223,8 @@ async def insert(
         method,
         by,
         payment.error,
+        saved_method,
+        for_token,
     )
     return ident
 
@@ -257,6 +265,30 @@ async def of_session(db: Db, tenant_id: TenantId, session_id: int) -> int | None
     return found
 
 
+async def paying(db: Db, tenant_id: TenantId, session_id: int) -> int | None:
+    """The payment by which a session is paid: one that holds something for it, or did; its id."""
+    found: int | None = await db.fetchval(
+        "SELECT id FROM payment WHERE tenant_id = $1 AND session_id = $2 AND purpose <> 'terminal'"
+        " AND (purpose <> 'session' OR authorized > 0) ORDER BY ended IS NOT NULL, id DESC LIMIT 1",
+        tenant_id,
+        session_id,
+    )
+    return found
+
+
+async def claim_for_token(db: Db, tenant_id: TenantId, token_key: str, session_id: int) -> int | None:
+    """Gives a session the oldest hold that waits for one of its id token; the payment's id."""
+    found: int | None = await db.fetchval(
+        "UPDATE payment SET session_id = $3, for_token = NULL WHERE id = (SELECT id FROM payment WHERE tenant_id = $1"
+        " AND for_token = $2 AND session_id IS NULL AND state = 'authorized' AND goal = 'hold'"
+        " ORDER BY id LIMIT 1 FOR UPDATE) RETURNING id",
+        tenant_id,
+        token_key,
+        session_id,
+    )
+    return found
+
+
 async def billed(db: Db, tenant_id: TenantId, session_id: int) -> Decimal | None:
     """What the CDRs of a session say together, those that are not held back, with the fees of its booking; credits are negative. None where
     there are no CDRs."""
@@ -266,6 +298,17 @@ async def billed(db: Db, tenant_id: TenantId, session_id: int) -> Decimal | None
         " WHERE c.tenant_id = $1 AND c.session_id = $2 AND (c.holds = '{}' OR r.cdr_id IS NOT NULL)",
         tenant_id,
         session_id,
+    )
+    return found
+
+
+async def session_cost(db: Db, tenant_id: TenantId, session_id: int, currency: str) -> Decimal | None:
+    """What a session costs so far, taxes included, as it was rated last; None where that is not known in this currency."""
+    found: Decimal | None = await db.fetchval(
+        "SELECT cost_incl FROM charging_session WHERE tenant_id = $1 AND id = $2 AND currency = $3",
+        tenant_id,
+        session_id,
+        currency,
     )
     return found
 

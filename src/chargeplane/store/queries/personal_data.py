@@ -102,6 +102,7 @@ async def forget_rows(db: Db, tenant_id: TenantId, driver_id: int) -> None:
     for table in ("login", "mailed_secret", "mail", "vehicle"):
         await db.execute(f"DELETE FROM {table} WHERE driver_id = $1", driver_id)
     await db.execute("DELETE FROM rfid_card WHERE driver_id = $1", driver_id)
+    await db.execute("DELETE FROM payment_method WHERE tenant_id = $1 AND owner = $2", tenant_id, str(driver_id))
     await db.execute(
         "DELETE FROM id_token WHERE tenant_id = $1 AND id IN (SELECT id_token_id FROM driver_id_token WHERE driver_id = $2)",
         tenant_id,

@@ -302,23 +302,40 @@ async def stored_events(db: Db, at: TransactionPlace) -> list[Any]:
     )
 
 
+async def events_since(db: Db, at: TransactionPlace, ordinal: int, most: int) -> list[Any]:
+    """Messages of a transaction after one, in order of arrival, as far as they are rated."""
+    return list(
+        await db.fetch(
+            "SELECT ordinal, at, received_at, energy_wh, payload FROM transaction_event WHERE transaction_id = $1"
+            " AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date AND ordinal > $3 ORDER BY ordinal LIMIT $4",
+            at.id,
+            at.opened_at,
+            ordinal,
+            most,
+        )
+    )
+
+
+def charging_state_of(payload: str) -> str | None:
+    """The charging state that a message of OCPP 2.x told; None where it told none."""
+    try:
+        info = _event.decode(payload).transactionInfo
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    state = None if info is None else info.chargingState
+    return state if isinstance(state, str) else None
+
+
 def heard(rows: Sequence[Any]) -> list[Heard]:
     """What each message of a transaction told of charging, in order of arrival. Slow with many: not for the loop of stations."""
-    found = []
-    for row in rows:
-        try:
-            info = _event.decode(row["payload"]).transactionInfo
-        except (msgspec.MsgspecError, RecursionError):
-            info = None
-        state = None if info is None else info.chargingState
-        found.append(
-            Heard(
-                at=effective(row["at"], row["received_at"]),
-                charging_state=state if isinstance(state, str) else None,
-                readings=_readings.decode(row["readings"]) if row["readings"] else (),
-            )
+    return [
+        Heard(
+            at=effective(row["at"], row["received_at"]),
+            charging_state=charging_state_of(row["payload"]),
+            readings=_readings.decode(row["readings"]) if row["readings"] else (),
         )
-    return found
+        for row in rows
+    ]
 
 
 async def meter_values(

@@ -53,8 +53,10 @@ from chargeplane.edges.http.routes.logins import (
     is_secure,
     taken_back,
 )
+from chargeplane.edges.http.routes.payments import Currency, ReturnUrl
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.drivers import DriverIdTokenView, DriverView
+from chargeplane.store.queries.payment_methods import PaymentMethodView
 from chargeplane.store.queries.transactions import TransactionView
 from chargeplane.store.queries.vehicles import VehicleFilter, VehicleView
 
@@ -84,6 +86,32 @@ class NewAccount(Struct, kw_only=True, forbid_unknown_fields=True):
     tax_id: TaxId | None = None
     billing_address: Address | None = None
     delivery_address: Address | None = None
+
+
+class MyMethodWanted(Struct, kw_only=True, forbid_unknown_fields=True):
+    """A way of paying to be saved.
+
+    Args:
+        currency: ISO 4217, of one's agreement.
+        return_url: where the provider's page leads back to.
+    """
+
+    currency: Currency = "EUR"
+    return_url: ReturnUrl | None = None
+
+
+class MethodBegun(Struct, frozen=True, kw_only=True):
+    """How the saving goes.
+
+    Args:
+        action_url: the provider's page, where the card is given.
+        error: why the provider refused, in a word.
+    """
+
+    payment_id: str
+    state: str
+    action_url: str | None
+    error: str | None
 
 
 class MailedCode(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -346,6 +374,43 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         """What became of an order to start or stop."""
         return await business.charges.order(caller_of(request), ident_of("order", id))
 
+    methods = business.payment_methods
+
+    @get("/v1/me/payment-methods", tags=["me"], opt=_MINE)
+    async def list_my_payment_methods(
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[PaymentMethodView]:
+        """One's saved ways of paying, newest first."""
+        caller = caller_of(request)
+        after = decode_cursor("my-payment-methods", cursor, (int,))
+        found = await methods.page(caller, str(caller.driver_id), limit + 1, after)
+        return as_page("my-payment-methods", found, limit, lambda view: (int(view.id),))
+
+    @post("/v1/me/payment-methods", tags=["me"], opt=_MINE)
+    async def save_my_payment_method(
+        request: Request[Any, Any, Any], data: JSONBody[MyMethodWanted]
+    ) -> Response[MethodBegun]:
+        """Begins to save a way of paying: go to `action_url`; nothing is taken."""
+        caller = caller_of(request)
+        made = await methods.save(
+            caller, str(caller.driver_id), provider=None, currency=data.currency, return_url=data.return_url
+        )
+        return Response(
+            MethodBegun(payment_id=made.id, state=made.state.value, action_url=made.action_url, error=made.error)
+        )
+
+    @post("/v1/me/payment-methods/{id:str}/make-default", tags=["me"], opt=_MINE, status_code=200)
+    async def make_my_payment_method_default(request: Request[Any, Any, Any], id: FromPath[str]) -> PaymentMethodView:
+        """Has one's sessions paid by it from now on."""
+        caller = caller_of(request)
+        return await methods.make_default(caller, ident_of("payment method", id), str(caller.driver_id))
+
+    @delete("/v1/me/payment-methods/{id:str}", tags=["me"], opt=_MINE)
+    async def delete_my_payment_method(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
+        """Forgets a way of paying."""
+        caller = caller_of(request)
+        await methods.remove(caller, ident_of("payment method", id), str(caller.driver_id))
+
     @get("/v1/me/transactions", tags=["me"], opt=_MINE)
     async def list_my_transactions(
         request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
@@ -426,6 +491,10 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         describe_my_id_token,
         give_id_token_up,
         start_charge,
+        list_my_payment_methods,
+        save_my_payment_method,
+        make_my_payment_method_default,
+        delete_my_payment_method,
         get_charge_order,
         list_my_transactions,
         get_my_transaction,

@@ -26,6 +26,7 @@ from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, 
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.money import Money
 from chargeplane.store.queries.payment_accounts import AccountView, EntryView
+from chargeplane.store.queries.payment_methods import PaymentMethodView
 from chargeplane.store.queries.payments import PaymentFilter, PaymentView
 
 _log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 Currency = Annotated[str, Meta(pattern="^[A-Z]{3}$")]
 Owner = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$")]
 Name = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9-]{0,35}$")]
+ReturnUrl = Annotated[str, Meta(max_length=500, pattern=r"^https?://[^\s]+$")]
 
 
 class Amount(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,7 +127,23 @@ class TopUpWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     amount: Amount
     provider: Name
-    return_url: Annotated[str, Meta(max_length=500, pattern=r"^https?://[^\s]+$")] | None = None
+    return_url: ReturnUrl | None = None
+
+
+class MethodWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A way of paying to be saved.
+
+    Args:
+        owner: a driver's id, or an agreement's number.
+        currency: of what the provider is asked to hold for a moment.
+        provider: the one for guests unless given.
+        return_url: where the payer comes back to.
+    """
+
+    owner: Owner
+    currency: Currency
+    provider: Name | None = None
+    return_url: ReturnUrl | None = None
 
 
 class CorrectionWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -391,7 +409,51 @@ def _account_routes(services: Services) -> list[HTTPRouteHandler]:
         """Changes what is owed by hand, such as by what was paid."""
         return await corrected(request, "credit", id, data)
 
+    methods = services.business.payment_methods
+
+    @get("/v1/payment-methods", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
+    async def list_payment_methods(
+        request: Request[Any, Any, Any], owner: Text = None, limit: Limit = 50, cursor: Cursor = None
+    ) -> Page[PaymentMethodView]:
+        """Saved ways of paying, newest first; of drivers by their ids, of agreements by their numbers."""
+        after = decode_cursor("payment-methods", cursor, (int,))
+        found = await methods.page(caller_of(request), owner, limit + 1, after)
+        return as_page("payment-methods", found, limit, lambda view: (int(view.id),))
+
+    @post("/v1/payment-methods", tags=["payments"], opt={"scope": Scope.PAYMENTS_WRITE})
+    async def save_payment_method(
+        request: Request[Any, Any, Any], data: JSONBody[MethodWanted]
+    ) -> Response[PaymentView]:
+        """A payment by which a way of paying is saved; nothing is taken. Send the payer to `action_url`."""
+        made = await methods.save(
+            caller_of(request),
+            data.owner,
+            provider=data.provider,
+            currency=data.currency,
+            return_url=data.return_url,
+        )
+        return Response(made, headers={"Location": f"/v1/payments/{made.id}"})
+
+    @post(
+        "/v1/payment-methods/{id:str}/make-default",
+        tags=["payments"],
+        opt={"scope": Scope.PAYMENTS_WRITE},
+        status_code=200,
+    )
+    async def make_payment_method_default(request: Request[Any, Any, Any], id: FromPath[str]) -> PaymentMethodView:
+        """Has its owner's sessions paid by it from now on."""
+        return await methods.make_default(caller_of(request), ident_of("payment method", id))
+
+    @delete("/v1/payment-methods/{id:str}", tags=["payments"], opt={"scope": Scope.PAYMENTS_WRITE})
+    async def delete_payment_method(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
+        """Forgets a way of paying."""
+        await methods.remove(caller_of(request), ident_of("payment method", id))
+
     return [
+        list_payment_methods,
+        save_payment_method,
+        make_payment_method_default,
+        delete_payment_method,
         list_wallets,
         create_wallet,
         get_wallet,
