@@ -224,7 +224,7 @@ class Drafting:
             agreement=agreement,
             driver_id=int(payer.id) if payer.kind is PayerKind.DRIVER and payer.id.isdecimal() else None,
             terms_days=terms.billing.terms_days,
-            method=_method(terms.billing.method, cdrs, items),
+            method=_method(terms.billing.method, cdrs, beside=bool(items or fees)),
             reference=terms.billing.reference,
         )
 
@@ -490,12 +490,12 @@ async def _lacking(
     )
 
 
-def _method(agreed: BillingMethod, cdrs: Sequence[CdrToBill], items: Sequence[Charge]) -> str:
+def _method(agreed: BillingMethod, cdrs: Sequence[CdrToBill], *, beside: bool) -> str:
     """How an invoice is paid. What an agreement has paid session by session was paid by then; fees, and sessions for which nothing could be
     held, are transferred."""
     if agreed is BillingMethod.INVOICE:
         return "transfer"
-    if agreed in (BillingMethod.CARD, BillingMethod.WALLET) and (items or any(cdr.payment_id is None for cdr in cdrs)):
+    if agreed in (BillingMethod.CARD, BillingMethod.WALLET) and (beside or any(cdr.payment_id is None for cdr in cdrs)):
         return "transfer"
     return agreed.value
 

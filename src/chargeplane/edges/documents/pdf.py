@@ -434,7 +434,7 @@ def _bookings(page: _Page, content: InvoiceContent, language: str) -> None:
         page.rule()
         page.ln(1.5)
         page.set_x(_LEFT)
-        page.write_line(f"{line.number}   {_span(booking)}   {booking.place}", size=9.5, bold=True)
+        page.write_line(f"{line.number}   {_span(booking, language)}   {booking.place}", size=9.5, bold=True)
         page.set_x(_LEFT + 24)
         page.write_line(f"{say('invoice.booked', language)} {booking.booking_id} · {booking.evse}", size=8)
         for text in booking.explanation:
