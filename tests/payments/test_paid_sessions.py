@@ -172,3 +172,19 @@ async def test_what_cannot_be_read_is_parked_and_what_is_held_takes_nothing(offi
     told = {"session_id": str(ident), "currency": "EUR", "payment_id": str(payment), "held": True}
     await office.sessions.cdr(fact("cdr.created>payments", told))
     assert (await office.state(payment))["state"] == "authorized"
+
+
+async def test_a_hold_that_ends_by_itself_takes_what_the_session_costs_by_then(office: Office) -> None:
+    payment, ident = await office.paid("20.00", "20.00")
+    async with office.database.change() as db:
+        await db.execute(
+            "INSERT INTO charging_session (id, tenant_id, state, location_id, evse_uid, station_key, frozen, started_at,"
+            " currency, cost_excl, cost_incl) VALUES ($1, 1, 'active', 'L', 'E', 7, '{}', now(), 'EUR', 6, 7.14)",
+            ident,
+        )
+        await db.execute(
+            "UPDATE payment SET expires_at = now() + interval '1 minute', next_at = now() WHERE id = $1", payment
+        )
+    await office.payments.drive(payment)
+    row = await office.state(payment)
+    assert (row["state"], row["captured"]) == ("captured", Decimal("7.14"))
