@@ -183,7 +183,9 @@ async def test_a_hold_that_ends_by_itself_takes_what_the_session_costs_by_then(o
             ident,
         )
         await db.execute(
-            "UPDATE payment SET expires_at = now() + interval '1 minute', next_at = now() WHERE id = $1", payment
+            "UPDATE payment SET authorized_at = now() - interval '1 hour', expires_at = now() + interval '1 minute',"
+            " next_at = now() WHERE id = $1",
+            payment,
         )
     await office.payments.drive(payment)
     row = await office.state(payment)
