@@ -33,10 +33,13 @@ docs: setup ## writes the generated pages again
 	@$(BIN)/python tools/generate_config_docs.py
 	@$(BIN)/python tools/requirement_lines.py
 
+ocpi: setup ## compares the objects of OCPI with the tables of the specification (ARGS="a clone of github.com/ocpi/ocpi")
+	@$(BIN)/python tools/check_ocpi_models.py $(ARGS)
+
 lock: setup ## writes requirements/*.txt again from pyproject.toml (ARGS="--upgrade")
 	@tools/lock.sh $(ARGS)
 
 soak: setup ## the long fault tests: 200 kills under load, 25 with PostgreSQL, outages, hostile frames (ARGS="-k kills")
 	@$(BIN)/pytest -n0 -s -v -m soak $(ARGS)
 
-.PHONY: help setup run test check fmt conformance bench docs lock soak
+.PHONY: help setup run test check fmt conformance bench docs ocpi lock soak

@@ -18,6 +18,7 @@ check rings $bin/lint-imports --no-logo
 check configuration-page $bin/python tools/generate_config_docs.py --check
 check requirement-lines $bin/python tools/requirement_lines.py --check
 check message-types $bin/python tools/generate_ocpp.py --check
+check ocpi-models $bin/python tools/check_ocpi_models.py
 check addresses $bin/python tools/check_addresses.py
 [ -z "$failed" ] || { echo "failed:$failed"; exit 1; }
 echo "all checks passed"
