@@ -111,6 +111,18 @@ def test_times_without_a_zone_are_utc_and_stay_as_sent(sent: str) -> None:
     assert document.repairs == ()
 
 
+def test_times_without_a_zone_are_told_from_dates_with_one_behind() -> None:
+    document = read(Kind.LOCATION, location(last_updated="2026-01-01T10:00:00", evses=[evse(last_updated=AT)]))
+    assert document.repairs == ()
+    assert document.value.last_updated == document.value.evses[0].last_updated
+    behind = read(
+        Kind.EVSE,
+        evse(last_updated="2026-01-01T10:00:00", connectors=[connector(last_updated="2026-01-01T09:00:00-01:00")]),
+    )
+    assert [repair.pointer for repair in behind.repairs] == ["/connectors/0/last_updated"]
+    assert behind.value.last_updated == behind.value.connectors[0].last_updated
+
+
 def test_fractions_of_seconds_are_kept() -> None:
     document = read(Kind.CONNECTOR, connector(last_updated="2016-12-29T17:45:09.2Z"))
     assert document.tree["last_updated"] == "2016-12-29T17:45:09.2Z"

@@ -84,6 +84,7 @@ def test_an_example_is_written_as_it_was(title: str, text: str) -> None:
         if "data" not in sent:
             return  # an envelope that says what went wrong
         sent = sent["data"]
+    repaired = set()
     for tree in sent if isinstance(sent, list) else [sent]:
         kind, partial = next((kind, partial) for start, kind, partial in KINDS if title.startswith(start))
         if kind is Kind.VERSION_DETAILS and "endpoints" not in tree:
@@ -94,9 +95,10 @@ def test_an_example_is_written_as_it_was(title: str, text: str) -> None:
             assert {pointer for pointer, _ in caught.value.fields} == REFUSED[title]
             continue
         document = read(kind, Version.V2_1_1, tree, partial=partial)
-        assert {repair.pointer for repair in document.repairs} == REPAIRED.get(title, set())
-        if title not in REPAIRED:
+        repaired |= {repair.pointer for repair in document.repairs}
+        if not document.repairs:
             assert document.encode() == encode_tree(tree)
+    assert repaired == REPAIRED.get(title, set())
 
 
 def _json(text: str) -> Any:

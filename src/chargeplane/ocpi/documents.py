@@ -113,12 +113,20 @@ def read(kind: Kind, version: Version, tree: Any, *, partial: bool = False) -> D
     """
     model = model_of(kind, version)
     if not partial:
+        seen = tree
         try:
-            value = msgspec.convert(tree, model)
+            try:
+                value = msgspec.convert(tree, model)
+            except msgspec.ValidationError as error:
+                if "timezone" not in str(error) or not issubclass(model, Struct):
+                    raise
+                # Times without a zone are right, and UTC; whoever sends one sends all of them so.
+                seen = _zoner(model)(tree)
+                value = msgspec.convert(seen, model)
         except DECODE_ERRORS:
             pass
         else:
-            if not issubclass(model, Struct) or _plain(tree, model):
+            if not issubclass(model, Struct) or _checker(model)(seen):
                 return Document(kind=kind, version=version, tree=tree, value=value)
     return _mended(kind, version, tree, model, partial)
 
@@ -215,10 +223,6 @@ def _unknown(tree: Any, shape: type[Struct], at: str) -> list[str]:
 # U+0000. Checkers made per struct look at the fields where that can be, so that a body without such pays little.
 
 
-def _plain(tree: dict[str, Any], shape: type[Struct]) -> bool:
-    return _checker(shape)(tree)
-
-
 @functools.cache
 def _checker(shape: type[Struct]) -> Callable[[dict[str, Any]], bool]:
     numbers = frozenset(
@@ -249,6 +253,41 @@ def _checker(shape: type[Struct]) -> Callable[[dict[str, Any]], bool]:
         return True
 
     return plain
+
+
+@functools.cache
+def _zoner(shape: type[Struct]) -> Callable[[Any], Any]:
+    """Gives times without a zone their Z, in a copy that only the struct is made of."""
+    times = [field.name for field in fields_of(shape).values() if field.base is Base.TIME and not field.many]
+    inner = [
+        (field.name, _zoner(field.shape))
+        for field in fields_of(shape).values()
+        if field.shape is not None and field.shape is not shape
+    ]
+
+    def zoned(tree: Any) -> Any:
+        if tree.__class__ is not dict:
+            return tree
+        copy = tree.copy()
+        for name in times:
+            sent = copy.get(name)
+            if (
+                sent.__class__ is str
+                and len(sent) > 18
+                and "+" not in sent
+                and "-" not in sent[10:]
+                and sent[-1] != "Z"
+            ):
+                copy[name] = sent + "Z"
+        for name, zone in inner:
+            held = copy.get(name)
+            if held.__class__ is list:
+                copy[name] = [zone(item) for item in held]
+            elif held.__class__ is dict:
+                copy[name] = zone(held)
+        return copy
+
+    return zoned
 
 
 def _in_utc(sent: str) -> bool:
