@@ -48,7 +48,7 @@ class PeerSource(Protocol):
         """A connection, whatever its state."""
         ...
 
-    async def list(self, tenant_id: TenantId | None, *, registered: bool = True) -> Sequence[Peer]:
+    async def every(self, tenant_id: TenantId | None, *, registered: bool = True) -> Sequence[Peer]:
         """Connections of a tenant, or of all."""
         ...
 
@@ -231,7 +231,7 @@ class PartnersAsked:
     async def of_tenant(self, tenant_id: TenantId) -> Sequence[Provider]:
         """The tenant's partners that can be asked: providers that have the tokens module."""
         found = []
-        for peer in await self._peers.list(tenant_id):
+        for peer in await self._peers.every(tenant_id):
             parties = tuple(
                 (one.id.country_code, one.id.party_id) for one in peer.parties if one.role is PartyRole.EMSP
             )
