@@ -21,6 +21,7 @@ from chargeplane.domain.roaming.connection import ModuleUrl, PartnerParty
 from chargeplane.kernel.ids import TenantId
 from chargeplane.main.wiring import Server
 from chargeplane.store.queries import roaming_connections as queries
+from chargeplane.store.secrets import InstallationKeys
 
 _numbers = itertools.count(1)
 _MODULES = ("locations", "tariffs", "sessions", "cdrs", "commands", "tokens", "chargingprofiles")
@@ -103,7 +104,7 @@ class HttpPartner:
                     **queries.columns_of(modules=modules, parties=parties),
                 },
             )
-            sealed = server.secrets.encrypt(self.token.encode(), purpose_of(self.connection_id))
+            sealed = _keys_of(server).encrypt(self.token.encode(), purpose_of(self.connection_id))
             await queries.update(db, self.connection_id, {"token": sealed})
             ours = f"token-of-ours-{self.party[1]}"
             await queries.issue(db, self.connection_id, hash_of(ours), "current", ours[:6])
@@ -176,3 +177,7 @@ class HttpPartner:
             pass
         finally:
             writer.close()
+
+
+def _keys_of(server: Server) -> InstallationKeys:
+    return InstallationKeys.load(server.config.data_path, server.config.secret_key)

@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chargeplane.app.roaming import outgoing
 from chargeplane.app.roaming.authorizing import Provider
@@ -145,6 +146,10 @@ class Rendering:
             rule = await documents.publication(db, peer.id)
             found = await documents.seen(db, peer.tenant_id, module, key, peer.id, rule)
             sent = await queries.has_sent(db, peer.id, module, key)
+            if found is None and sent and module == LOCATIONS:
+                # It saw the location, and is to see it no more: as if it were removed.
+                hidden = await documents.one(db, peer.tenant_id, module, key)
+                found = None if hidden is None else _withdrawn(hidden)
         if found is None:
             return None
         ours = PartyId(found.country_code, found.party_id)
@@ -183,6 +188,16 @@ class Rendering:
         evse = _evse(raw)
         body = msgspec.json.encode({"status": evse.status, "last_updated": evse.last_updated})
         return Message(row=PATCH_EVSE, path=path, body=body, route=route)
+
+
+def _withdrawn(found: Stored) -> Stored:
+    """The location with its EVSEs removed."""
+    said: dict[str, Any] = msgspec.json.decode(found.body)
+    said["publish"] = False
+    for evse in said.get("evses", ()):
+        evse["status"] = "REMOVED"
+        evse.pop("evse_id", None)
+    return replace(found, body=msgspec.json.encode(said))
 
 
 class _Token(Struct):

@@ -349,6 +349,32 @@ async def set_publication(db: Db, tenant_id: TenantId, connection_id: int, value
     )
 
 
+async def is_partner(db: Db, tenant_id: TenantId, connection_id: int) -> bool:
+    """Whether the tenant has this partner."""
+    return bool(
+        await db.fetchval(
+            "SELECT EXISTS (SELECT FROM roaming_connection WHERE id = $1 AND tenant_id = $2)", connection_id, tenant_id
+        )
+    )
+
+
+async def tell_all(db: Db, tenant_id: TenantId, connection_id: int, publication: Publication) -> None:
+    """Notes for a partner all locations and tariffs that it sees, and those that it saw and sees no more."""
+    for module in (LOCATIONS, TARIFFS):
+        where = _visible(tenant_id, module, connection_id, publication)
+        where.values += [connection_id, module]
+        partner, named = f"${len(where.values) - 1}::bigint", f"${len(where.values)}::text"
+        await db.execute(
+            "INSERT INTO roaming_outgoing (tenant_id, connection_id, module, key)"
+            f" SELECT d.tenant_id, {partner}, d.module, d.id FROM roaming_document d"
+            f" WHERE d.tenant_id = $1 AND d.module = {named} AND (({where}) OR EXISTS (SELECT FROM roaming_sent s"
+            f" WHERE s.connection_id = {partner} AND s.module = d.module AND s.key = d.id))"
+            " ON CONFLICT (connection_id, module, key) DO UPDATE SET ticks = roaming_outgoing.ticks + 1, hint = NULL,"
+            " next_at = now(), parked_at = NULL",
+            *where.values,
+        )
+
+
 async def location_keys(db: Db, tenant_id: TenantId, after_key: int, limit: int) -> list[int]:
     """Keys of the tenant's locations, in order."""
     rows = await db.fetch(
