@@ -356,7 +356,7 @@ async def test_commands_for_what_is_not_there_are_refused_at_once(yard: Yard) ->
 
 async def test_station_that_does_not_answer_ends_in_a_timeout(yard: Yard) -> None:
     await yard.open()
-    _, uid = await yard.station("2.0.1", faults=(Fault.FOREIGN_ANSWERS,))
+    _, uid = await yard.station("2.0.1", faults=frozenset({Fault.LATE_ANSWERS}))
     said, reference = await yard.command(
         "UNLOCK_CONNECTOR", location_id=yard.location, evse_uid=uid, connector_id="1"
     )
