@@ -14,9 +14,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import msgspec
-
 from chargeplane.app.roaming.connections import purpose_of
 from chargeplane.app.roaming.tokens import hash_of
+
 from chargeplane.domain.roaming.connection import ModuleUrl, PartnerParty
 from chargeplane.kernel.ids import TenantId
 from chargeplane.main.wiring import Server
@@ -133,9 +133,7 @@ class HttpPartner:
 
     def of(self, module: str, method: str | None = None) -> list[Seen]:
         """What came for a module."""
-        return [
-            one for one in self.requests if one.path.startswith(f"/{module}") and method in (None, one.method)
-        ]
+        return [one for one in self.requests if one.path.startswith(f"/{module}") and method in (None, one.method)]
 
     async def until(self, holds: Callable[[], Any], within_s: float = 20.0) -> Any:
         """What a condition gives once it holds; it is looked at with each request."""
@@ -155,7 +153,9 @@ class HttpPartner:
                 text = await reader.readexactly(length) if length else b""
                 method, target, _ = first.split(" ")
                 parts = urlsplit(target)
-                seen = Seen(method, parts.path, dict(parse_qsl(parts.query)), headers, json.loads(text) if text else None)
+                seen = Seen(
+                    method, parts.path, dict(parse_qsl(parts.query)), headers, json.loads(text) if text else None
+                )
                 answer = self.answering.get(parts.path.split("/")[1], lambda _: None)(seen)
                 if asyncio.iscoroutine(answer):
                     answer = await answer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from chargeplane.app.pulse import Pulse
@@ -13,8 +14,10 @@ from chargeplane.app.roaming.operator import OurParties, Outgoing, PartnersAsked
 from chargeplane.app.roaming.own_documents import OwnDocuments
 from chargeplane.app.roaming.ports import Caller
 from chargeplane.app.roaming.profiles import PartnerProfiles
+from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.roaming.publishing import TOPICS, Publishing, PublishingSettings
 from chargeplane.app.roaming.results import Results
+from chargeplane.app.roaming.sessions import TOPICS as CDR_TOPICS
 from chargeplane.app.roaming.sessions import SessionsOfPartners
 from chargeplane.edges.ocpi_server.call import Handler
 from chargeplane.edges.ocpi_server.handlers.commands_receiver import commands_receiver
@@ -36,6 +39,7 @@ class OperatorParts:
     Args:
         sessions: given to the sessions, which tell it of partners' drivers.
         rendering: makes what is sent of `MODULES`.
+        look: whether anybody here is an operator now.
         handlers: of the door for partners.
     """
 
@@ -48,6 +52,8 @@ class OperatorParts:
     profiles: PartnerProfiles
     results: Results
     rendering: Rendering
+    publications: PartnerPublications
+    look: Callable[[], Awaitable[None]]
     handlers: dict[int, Handler]
 
 
@@ -96,7 +102,7 @@ async def start_operator(
     sessions = SessionsOfPartners(
         database, authorizing, parties, telling, SESSION_MAKING, every_s=config.session_push_s
     )
-    await _listen_at_stations(parts, parties, authorizing)
+    look = await _listen_at_stations(parts, parties, authorizing)
     if parts.config.role in (Role.ALL, Role.JOBS):
         if parts.status_hints is not None:
             await parts.status_hints.listen(publishing.heard)
@@ -114,17 +120,22 @@ async def start_operator(
         profiles=profiles,
         results=results,
         rendering=Rendering(database),
+        publications=PartnerPublications(database, wake),
+        look=look,
         handlers={**own_lists(documents, commands), **commands_receiver(commands, profiles)},
     )
 
 
-async def _listen_at_stations(parts: Parts, parties: OurParties, authorizing: Authorizing) -> None:
-    """Has this node's stations ask for partners' id tokens, and tell of statuses, from when on anybody here is an operator."""
+async def _listen_at_stations(
+    parts: Parts, parties: OurParties, authorizing: Authorizing
+) -> Callable[[], Awaitable[None]]:
+    """Has this node's stations ask for partners' id tokens, and tell of statuses, from when on anybody here is an operator; what looks
+    whether that is so."""
     house, hints = parts.house, parts.status_hints
-    if house is None:
-        return
 
     async def look() -> None:
+        if house is None:
+            return
         operating = bool(await parties.operating_tenants())
         house.roaming = authorizing if operating else None
         house.status_committed = hints.note if operating and hints is not None else None
@@ -133,8 +144,28 @@ async def _listen_at_stations(parts: Parts, parties: OurParties, authorizing: Au
     pulse = Pulse("roaming stations", _LOOK_S, look)
     pulse.start()
     parts.on_stop.append(pulse.stop)
+    return look
 
 
 def follow(operator: OperatorParts, parts: Parts) -> None:
     """Hears of locations, EVSEs and tariffs."""
     parts.facts.subscribe("roaming", TOPICS, operator.publishing.changed)
+
+
+def hear_changes(operator: OperatorParts, changes: list[Callable[[int], None]], parts: Parts) -> None:
+    """Hears of CDRs, which the sessions have declared by then, and of changes of parties and partners.
+
+    Args:
+        changes: the connections' listeners.
+    """
+    looking: set[asyncio.Future[None]] = set()
+
+    def changed(_: int) -> None:
+        operator.parties.forget()
+        operator.publishing.look_soon()
+        task = asyncio.ensure_future(operator.look())
+        looking.add(task)
+        task.add_done_callback(looking.discard)
+
+    changes.append(changed)
+    parts.facts.subscribe("roaming", CDR_TOPICS, operator.sessions.settled)
