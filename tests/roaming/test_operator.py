@@ -322,7 +322,7 @@ async def test_other_partners_hear_nothing_of_a_drivers_session(yard: Yard, serv
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_partner_starts_and_stops_with_a_token_that_nobody_is_asked_about(yard: Yard, version: str) -> None:
     await yard.open()
-    station, uid = await yard.station(version, options=HOLD)
+    _, uid = await yard.station(version, options=HOLD)
     token = yard.token(f"1f2d7c50-8a7d-4b6e-9e5a-{yard.number:012d}", type="APP_USER")
     said, reference = await yard.command(
         "START_SESSION",
