@@ -65,10 +65,15 @@ class Partner:
         return Answer(allowed=Allowed.ALLOWED, token=token, authorization_reference=f"REF-{uid}")
 
 
-async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Pushes tokens, then asks about them at the rate."""
+def _folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="chargeplane-bench-", dir="/tmp"))
     folder.chmod(0o711)
+    return folder
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Pushes tokens, then asks about them at the rate."""
+    folder = _folder()
     postgres = EmbeddedPostgres(folder)
     url = await postgres.start()
     database = Database(url)
