@@ -48,6 +48,9 @@ log = structlog.get_logger(__name__)
 
 _USES16: Final = (CertificateUse.CSMS_ROOT, CertificateUse.MANUFACTURER_ROOT)
 
+_REACHED_WITHIN_S: Final = 10.0
+"""Somebody waits for the answer: a station that is away for longer has not told."""
+
 Roots = Callable[[], Awaitable[Sequence[str]]]
 """PEM of the roots that lead to this server's certificate; none where they are not known."""
 
@@ -184,7 +187,7 @@ class InstalledCertificatesOf:
         return True
 
     async def _ask(self, tenant_id: TenantId, key: StationKey, command: Command) -> CommandOutcome:
-        return await self._commands.ask(tenant_id, key, command, by="security")
+        return await self._commands.ask(tenant_id, key, command, by="security", valid_s=_REACHED_WITHIN_S)
 
     async def _in_use(self, algorithm: HashAlgorithm) -> set[CertificateHashData]:
         """The names of the roots that lead to this server's certificate."""

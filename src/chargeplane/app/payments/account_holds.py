@@ -22,7 +22,7 @@ from chargeplane.app.alerts import Alerts
 from chargeplane.app.commands import Commands
 from chargeplane.app.house import utc_now
 from chargeplane.app.locations import EvsePlace
-from chargeplane.app.payments.payments import NewPayment, Payments
+from chargeplane.app.payments.payments import MOST, NewPayment, Payments
 from chargeplane.domain.agreements.model import BillingMethod
 from chargeplane.domain.agreements.scope import ResolveAsk
 from chargeplane.domain.alerts import Severity
@@ -30,7 +30,7 @@ from chargeplane.domain.authorization import canonical, token_key
 from chargeplane.domain.cdrs.session import FrozenAgreement
 from chargeplane.domain.commands import Stop
 from chargeplane.domain.payments.states import OVER, PaymentState
-from chargeplane.kernel.errors import ConflictError, NotFoundError
+from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.database import Database
@@ -265,7 +265,7 @@ class AccountHolds:
     async def _begin(self, db: Db, tenant_id: TenantId, wanted: NewPayment) -> int | str:
         try:
             return await self._payments.begin(db, tenant_id, wanted, by="sessions")
-        except (ConflictError, NotFoundError):
+        except (ConflictError, InvalidInputError, NotFoundError):
             return "no_provider"
 
     async def _wanted(
@@ -281,7 +281,7 @@ class AccountHolds:
         amount = terms.limits.hold_per_session
         hold = Money(amount=self._hold, currency=terms.currency)
         if amount is not None and amount.currency == terms.currency and amount.amount > 0:
-            hold = amount
+            hold = Money(amount=min(amount.amount, MOST), currency=amount.currency)
         owners = [terms.number] if driver_id is None else [terms.number, driver_id]
         provider, account_id, saved = None, None, None
         if terms.billing.method is BillingMethod.WALLET:
