@@ -84,6 +84,8 @@ class Scope(enum.StrEnum):
     WORK_WRITE = "work:write"
     BOOKINGS_READ = "bookings:read"
     BOOKINGS_WRITE = "bookings:write"
+    ROAMING_READ = "roaming:read"
+    ROAMING_WRITE = "roaming:write"
     ADMIN = "admin"
 
 

@@ -17,6 +17,7 @@ from chargeplane.main.operations import start_operations
 from chargeplane.main.payments import account_holds, settle_by_cdrs, start_payments
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
+from chargeplane.main.roaming import start_roaming
 from chargeplane.main.sessions import start_sessions
 from chargeplane.main.subjects import Parts
 
@@ -47,7 +48,11 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
     people.personal_data.holders["payment_methods"] = paying.methods
     operations = await start_operations(parts, subjects)
+<<<<<<< HEAD
     parts.facts.begin()
+=======
+    roaming = await start_roaming(parts, subjects)
+>>>>>>> 9d28084 (Register with roaming partners in every OCPI version; answer and ask them by the table; keep a queue, a log and the health of each)
     return Business(
         facts=parts.facts,
         locations=rating.locations,
@@ -90,6 +95,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         invoices=invoicing.invoices,
         billing_runs=invoicing.billing_runs,
         exports=invoicing.exports,
+        roaming=roaming,
         public_data=PublicData(parts.database),
         publications=Publications(),
         public_lists=OcpiExport(),

@@ -526,6 +526,10 @@ class RetentionConfig(Struct, frozen=True, kw_only=True):
     webhook_events_days: Annotated[
         Days, Meta(description="What webhooks told or were to tell, with their attempts: so long it can be replayed.")
     ] = 30
+    roaming_exchanges_days: Annotated[
+        Days,
+        Meta(description="What went over the wire with roaming partners: so long it can be searched and replayed."),
+    ] = 14
     payment_webhooks_days: Annotated[
         Days, Meta(description="What payment providers told by themselves, once it was applied.")
     ] = 400
@@ -578,6 +582,43 @@ class WebhooksConfig(Struct, frozen=True, kw_only=True):
     max_connections: Annotated[
         int, Meta(ge=8, le=10_000, description="Attempts under way at once, of all endpoints together.")
     ] = 1000
+
+
+class RoamingConfig(Struct, frozen=True, kw_only=True):
+    """Partners by OCPI."""
+
+    public_url: Annotated[
+        str | None,
+        Meta(
+            description="Where partners reach this server, without `/ocpi`; none: `public_url`, else its own address."
+        ),
+    ] = None
+    private_networks: Annotated[
+        bool,
+        Meta(
+            description="Whether partners may be within private networks and on this machine, and without TLS. Their addresses come "
+            "from partners."
+        ),
+    ] = False
+    timeout_s: Annotated[float, Meta(ge=0.1, le=120, description="How long a partner may take to answer.")] = 30.0
+    page_limit: Annotated[
+        int, Meta(ge=1, le=10_000, description="Objects in a page of our lists at most (X-Limit).")
+    ] = 1000
+    max_body_kib: Annotated[int, Meta(ge=16, le=65_536, description="Size of a request of a partner at most.")] = 4096
+    first_pause_s: Annotated[
+        float,
+        Meta(
+            ge=0.05, le=300, description="How long a partner that failed several times in a row is left alone at first."
+        ),
+    ] = 2.0
+    alive_after_s: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=86_400,
+            description="A hub asks a partner that it has not heard of for so long whether it is alive.",
+        ),
+    ] = 300.0
 
 
 class BookingsConfig(Struct, frozen=True, kw_only=True):
@@ -1001,6 +1042,7 @@ class Config(Struct, frozen=True, kw_only=True):
     webhooks: WebhooksConfig = WebhooksConfig()
     bookings: BookingsConfig = BookingsConfig()
     roaming_operator: RoamingOperatorConfig = RoamingOperatorConfig()
+    roaming: RoamingConfig = RoamingConfig()
     log: LogConfig = LogConfig()
 
     def proxies(self) -> TrustedProxies:

@@ -63,6 +63,7 @@ from chargeplane.edges.http.files_server import FilesServer
 from chargeplane.edges.http.server import HttpConfig, HttpServer
 from chargeplane.edges.http.services import Business, Services, Subjects
 from chargeplane.edges.metrics import CommitMeasures, Exposition, WorkersExposition
+from chargeplane.edges.ocpi_server.app import ROOT
 from chargeplane.edges.ocpp_server import Listener, OcppServer, OcppServerConfig
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.ids import StationKey
@@ -194,6 +195,7 @@ class Server:
                 customer_information_days=config.retention.customer_information_days,
                 security_events_days=config.retention.security_events_days,
                 webhook_events_days=config.retention.webhook_events_days,
+                roaming_exchanges_days=config.retention.roaming_exchanges_days,
                 payment_webhooks_days=config.retention.payment_webhooks_days,
             ),
         )
@@ -408,6 +410,7 @@ class Server:
                     host=config.bind, port=config.http_port, shared=config.workers > 1, proxies=config.proxies()
                 ),
                 services,
+                doors={ROOT: business.roaming.door},
             )
             await self.http.start()
             self._stops.append(self.http.stop)

@@ -115,6 +115,7 @@ def aging_tables(
     security_events_days: int = 400,
     webhook_events_days: int = 30,
     payment_webhooks_days: int = 400,
+    roaming_exchanges_days: int = 14,
 ) -> tuple[AgingTable, ...]:
     """The foundation's tables of that kind.
 
@@ -127,6 +128,7 @@ def aging_tables(
         customer_information_days: days since a station told of a customer.
         security_events_days: days since a security event.
         webhook_events_days: days since what webhooks tell of; their deliveries and attempts go with it.
+        roaming_exchanges_days: days since something went over the wire with a roaming partner.
         payment_webhooks_days: days since a payment provider told something that was applied.
     """
     tables = [AgingTable(name="idempotency_key", column="created_at", keep=IDEMPOTENCY_KEPT)]
@@ -166,6 +168,10 @@ def aging_tables(
         keep = timedelta(days=payment_webhooks_days)
         waits = "aged.applied_at IS NULL"
         tables.append(AgingTable(name="payment_webhook", column="received_at", keep=keep, by_id=True, spared=waits))
+    if roaming_exchanges_days:
+        keep = timedelta(days=roaming_exchanges_days)
+        tables.append(AgingTable(name="roaming_exchange", column="at", keep=keep, by_id=True))
+        tables.append(AgingTable(name="roaming_forward_url", column="created_at", keep=keep))
     return tuple(tables)
 
 

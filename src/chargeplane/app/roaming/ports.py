@@ -12,7 +12,8 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from chargeplane.domain.roaming.connection import PartyId, Peer
+from chargeplane.domain.roaming.connection import ModuleUrl, PartyId, PartyRole, Peer, PeerCredentials, TokenForm
+from chargeplane.kernel.errors import PeerError
 
 
 class Route(Struct, frozen=True, kw_only=True):
@@ -166,5 +167,80 @@ class Caller(Protocol):
 
         Raises:
             PulledError: it could not be read to the end; the outcome says why.
+        """
+        ...
+
+
+class HandshakeTrouble(enum.StrEnum):
+    """What went wrong in a handshake."""
+
+    UNREACHABLE = "unreachable"
+    """The partner could not be asked, or its answer not be understood (3001)."""
+    VERSION = "version"
+    """There is no version that both have (3002)."""
+    MODULES = "modules"
+    """There are no modules that fit (3003)."""
+    REFUSED = "refused"
+    """The partner refused our credentials."""
+    FORM = "form"
+    """What it sent cannot be credentials (2001)."""
+
+
+class HandshakeError(PeerError):
+    """A handshake that did not succeed.
+
+    Args:
+        http_status, status_code: of the partner's answer, where there was one.
+        unknown: the partner may have taken what we sent all the same.
+    """
+
+    def __init__(
+        self,
+        trouble: HandshakeTrouble,
+        sentence: str,
+        *,
+        http_status: int | None = None,
+        status_code: int | None = None,
+        unknown: bool = False,
+    ) -> None:
+        super().__init__(sentence)
+        self.trouble = trouble
+        self.http_status = http_status
+        self.status_code = status_code
+        self.unknown = unknown
+
+
+class Handshaking(Protocol):
+    """Asks a platform about itself. Implemented by edges/ocpi_client."""
+
+    async def versions(self, url: str, token: str, form: TokenForm | None) -> tuple[dict[str, str], TokenForm]:
+        """Versions with the URLs of their details, and the form of the token that was taken.
+
+        Args:
+            form: None finds it out by trial.
+        Raises:
+            HandshakeError: it could not be asked.
+        """
+        ...
+
+    async def details(
+        self, url: str, token: str, form: TokenForm, version: str, partner_role: PartyRole | None
+    ) -> tuple[ModuleUrl, ...]:
+        """Where a version's modules are.
+
+        Args:
+            partner_role: by which the interfaces of 2.1.1 are known.
+        Raises:
+            HandshakeError: it could not be asked.
+        """
+        ...
+
+    async def send_credentials(
+        self, method: str, url: str, token: str, form: TokenForm, version: str, given: PeerCredentials | None
+    ) -> PeerCredentials | None:
+        """POST, PUT, GET or DELETE of credentials; what the partner answers with.
+
+        Raises:
+            HandshakeError: it did not succeed.
         """
         ...

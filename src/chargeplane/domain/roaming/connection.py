@@ -13,7 +13,6 @@ either side. Its states:
 from __future__ import annotations
 
 import enum
-from datetime import datetime
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -213,16 +212,17 @@ class Peer(Struct, frozen=True, kw_only=True):
         return None
 
 
-class Known(Struct, frozen=True, kw_only=True):
-    """When a module's exchange with a partner last went well.
+class PeerCredentials(Struct, frozen=True, kw_only=True):
+    """What a platform gives another to be called with, of any version.
 
     Args:
-        pulled_until: what was changed before is known: the next pull begins there.
+        token: what the other is to come with.
+        versions_url: of the platform.
+        parties: of the platform; without a role where the version names none.
+        hub_party: of a hub.
     """
 
-    module: str
-    pulled_at: datetime | None = None
-    pulled_until: datetime | None = None
-    pushed_at: datetime | None = None
-    error: str | None = None
-    failed_at: datetime | None = None
+    token: str
+    versions_url: str
+    parties: tuple[PartnerParty, ...]
+    hub_party: PartyId | None = None

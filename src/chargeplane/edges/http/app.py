@@ -7,7 +7,7 @@ the route runs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -50,14 +50,20 @@ _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[Any], Awaitable[None]]
 
 
+Door = Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]
+"""An ASGI application beside this one."""
+
+
 def make_app(
-    services: Services, proxies: TrustedProxies = _NO_PROXIES
-) -> Callable[[MutableMapping[str, Any], _Receive, _Send], Awaitable[None]]:
+    services: Services, proxies: TrustedProxies = _NO_PROXIES, doors: Mapping[str, Door] | None = None
+) -> Door:
     """The ASGI application.
 
     Args:
         proxies: reverse proxies whose word is taken for whom they connect.
+        doors: other applications, by what their paths begin with.
     """
+    others = [(begin.encode(), f"{begin}/".encode(), door) for begin, door in (doors or {}).items()]
     idempotency = Idempotency(services.database, services.keys)
 
     async def before_request(request: Request[Any, Any, Any]) -> Response[bytes] | None:
@@ -99,6 +105,10 @@ def make_app(
             if scope["raw_path"].startswith(_FILES):
                 await files(scope, receive, send)
                 return
+            for whole, begin, door in others:
+                if scope["raw_path"].startswith(begin) or scope["raw_path"] == whole:
+                    await door(scope, receive, send)
+                    return
             # Litestar splits the decoded path; given the encoded one, a slash inside an id stays inside it.
             try:
                 scope["path"] = scope["raw_path"].decode("ascii")

@@ -61,6 +61,7 @@ _TAGS: Final = (
     ("ledger", "Double entry: accounts with balances, entries that are never changed, the check, closing of periods."),
     ("sessions", "Charging sessions: the business view of transactions, and what they cost, line by line."),
     ("cdrs", "What sessions came to: CDRs, credits, corrections, exports."),
+    ("roaming", "Partners by OCPI: who they are, how they do, what went over the wire, what waits to be sent."),
     ("webhooks", "What happened, sent to whoever asked to hear of it, signed by Standard Webhooks."),
     ("performance", "How stations and the network do: uptime, success, utilisation, revenue, repair."),
     ("work", "What needs a person, by revenue at risk."),

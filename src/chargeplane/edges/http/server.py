@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import structlog
 import uvicorn
 from msgspec import Struct
 
-from chargeplane.edges.http.app import make_app
+from chargeplane.edges.http.app import Door, make_app
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.proxies import TrustedProxies
 
@@ -57,11 +57,13 @@ class HttpServer:
     Args:
         config: where to listen.
         services: what the routes call.
+        doors: other applications on the same port, by what their paths begin with.
     """
 
-    def __init__(self, config: HttpConfig, services: Services) -> None:
+    def __init__(self, config: HttpConfig, services: Services, doors: Mapping[str, Door] | None = None) -> None:
         self._config = config
         self._services = services
+        self._doors = doors or {}
         self._server: _Server | None = None
         self._tick: asyncio.Task[None] | None = None
         self.port = config.port
@@ -76,7 +78,7 @@ class HttpServer:
         self.port = bound.getsockname()[1]
         server = _Server(
             uvicorn.Config(
-                make_app(self._services, self._config.proxies),
+                make_app(self._services, self._config.proxies, self._doors),
                 http="httptools",
                 ws="none",
                 lifespan="off",

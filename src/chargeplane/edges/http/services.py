@@ -70,6 +70,8 @@ from chargeplane.app.public_data import ListWriter, PublicData, Writer
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
+from chargeplane.app.roaming.connections import Connections
+from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.static_limits import StaticLimits
@@ -145,6 +147,25 @@ class GuestDoor:
     wrong_per_minute: float = 20
 
 
+class Roaming(Protocol):
+    """Partners by OCPI; made by main/roaming. The door for partners is another edge's."""
+
+    @property
+    def connections(self) -> Connections:
+        """Partners and parties of ours."""
+        ...
+
+    @property
+    def partners(self) -> Partners:
+        """What operators see of what goes on with partners."""
+        ...
+
+    @property
+    def door(self) -> Callable[..., Awaitable[None]]:
+        """The application for partners."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Business:
     """Use cases about locations, prices, people, agreements and money; made by main/business."""
@@ -190,6 +211,7 @@ class Business:
     invoices: Invoices
     billing_runs: BillingRuns
     exports: Exports
+    roaming: Roaming
     public_data: PublicData
     publications: Writer
     public_lists: ListWriter

@@ -30,7 +30,10 @@ class Call:
         page: what part of a list is asked for; of lists alone.
         document: the body in the canonical version; None where the row has none, or it was left out where it may be.
         route: between which parties it goes; what the headers left open is None.
+        base_url: of our door: `https://host/ocpi`.
         token_used: the credentials token it came with; for the handshake alone.
+        invited: that token is an invitation.
+        wire: the body as it came; for modules whose shape is the version's own.
     """
 
     peer: Peer
@@ -45,6 +48,8 @@ class Call:
     route: Route = field(default_factory=Route)
     base_url: str = ""
     token_used: str = ""
+    invited: bool = False
+    wire: bytes = b""
 
     @property
     def body(self) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 from collections.abc import AsyncIterator
 from typing import Final
@@ -17,10 +16,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from chargeplane.app.webhooks import Answer
+from chargeplane.kernel.addresses import is_of_all
 from chargeplane.kernel.errors import PeerError
 
 _TIMEOUT_S: Final = 8.0
-_CARRIES_IPV4: Final = tuple(ipaddress.ip_network(text) for text in ("::/96", "64:ff9b::/96"))
 
 
 class HttpFetcher:
@@ -134,20 +133,6 @@ class HttpFetcher:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         for *_, place in found:
             address = str(place[0])
-            if self._private_networks or _is_of_all(address.partition("%")[0]):
+            if self._private_networks or is_of_all(address.partition("%")[0]):
                 return address
         raise PeerError(f"{host} is within our own networks, where addresses from others are not asked.")
-
-
-def _is_of_all(text: str) -> bool:
-    """Whether an address is one of the whole Internet's. IPv6 addresses that stand for an IPv4 address (6to4, translation, the old
-    compatible form) are what that one is."""
-    address = ipaddress.ip_address(text)
-    if not address.is_global or address.is_multicast:
-        return False
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.sixtofour
-        if inner is None and any(address in network for network in _CARRIES_IPV4):
-            inner = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
-        return inner is None or (inner.is_global and not inner.is_multicast)
-    return True

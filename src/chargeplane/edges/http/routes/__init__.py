@@ -42,6 +42,7 @@ from chargeplane.edges.http.routes.public_data import public_data_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.quirks import quirk_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
+from chargeplane.edges.http.routes.roaming import roaming_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.service_agreements import service_agreement_routes
 from chargeplane.edges.http.routes.sessions import session_routes
@@ -102,6 +103,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *session_routes(services),
         *cdr_routes(services),
         *webhook_routes(services),
+        *roaming_routes(services),
         *meter_key_routes(services),
         *booking_routes(services),
         *performance_routes(services),

@@ -1,0 +1,89 @@
+"""Partners by OCPI: connections, both doors and what is sent, made and started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chargeplane.app.addresses import own_host
+from chargeplane.app.roaming.client_info import ClientInfos
+from chargeplane.app.roaming.connections import Connections
+from chargeplane.app.roaming.exchanges import ExchangeLog
+from chargeplane.app.roaming.health import Health
+from chargeplane.app.roaming.outgoing import Outgoing
+from chargeplane.app.roaming.partners import Partners
+from chargeplane.app.roaming.tokens import Tokens
+from chargeplane.edges.http.services import Subjects
+from chargeplane.edges.ocpi_client.caller import OcpiCaller
+from chargeplane.edges.ocpi_client.handshake import Handshake
+from chargeplane.edges.ocpi_client.http import PartnerHttp
+from chargeplane.edges.ocpi_server.app import ROOT, DoorSettings, OcpiServer
+from chargeplane.edges.ocpi_server.handlers import hub_client_info, versions
+from chargeplane.main.config import Role
+from chargeplane.main.subjects import Parts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roaming:
+    """What the routes call, and what other parts of roaming hang on.
+
+    Args:
+        door: for partners; `door.offer({row: handler})` answers rows.
+        caller: asks partners.
+        outgoing: `outgoing.register(module, renderer)` has a module's objects sent.
+    """
+
+    connections: Connections
+    exchanges: ExchangeLog
+    health: Health
+    caller: OcpiCaller
+    outgoing: Outgoing
+    door: OcpiServer
+    http: PartnerHttp
+    partners: Partners
+
+
+async def start_roaming(parts: Parts, subjects: Subjects) -> Roaming:
+    """Makes the use cases and both doors; nodes that do jobs send from now on."""
+    config = parts.config.roaming
+    public = config.public_url or parts.config.public_url
+
+    def base_url() -> str:
+        if public is not None:
+            return f"{public.rstrip('/')}{ROOT}"
+        return f"http://{own_host(parts.config.bind)}:{parts.addresses.http_port}{ROOT}"
+
+    http = PartnerHttp(private_networks=config.private_networks, timeout_s=config.timeout_s)
+    parts.on_stop.append(http.close)
+    tokens = Tokens(parts.database)
+    exchanges = ExchangeLog(parts.database)
+    await exchanges.start()
+    parts.on_stop.append(exchanges.stop)
+    connections = Connections(parts.database, parts.secrets, tokens, Handshake(http), base_url, parts.events)
+    health = Health(parts.database, subjects.alerts)
+    await health.start()
+    parts.on_stop.append(health.stop)
+    caller = OcpiCaller(http, connections.token_of, exchanges, health.heard, first_pause_s=config.first_pause_s)
+    connections.on_change.append(caller.forget)
+    outgoing = Outgoing(parts.database, caller)
+    health.on_back = outgoing.hint
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        await outgoing.start()
+        parts.on_stop.append(outgoing.stop)
+    door = OcpiServer(
+        tokens,
+        {},
+        exchanges,
+        DoorSettings(max_body=config.max_body_kib * 1024, page_limit=config.page_limit, public_url=public),
+    )
+    door.offer(versions.handlers(connections, door.modules))
+    door.offer(hub_client_info.handlers(ClientInfos(parts.database)))
+    return Roaming(
+        connections=connections,
+        exchanges=exchanges,
+        health=health,
+        caller=caller,
+        outgoing=outgoing,
+        door=door,
+        http=http,
+        partners=Partners(parts.database, exchanges, outgoing, caller),
+    )
