@@ -48,11 +48,8 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
     people.personal_data.holders["payment_methods"] = paying.methods
     operations = await start_operations(parts, subjects)
-<<<<<<< HEAD
-    parts.facts.begin()
-=======
     roaming = await start_roaming(parts, subjects)
->>>>>>> 9d28084 (Register with roaming partners in every OCPI version; answer and ask them by the table; keep a queue, a log and the health of each)
+    parts.facts.begin()
     return Business(
         facts=parts.facts,
         locations=rating.locations,
