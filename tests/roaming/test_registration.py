@@ -24,7 +24,7 @@ async def asked(node: Node, method: str, path: str, token: str | None, **more: A
         return await client.request(method, f"{node.base_url}{path}", headers=headers, **more)
 
 
-@pytest.mark.parametrize("version", VERSIONS[1:])
+@pytest.mark.parametrize("version", VERSIONS)
 async def test_both_sides_hold_the_others_token_after_the_handshake(
     operator: Node, provider: Node, version: str
 ) -> None:

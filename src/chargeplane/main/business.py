@@ -48,7 +48,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
     people.personal_data.holders["payment_methods"] = paying.methods
     operations = await start_operations(parts, subjects)
-    roaming = await start_roaming(parts, subjects)
+    roaming = await start_roaming(parts, subjects, rating, agreements.resolving)
     parts.facts.begin()
     return Business(
         facts=parts.facts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chargeplane.app.addresses import own_host
+from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.app.roaming.client_info import ClientInfos
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.exchanges import ExchangeLog
@@ -12,14 +13,20 @@ from chargeplane.app.roaming.health import Health
 from chargeplane.app.roaming.outgoing import Outgoing
 from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.roaming.tokens import Tokens
+from chargeplane.domain.roaming.connection import Peer
 from chargeplane.edges.http.services import Subjects
 from chargeplane.edges.ocpi_client.caller import OcpiCaller
 from chargeplane.edges.ocpi_client.handshake import Handshake
 from chargeplane.edges.ocpi_client.http import PartnerHttp
 from chargeplane.edges.ocpi_server.app import ROOT, DoorSettings, OcpiServer
 from chargeplane.edges.ocpi_server.handlers import hub_client_info, versions
+from chargeplane.edges.ocpi_server.routing import url_of
 from chargeplane.main.config import Role
+from chargeplane.main.rating import RatingParts
+from chargeplane.main.roaming_operator import MODULES, OperatorParts, follow, start_operator
+from chargeplane.main.roaming_provider import ProviderParts, start_roaming_provider
 from chargeplane.main.subjects import Parts
+from chargeplane.ocpi.versions import CANONICAL, Version
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +47,11 @@ class Roaming:
     door: OcpiServer
     http: PartnerHttp
     partners: Partners
+    operator: OperatorParts
+    provider: ProviderParts
 
 
-async def start_roaming(parts: Parts, subjects: Subjects) -> Roaming:
+async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, resolving: Resolving) -> Roaming:
     """Makes the use cases and both doors; nodes that do jobs send from now on."""
     config = parts.config.roaming
     public = config.public_url or parts.config.public_url
@@ -77,7 +86,22 @@ async def start_roaming(parts: Parts, subjects: Subjects) -> Roaming:
     )
     door.offer(versions.handlers(connections, door.modules))
     door.offer(hub_client_info.handlers(ClientInfos(parts.database)))
+    operator = await start_operator(
+        parts, rating.locations, subjects.reservations, peers=connections, caller=caller, wake=outgoing.hint
+    )
+    follow(operator, parts)
+    door.offer(operator.handlers)
+    for module in MODULES:
+        outgoing.register(module, operator.rendering)
+
+    def own_url(peer: Peer, module: str, side: str) -> str:
+        return url_of(base_url(), Version(peer.version or CANONICAL), module, side)
+
+    provider = await start_roaming_provider(parts, resolving, rating.tariffs, caller, connections, own_url)
+    door.offer(provider.handlers)
     return Roaming(
+        operator=operator,
+        provider=provider,
         connections=connections,
         exchanges=exchanges,
         health=health,
