@@ -20,6 +20,7 @@ from chargeplane.edges.ocpi_client.handshake import Handshake
 from chargeplane.edges.ocpi_client.http import PartnerHttp
 from chargeplane.edges.ocpi_server.app import ROOT, DoorSettings, OcpiServer
 from chargeplane.edges.ocpi_server.handlers import hub_client_info, versions
+from chargeplane.edges.ocpi_server.hub import HubRouter
 from chargeplane.edges.ocpi_server.routing import url_of
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
@@ -93,6 +94,10 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
     door.offer(operator.handlers)
     for module in MODULES:
         outgoing.register(module, operator.rendering)
+
+    hub = HubRouter(parts.database, connections, caller)
+    parts.on_stop.append(hub.stop)
+    door.hub = hub
 
     def own_url(peer: Peer, module: str, side: str) -> str:
         return url_of(base_url(), Version(peer.version or CANONICAL), module, side)

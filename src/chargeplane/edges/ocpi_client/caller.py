@@ -30,7 +30,7 @@ from chargeplane.kernel.errors import PeerError, RuleError
 from chargeplane.ocpi import envelope, headers, paging
 from chargeplane.ocpi.kinds import Kind
 from chargeplane.ocpi.status import is_success
-from chargeplane.ocpi.table import TABLE, Endpoint, Interface
+from chargeplane.ocpi.table import TABLE, Endpoint, Interface, Method, Module
 from chargeplane.ocpi.versions import CANONICAL, Version
 
 MOST_PAGES: Final = 100_000
@@ -153,6 +153,29 @@ class OcpiCaller:
             return prepared
         _, outcome = await self._exchange(peer, endpoint, url, body, route, ids, None, {}, {}, (), False)
         return outcome
+
+    async def part(
+        self, peer: Peer, row: int, ask: paging.PageAsk, route: Route, correlation_id: str
+    ) -> Outcome | PulledPage:
+        """Part of a list, as it is asked for; what could not be understood is left out."""
+        endpoint = TABLE[row]
+        ids = str(uuid.uuid4()), correlation_id
+        prepared = self._prepare(peer, endpoint, {}, None, ids)
+        if isinstance(prepared, Outcome):
+            return prepared
+        base, version = prepared
+        if peer.quirks.trailing_slash and not base.endswith("/"):
+            base += "/"
+        url = paging.with_query(base, paging.ask_query(ask))
+        response, outcome = await self._exchange(peer, endpoint, url, None, route, ids, None, {}, {}, (), True)
+        if response is None or not outcome.ok:
+            return outcome
+        try:
+            items = envelope.items_of(envelope.read(response.body))
+        except PeerError as error:
+            return _failed(Failure.NOT_UNDERSTOOD, str(error), ids)
+        page = self._page(peer, endpoint, version, items, response)
+        return replace(page, total=ask.offset + len(items) if page.total is None else page.total)
 
     async def pages(
         self,
@@ -372,12 +395,19 @@ class OcpiCaller:
         """Who it is from and to; nobody in configuration modules and where there are no such headers."""
         if endpoint.configuration or peer.version == Version.V2_1_1 or peer.quirks.no_routing_headers:
             return Route()
-        if route is not None:
-            return route
         own = peer.own_party()
+        given = route or Route(from_party=None if own is None else own.id)
+        if given.to_party is not None:
+            return given
         others = {party.id.key: party.id for party in peer.parties}
         to_party = next(iter(others.values())) if len(others) == 1 else None
-        return Route(from_party=None if own is None else own.id, to_party=to_party)
+        if peer.is_hub and peer.hub_party is not None:
+            # To the hub itself: a push to everybody, or a list of everybody's. What is for one alone it finds by what it is about.
+            alone = endpoint.module in (Module.CDRS, Module.SESSIONS) or (
+                endpoint.method is Method.GET and not endpoint.is_list
+            )
+            to_party = None if alone else peer.hub_party
+        return Route(from_party=given.from_party, to_party=to_party)
 
     def _understood(self, endpoint: Endpoint, version: Version, outcome: Outcome, context: Context) -> Outcome:
         if outcome.data is None or endpoint.answer is None:
