@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
 
 import structlog
 
@@ -44,8 +44,9 @@ _log = structlog.get_logger(__name__)
 class HubCaller(Protocol):
     """What the hub asks partners by. Implemented by edges/ocpi_client."""
 
-    async def call(self, peer: Peer, row: int, path: Any = None, **more: Any) -> Outcome:
-        """One request."""
+    @property
+    def call(self) -> Callable[..., Awaitable[Outcome]]:
+        """One request; as `app.roaming.ports.Caller`."""
         ...
 
     async def part(self, peer: Peer, row: int, ask: PageAsk, route: Route, correlation_id: str) -> Outcome | PulledPage:

@@ -22,6 +22,7 @@ from chargeplane.main.cli.demo import demo
 from chargeplane.main.cli.firmware import campaign, firmware, log
 from chargeplane.main.cli.invoice import billing, invoice
 from chargeplane.main.cli.ledger import ledger
+from chargeplane.main.cli.ocpi import ocpi
 from chargeplane.main.cli.operations import performance, work
 from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.people import driver, user
@@ -150,6 +151,7 @@ for command in (
     performance,
     work,
     ledger,
+    ocpi,
     user,
     driver,
     bench,
