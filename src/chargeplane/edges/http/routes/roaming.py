@@ -67,7 +67,7 @@ class PartnerBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     own_parties: Annotated[list[PartyRef], Meta(min_length=1, max_length=100)] | None = None
     own_role: PartyRole | None = None
     is_hub: bool = False
-    quirks: Quirks = Quirks()
+    quirks: Quirks | None = None
     valid_h: Annotated[int, Meta(ge=1, le=8760)] = 168
 
 
@@ -86,7 +86,7 @@ class RegisterBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     own_parties: Annotated[list[PartyRef], Meta(min_length=1, max_length=100)] | None = None
     own_role: PartyRole | None = None
     is_hub: bool = False
-    quirks: Quirks = Quirks()
+    quirks: Quirks | None = None
 
 
 class AgainBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -306,7 +306,7 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
             own_parties=_parties(data.own_parties),
             own_role=data.own_role,
             is_hub=data.is_hub,
-            quirks=data.quirks,
+            quirks=data.quirks or Quirks(),
         )
         stored, token = await connections.invite(caller_of(request), wanted, timedelta(hours=data.valid_h))
         made = Invitation(partner=_view(stored), versions_url=connections.versions_url, token=token)
@@ -324,7 +324,7 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
             own_role=data.own_role,
             is_hub=data.is_hub,
             version=data.version,
-            quirks=data.quirks,
+            quirks=data.quirks or Quirks(),
         )
         try:
             stored = await connections.register(caller_of(request), wanted, data.versions_url, data.token)
