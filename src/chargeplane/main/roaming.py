@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from chargeplane.app.addresses import own_host
 from chargeplane.app.agreements.resolving import Resolving
@@ -10,6 +11,8 @@ from chargeplane.app.roaming.client_info import ClientInfos
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.exchanges import ExchangeLog
 from chargeplane.app.roaming.health import Health
+from chargeplane.app.roaming.hub_keeping import MODULE as HUB_MODULE
+from chargeplane.app.roaming.hub_keeping import HubKeeping
 from chargeplane.app.roaming.outgoing import Outgoing
 from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.roaming.tokens import Tokens
@@ -98,6 +101,13 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
     hub = HubRouter(parts.database, connections, caller)
     parts.on_stop.append(hub.stop)
     door.hub = hub
+
+    keeping = HubKeeping(parts.database, connections, caller, outgoing, timedelta(seconds=config.alive_after_s))
+    connections.reachable = keeping.reachable
+    outgoing.register(HUB_MODULE, keeping)
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        keeping.start()
+        parts.on_stop.append(keeping.stop)
 
     def own_url(peer: Peer, module: str, side: str) -> str:
         return url_of(base_url(), Version(peer.version or CANONICAL), module, side)

@@ -40,6 +40,7 @@ from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFound
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.database import Database
+from chargeplane.store.queries import roaming_client_info
 from chargeplane.store.queries import roaming_connections as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db, Position
@@ -111,6 +112,8 @@ class Connections:
         self._base_url = base_url
         self._events = events
         self._busy: dict[int, asyncio.Lock] = {}
+        self.reachable: Callable[[Peer], tuple[PartnerParty, ...]] = lambda _: ()
+        """Parties behind our hub that a partner may be told of; put in by the hub."""
         self.on_change: list[Callable[[int], None]] = []
         """Hear the id of a connection that was changed by this process."""
 
@@ -135,7 +138,12 @@ class Connections:
         """The registered connection behind which a party is: its own before a hub's."""
         found = [peer for peer in await self.every(tenant_id) if peer.has_party(party, role)]
         found.sort(key=lambda peer: (peer.is_hub, VERSIONS.index(peer.version or VERSIONS[-1])))
-        return found[0] if found else None
+        if found:
+            return found[0]
+        async with self._database.read() as db:
+            ident = await roaming_client_info.hub_of(db, tenant_id, party)
+        peer = None if ident is None else await self.get(ident)
+        return peer if peer is not None and peer.usable else None
 
     async def token_of(self, peer: Peer) -> str | None:
         """What we come to a partner with; None where it gave none."""
@@ -615,10 +623,6 @@ class Connections:
             parties=parties + (self.reachable(peer) if version == "2.3.0" and hub is not None else ()),
             hub_party=hub if version == "2.3.0" else None,
         )
-
-    def reachable(self, peer: Peer) -> tuple[PartnerParty, ...]:
-        """Parties behind our hub that a partner may be told of; put in by the hub."""
-        return ()
 
     # -- what several need ---------------------------------------------------------------------------------------------
 

@@ -410,7 +410,7 @@ class OcpiCaller:
         return Route(from_party=given.from_party, to_party=to_party)
 
     def _understood(self, endpoint: Endpoint, version: Version, outcome: Outcome, context: Context) -> Outcome:
-        if outcome.data is None or endpoint.answer is None:
+        if outcome.data is None or endpoint.answer is None or endpoint.module is Module.VERSIONS:
             return outcome
         try:
             carried = to_canonical(endpoint.answer, version, outcome.data, context)

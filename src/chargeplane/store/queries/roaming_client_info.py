@@ -111,3 +111,15 @@ async def heard(db: Db, tenant_id: TenantId) -> list[ClientInfo]:
         tenant_id,
     )
     return [_info(row) for row in rows]
+
+
+async def hub_of(db: Db, tenant_id: TenantId, party: PartyId) -> int | None:
+    """The connection of the hub that told that a party can be reached through it."""
+    found: int | None = await db.fetchval(
+        "SELECT connection_id FROM roaming_client_info WHERE tenant_id = $1 AND connection_id IS NOT NULL"
+        " AND upper(country_code) = upper($2) AND upper(party_id) = upper($3) AND status = 'CONNECTED' ORDER BY created_id LIMIT 1",
+        tenant_id,
+        party.country_code,
+        party.party_id,
+    )
+    return found
