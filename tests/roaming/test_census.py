@@ -12,13 +12,12 @@ from tests.roaming.nasty import enveloped, nasty
 from tests.roaming.test_faults import calling
 from tests.support.roaming import Node
 
-_INVOICES, _PAYMENTS, _BOOKINGS = "invoice reconciliation", "payments by terminals", "bookings of partners"
 NOT_ANSWERED = {
     47: "results of charging profiles that we asked for",
     48: "active charging profiles of partners",
-    **dict.fromkeys(range(52, 57), _INVOICES),
-    **dict.fromkeys(range(57, 69), _PAYMENTS),
-    **dict.fromkeys(range(69, 83), _BOOKINGS),
+    52: "invoice reconciliation of ours",
+    **dict.fromkeys(range(57, 69), "payments by terminals"),
+    **dict.fromkeys(range(69, 74), "bookings by partners"),
 }
 """Rows that our door does not answer yet, with what is missing."""
 
