@@ -267,7 +267,7 @@ async def running_rest(
             data_dir=folder,
             files=FilesConfig(folder=folder),
             webhooks=WebhooksConfig(private_networks=True),
-            login=LoginConfig(password_memory_kib=64, password_passes=1),
+            login=LoginConfig(password_memory_kib=64, password_passes=1, sign_on_private_networks=True),
             **config,
         ),
         database=database,

@@ -100,6 +100,7 @@ class Caller(Struct, frozen=True, kw_only=True):
         name: the key's or the user's name, for the audit log.
         user_id, driver_id: our id of the person; 0 where it is none.
         login_id: our id of the login, where a person calls.
+        confined: a user who came by a provider that this tenant alone trusts: nothing of other tenants is for them.
     """
 
     key_id: int
@@ -109,6 +110,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     user_id: int = 0
     driver_id: int = 0
     login_id: int = 0
+    confined: bool = False
 
     def may(self, scope: Scope) -> bool:
         """Whether the key allows it."""

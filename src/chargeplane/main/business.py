@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chargeplane.app.audit_log import AuditLog
 from chargeplane.app.people.charges import Charges
+from chargeplane.app.people.own import OwnThings
 from chargeplane.app.public_data import PublicData
 from chargeplane.app.sessions.agreed import AgreementsOfSessions
 from chargeplane.app.sessions.paying import PaymentsOfSessions
@@ -64,9 +65,31 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         user_accounts=people.user_accounts,
         logins=people.logins,
         guard=people.guard,
+        credentials=people.credentials,
+        sign_on=people.sign_on,
+        sign_on_providers=people.sign_on_providers,
         audit_log=AuditLog(parts.database),
         personal_data=people.personal_data,
-        charges=Charges(parts.database, parts.commands, rating.locations, people.driver_tokens, holds),
+        charges=Charges(
+            parts.database,
+            parts.commands,
+            rating.locations,
+            people.driver_tokens,
+            rating.tariffs,
+            agreements.resolving,
+            holds,
+        ),
+        own=OwnThings(
+            sessions=sessions.sessions,
+            cdrs=sessions.cdrs,
+            invoices=invoicing.invoices,
+            payments=paying.payments,
+            accounts=paying.accounts,
+            agreements=agreements.agreements,
+            bookings=bookings.bookings,
+            drivers=people.drivers,
+            tokens=people.driver_tokens,
+        ),
         public_url=parts.config.public_url,
         agreements=agreements.agreements,
         agreement_resolving=agreements.resolving,

@@ -832,6 +832,13 @@ class LoginConfig(Struct, frozen=True, kw_only=True):
     user_hours: Annotated[
         int, Meta(ge=1, le=8760, description="Hours after the last use for which a user stays signed in.")
     ] = 12
+    sign_on_private_networks: Annotated[
+        bool,
+        Meta(
+            description="Whether providers of identities (OpenID Connect) may be within private networks and on this machine, and "
+            "without TLS. Their addresses come from whoever has a key with `users:write`."
+        ),
+    ] = False
 
 
 class LogConfig(Struct, frozen=True, kw_only=True):

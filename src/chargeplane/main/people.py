@@ -14,10 +14,14 @@ from chargeplane.app.people.logins import Logins
 from chargeplane.app.people.passwords import HashingCost, Passwords
 from chargeplane.app.people.personal_data import PersonalData
 from chargeplane.app.people.post import MailDoor, Post
+from chargeplane.app.people.sign_on import SignOn
+from chargeplane.app.people.sign_on_providers import SignOnProviders
 from chargeplane.app.people.user_accounts import UserAccounts
 from chargeplane.app.people.users import Users
 from chargeplane.app.pulse import Pulse
 from chargeplane.edges.mail import MailFolder, SmtpConfig, SmtpDoor, SmtpSecurity
+from chargeplane.edges.oidc import OidcProviders
+from chargeplane.edges.outgoing import HttpFetcher
 from chargeplane.main.config import Config, Role
 from chargeplane.main.subjects import Parts
 
@@ -40,6 +44,8 @@ class PeopleParts:
     logins: Logins
     guard: Guard
     credentials: Credentials
+    sign_on: SignOn
+    sign_on_providers: SignOnProviders
     post: Post
     personal_data: PersonalData
 
@@ -78,6 +84,10 @@ async def start_people(parts: Parts) -> PeopleParts:
     post.register()
     personal_data = PersonalData(database, parts.secrets, parts.outbox)
     personal_data.register()
+    private = config.login.sign_on_private_networks
+    asker = HttpFetcher(private_networks=private)
+    parts.on_stop.append(asker.close)
+    sign_on = SignOn(database, parts.secrets, guard, logins, credentials, OidcProviders(asker, plain_http=private))
     return PeopleParts(
         people=People(database),
         drivers=drivers,
@@ -97,6 +107,8 @@ async def start_people(parts: Parts) -> PeopleParts:
         logins=logins,
         guard=guard,
         credentials=credentials,
+        sign_on=sign_on,
+        sign_on_providers=SignOnProviders(database, parts.secrets, plain_http=private),
         post=post,
         personal_data=personal_data,
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -16,17 +17,17 @@ from msgspec.structs import replace
 from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.passwords import Passwords
 from chargeplane.app.people.post import Post
-from chargeplane.domain.people.drivers import name_of
+from chargeplane.domain.people.drivers import DriverStatus, email_key, name_of
 from chargeplane.domain.people.mails import VALID_FOR, Letter, MailedPurpose, Notice, letter
 from chargeplane.domain.people.passwords import fault_of
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
+from chargeplane.store.queries import drivers, tenants, users
 from chargeplane.store.queries import logins as queries
-from chargeplane.store.queries import tenants
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.drivers import DriverView
-from chargeplane.store.queries.logins import MailedSecret
+from chargeplane.store.queries.logins import KnownSecret, MailedSecret
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.users import StoredUser, UserView
 
@@ -115,6 +116,18 @@ def require_good(password: str, *about: str | None, pointer: str = "/password") 
         raise InvalidInputError(f"The password is not good enough: {sentence}.", ((pointer, sentence),))
 
 
+class SecretState(Struct, frozen=True, kw_only=True):
+    """How a secret of a mail stands.
+
+    Args:
+        known: it is one of ours, for what it was shown for.
+        works: it would be taken now.
+    """
+
+    known: bool
+    works: bool
+
+
 class Credentials:
     """Writes letters with and without secrets, has passwords proved, tells the audit log.
 
@@ -138,7 +151,7 @@ class Credentials:
         *,
         email: str | None = None,
         limited: bool = True,
-        **values: str,
+        values: Mapping[str, str] | None = None,
     ) -> None:
         """Mails a secret that works once, for a while; those of the same purpose before it work no more.
 
@@ -162,7 +175,7 @@ class Credentials:
             "link": f"{self._link_base}/account/{purpose.value.replace('_', '-')}?code={secret}{language}",
             "code": secret,
             "hours": str(int(VALID_FOR[purpose].total_seconds() // 3600)),
-            **values,
+            **(values or {}),
         }
         await self._write(db, tenant_id, person, purpose, to, said)
 
@@ -182,18 +195,63 @@ class Credentials:
             raise no_secret()
         return found
 
-    async def secret_works(self, secret: str, address: str | None, *purposes: MailedPurpose) -> bool:
-        """Whether a secret would be taken now; it stays as it is.
+    async def look_at_secret(self, secret: str, address: str | None, purpose: MailedPurpose) -> SecretState:
+        """How a secret of a mail stands; it stays as it is.
 
         Raises:
             ThrottledError: too many guesses.
         """
         attempt = await self._guard.begin(("mailed", address or ""), address)
         async with self._database.read() as db:
-            works = await queries.mailed_works(db, hash_of_secret(secret), purposes)
-        if works:
-            await self._guard.succeeded(attempt)
-        return works
+            found = await queries.mailed(db, hash_of_secret(secret))
+        if found is None or found.purpose is not purpose:
+            return SecretState(known=False, works=False)
+        await self._guard.succeeded(attempt)
+        return SecretState(known=True, works=found.used_at is None and found.expires_at > datetime.now(UTC))
+
+    async def mail_again(self, secret: str, address: str | None, purpose: MailedPurpose) -> None:
+        """Mails a new secret to where one went that works no more, if the person still needs one; nobody learns whether.
+
+        Raises:
+            ThrottledError: too many guesses, or too many mails.
+        """
+        attempt = await self._guard.begin(("mailed", address or ""), address)
+        async with self._database.change() as db:
+            found = await queries.mailed(db, hash_of_secret(secret))
+            if found is None or found.purpose is not purpose:
+                return
+            person = await self._who_waits(db, found)
+            if person is not None:
+                values = {} if purpose is not MailedPurpose.INVITE_USER else await self._invitation(db, found)
+                await self.mail_secret(db, found.tenant_id, person, purpose, email=found.email, values=values)
+        await self._guard.succeeded(attempt)
+
+    async def _who_waits(self, db: Db, found: KnownSecret) -> Person | None:
+        """Whom a secret went to, where there is still something to be done with a new one."""
+        if found.driver_id is not None:
+            driver = await drivers.one(db, found.tenant_id, found.driver_id)
+            if driver is None or driver.status is not DriverStatus.ACTIVE:
+                return None
+            same = (
+                driver.email is not None
+                and found.email is not None
+                and email_key(driver.email) == email_key(found.email)
+            )
+            waits = {
+                MailedPurpose.VERIFY_EMAIL: same and not driver.email_verified,
+                MailedPurpose.CHANGE_EMAIL: not same and found.used_at is None,
+                MailedPurpose.RESET_PASSWORD: same,
+            }
+            return driver_as_person(driver) if waits.get(found.purpose, False) else None
+        user = None if found.user_id is None else await users.one(db, found.tenant_id, found.user_id)
+        if user is None or (found.purpose is MailedPurpose.INVITE_USER and user.has_password):
+            return None
+        return user_as_person(user)
+
+    async def _invitation(self, db: Db, found: KnownSecret) -> dict[str, str]:
+        user = None if found.user_id is None else await users.one(db, found.tenant_id, found.user_id)
+        role = "" if user is None else user.role.value.replace("_", " ")
+        return {"role": role, "by": await tenants.name_of(db, found.tenant_id)}
 
     async def prove(self, person: Person, stored: str | None, password: str, address: str | None) -> None:
         """Has a person who is signed in give the password once more.

@@ -127,6 +127,7 @@ class Logins:
             scopes=scopes_of(Role(role), ALL_SCOPES),
             user_id=login.user_id,
             login_id=login.id,
+            confined=login.oidc_provider_id is not None,
         )
 
     async def sweep(self) -> None:

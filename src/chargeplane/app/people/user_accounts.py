@@ -173,6 +173,8 @@ class UserAccounts:
             user = await queries.stored(db, caller.user_id)
             memberships = await queries.memberships(db, caller.user_id)
             slug = await tenants.slug_of(db, caller.tenant_id)
+        if caller.confined:
+            memberships = [one for one in memberships if one.tenant == slug]
         role = next((one.role for one in memberships if one.tenant == slug), None)
         if user is None or role is None:
             raise UnauthenticatedError("The user is gone.")
@@ -192,8 +194,12 @@ class UserAccounts:
         """Signs the caller in to another tenant, and out of this one.
 
         Raises:
-            ForbiddenError: the caller has no role there.
+            ForbiddenError: the caller has no role there, or was signed on by a provider of this tenant.
         """
+        if caller.confined:
+            raise ForbiddenError(
+                "You were signed on by a provider of this tenant alone; sign in to the other one itself."
+            )
         user = await self._user(caller)
         found = await self.admit(user, tenant, door)
         await self.sign_out(caller, caller.login_id)
@@ -204,7 +210,9 @@ class UserAccounts:
     async def sessions(self, caller: Caller) -> list[LoginView]:
         """Where the caller is signed in, newest first."""
         async with self._database.read() as db:
-            return await login_queries.page(db, user_id=caller.user_id or -1, current=caller.login_id)
+            return await login_queries.page(
+                db, user_id=caller.user_id or -1, current=caller.login_id, tenant_id=_reach(caller)
+            )
 
     async def sign_out(self, caller: Caller, login_id: int) -> None:
         """Ends a session of the caller.
@@ -213,7 +221,9 @@ class UserAccounts:
             NotFoundError: the caller has no such session.
         """
         async with self._database.change() as db:
-            if not caller.user_id or not await login_queries.revoke(db, login_id, user_id=caller.user_id):
+            if not caller.user_id or not await login_queries.revoke(
+                db, login_id, user_id=caller.user_id, tenant_id=_reach(caller)
+            ):
                 raise NotFoundError("session", str(login_id))
             await audit(
                 db,
@@ -384,6 +394,11 @@ class UserAccounts:
             await self._credentials.tell_login(
                 db, tenant_id or SYSTEM_TENANT, PersonKind.USER, ident, "login-failed", door
             )
+
+
+def _reach(caller: Caller) -> TenantId | None:
+    """The tenant that a login is confined to; None where it is not."""
+    return caller.tenant_id if caller.confined else None
 
 
 def _recovery_hash(code: str) -> bytes:

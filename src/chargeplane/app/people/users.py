@@ -72,7 +72,7 @@ class Users:
             ForbiddenError: the role allows more than the caller may.
             ConflictError: the tenant has the user already.
         """
-        _may_give(caller, wanted.role)
+        may_give(caller, wanted.role)
         faults = []
         if sentence := check_email(wanted.email):
             faults.append(("/email", sentence))
@@ -124,8 +124,8 @@ class Users:
             if if_revision is not None and if_revision != before.revision:
                 raise StaleError(str(ident), before.revision)
             if role is not None and role is not before.role:
-                _may_give(caller, before.role)
-                _may_give(caller, role)
+                may_give(caller, before.role)
+                may_give(caller, role)
                 await self._keep_an_owner(db, caller.tenant_id, before)
                 await queries.set_role(db, ident, caller.tenant_id, role)
             if name is not None or language is not None:
@@ -144,7 +144,7 @@ class Users:
         """
         async with self._database.change() as db:
             before = await self._found(db, caller, ident, lock=True)
-            _may_give(caller, before.role)
+            may_give(caller, before.role)
             await self._keep_an_owner(db, caller.tenant_id, before)
             await logins.revoke_all(db, user_id=ident, tenant_id=caller.tenant_id)
             await queries.take_role(db, ident, caller.tenant_id)
@@ -173,7 +173,7 @@ class Users:
         """
         async with self._database.change() as db:
             before = await self._found(db, caller, ident, lock=True)
-            _may_give(caller, before.role)
+            may_give(caller, before.role)
             await queries.set_totp(db, ident, None, None)
             await queries.set_recovery_codes(db, ident, [])
             await logins.revoke_all(db, user_id=ident)
@@ -199,8 +199,7 @@ class Users:
             user_as_person(view),
             MailedPurpose.INVITE_USER,
             limited=False,
-            by=caller.name,
-            role=role,
+            values={"by": caller.name, "role": role},
         )
 
     async def _note(self, db: Db, caller: Caller, action: str, before: UserView | None, after: UserView | None) -> None:
@@ -218,7 +217,7 @@ class Users:
         )
 
 
-def _may_give(caller: Caller, role: Role) -> None:
+def may_give(caller: Caller, role: Role) -> None:
     """Nobody gives, or takes, more than they have."""
     if not caller.may(Scope.ADMIN) and not scopes_of(role, ALL_SCOPES) <= caller.scopes:
         raise ForbiddenError(f"The role '{role}' allows more than you may.")

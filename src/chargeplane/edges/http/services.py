@@ -57,10 +57,14 @@ from chargeplane.app.payments.providers import Providers
 from chargeplane.app.payments.webhooks import Webhooks
 from chargeplane.app.people import Drivers, DriverTokens, People, Vehicles
 from chargeplane.app.people.charges import Charges
+from chargeplane.app.people.credentials import Credentials
 from chargeplane.app.people.driver_accounts import DriverAccounts
 from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import Logins
+from chargeplane.app.people.own import OwnThings
 from chargeplane.app.people.personal_data import PersonalData
+from chargeplane.app.people.sign_on import SignOn
+from chargeplane.app.people.sign_on_providers import SignOnProviders
 from chargeplane.app.people.user_accounts import UserAccounts
 from chargeplane.app.people.users import Users
 from chargeplane.app.performance.performance import Performance
@@ -182,9 +186,13 @@ class Business:
     user_accounts: UserAccounts
     logins: Logins
     guard: Guard
+    credentials: Credentials
+    sign_on: SignOn
+    sign_on_providers: SignOnProviders
     audit_log: AuditLog
     personal_data: PersonalData
     charges: Charges
+    own: OwnThings
     public_url: str | None
     agreements: Agreements
     agreement_resolving: Resolving

@@ -6,6 +6,7 @@ import asyncio
 import enum
 import smtplib
 import ssl
+from email.message import EmailMessage
 from typing import Final
 
 from msgspec import Struct
@@ -73,7 +74,7 @@ class SmtpDoor:
                     server.starttls(context=context)
                 if config.user is not None:
                     server.login(config.user, config.password or "")
-                server.send_message(message)
+                self._hand_over(server, message)
         except smtplib.SMTPRecipientsRefused as error:
             code, text = next(iter(error.recipients.values()))
             raise self._refused(code, text) from None
@@ -81,6 +82,15 @@ class SmtpDoor:
             raise self._refused(error.smtp_code, error.smtp_error) from None
         except (smtplib.SMTPException, OSError) as error:
             raise UnavailableError(f"The mail server {config.host}:{config.port} took nothing: {error}.") from error
+
+    def _hand_over(self, server: smtplib.SMTP, message: EmailMessage) -> None:
+        try:
+            server.send_message(message)
+        except smtplib.SMTPNotSupportedError:
+            # RFC 6531: an address beyond ASCII goes only to servers that say they take one; waiting changes nothing.
+            raise RuleError(
+                f"The mail server {self._config.host} takes no address beyond ASCII, as one of this mail is."
+            ) from None
 
     def _refused(self, code: int, text: bytes | str) -> Exception:
         words = text.decode("utf-8", "replace") if isinstance(text, bytes) else text

@@ -23,7 +23,7 @@ _TIMEOUT_S: Final = 8.0
 
 
 class HttpFetcher:
-    """Implements `revocation.Fetcher` and `webhooks.Sender`.
+    """Implements `revocation.Fetcher`, `webhooks.Sender` and what providers of identities are asked by.
 
     Args:
         private_networks: whether addresses of private networks and of this machine may be asked.
@@ -40,13 +40,13 @@ class HttpFetcher:
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=0),
         )
 
-    async def get(self, url: str, *, limit: int) -> bytes:
+    async def get(self, url: str, *, limit: int, headers: dict[str, str] | None = None) -> bytes:
         """A body of at most `limit` bytes.
 
         Raises:
             PeerError: there was none; the sentence says why.
         """
-        return await self._ask("GET", url, None, None, limit)
+        return await self._ask("GET", url, None, headers or {}, limit)
 
     async def post(self, url: str, body: bytes, content_type: str, *, limit: int) -> bytes:
         """The answer's body, of at most `limit` bytes.
@@ -54,7 +54,7 @@ class HttpFetcher:
         Raises:
             PeerError: there was none; the sentence says why.
         """
-        return await self._ask("POST", url, body, content_type, limit)
+        return await self._ask("POST", url, body, {"Content-Type": content_type}, limit)
 
     async def deliver(self, url: str, body: bytes, headers: dict[str, str], *, keep: int) -> Answer:
         """The answer to a POST, whatever its status, with the first `keep` bytes of its body.
@@ -94,9 +94,8 @@ class HttpFetcher:
         except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError, ValueError) as error:
             raise PeerError(f"{place} cannot be asked: {str(error) or type(error).__name__}.") from None
 
-    async def _ask(self, verb: str, url: str, body: bytes | None, content_type: str | None, limit: int) -> bytes:
+    async def _ask(self, verb: str, url: str, body: bytes | None, headers: dict[str, str], limit: int) -> bytes:
         async with self._in_time(url):
-            headers = {} if content_type is None else {"Content-Type": content_type}
             response = await self._send(verb, url, body, headers)
             try:
                 if response.status_code != 200:

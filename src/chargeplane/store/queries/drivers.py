@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from chargeplane.domain.authorization import token_key
 from chargeplane.domain.people.drivers import DriverContent, DriverStatus, TokenOrigin, email_key, name_of
-from chargeplane.kernel.ids import TenantId
+from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.paging import Db, Position, Where, like
 
 
@@ -437,3 +437,21 @@ async def transactions_of(db: Db, tenant_id: TenantId, driver_id: int, limit: in
         limit,
     )
     return [row["id"] for row in rows]
+
+
+async def lately_at(
+    db: Db, tenant_id: TenantId, driver_id: int, station_key: StationKey, ocpp_evse_id: int, within: timedelta
+) -> int | None:
+    """The connector at which a driver's id tokens charge at an EVSE, or last did within a time; None where they did not."""
+    row = await db.fetchrow(
+        "SELECT coalesce(t.connector_id, 1) AS connector FROM transaction t JOIN id_token i ON i.tenant_id = $1"
+        " AND i.token_key = t.token_key JOIN driver_id_token d ON d.id_token_id = i.id AND d.driver_id = $2"
+        " WHERE t.station_key = $3 AND t.evse_id = $4 AND (t.is_open OR t.updated_at > now() - $5::interval)"
+        " ORDER BY t.id DESC LIMIT 1",
+        tenant_id,
+        driver_id,
+        station_key,
+        ocpp_evse_id,
+        within,
+    )
+    return None if row is None else int(row["connector"])

@@ -42,6 +42,7 @@ class StoredLogin(Struct, frozen=True, kw_only=True):
     kind: str
     expires_at: datetime
     last_used_at: datetime
+    oidc_provider_id: int | None
 
 
 async def insert(
@@ -75,7 +76,7 @@ async def insert(
 async def by_hash(db: Db, token_hash: bytes) -> StoredLogin | None:
     """The login that a token stands for, unless it expired or was revoked."""
     row = await db.fetchrow(
-        "SELECT id, tenant_id, driver_id, user_id, kind, expires_at, last_used_at FROM login"
+        "SELECT id, tenant_id, driver_id, user_id, kind, expires_at, last_used_at, oidc_provider_id FROM login"
         " WHERE token_hash = $1 AND revoked_at IS NULL AND expires_at > now()",
         token_hash,
     )
@@ -88,26 +89,49 @@ async def touch(db: Db, ident: int, expires_at: datetime) -> None:
 
 
 async def page(
-    db: Db, *, driver_id: int | None = None, user_id: int | None = None, current: int = 0
+    db: Db,
+    *,
+    driver_id: int | None = None,
+    user_id: int | None = None,
+    current: int = 0,
+    tenant_id: TenantId | None = None,
 ) -> list[LoginView]:
-    """Where a person is signed in, newest first; the hundred newest."""
+    """Where a person is signed in, newest first; the hundred newest.
+
+    Args:
+        tenant_id: to this tenant only.
+    """
     rows = await db.fetch(
         "SELECT id, kind, device, address, created_at, last_used_at, expires_at FROM login"
-        " WHERE (driver_id = $1 OR user_id = $2) AND revoked_at IS NULL AND expires_at > now() ORDER BY login.id DESC LIMIT 100",
+        " WHERE (driver_id = $1 OR user_id = $2) AND revoked_at IS NULL AND expires_at > now()"
+        " AND ($3::integer IS NULL OR tenant_id = $3) ORDER BY login.id DESC LIMIT 100",
         driver_id,
         user_id,
+        tenant_id,
     )
     return [LoginView(**{**row, "id": str(row["id"]), "current": row["id"] == current}) for row in rows]
 
 
-async def revoke(db: Db, ident: int, *, driver_id: int | None = None, user_id: int | None = None) -> bool:
-    """Ends one login of a person; whether there was one."""
+async def revoke(
+    db: Db,
+    ident: int,
+    *,
+    driver_id: int | None = None,
+    user_id: int | None = None,
+    tenant_id: TenantId | None = None,
+) -> bool:
+    """Ends one login of a person; whether there was one.
+
+    Args:
+        tenant_id: only where it is to this tenant.
+    """
     status = await db.execute(
         "UPDATE login SET revoked_at = now() WHERE id = $1 AND (driver_id = $2 OR user_id = $3) AND revoked_at IS NULL"
-        " AND expires_at > now()",
+        " AND expires_at > now() AND ($4::integer IS NULL OR tenant_id = $4)",
         ident,
         driver_id,
         user_id,
+        tenant_id,
     )
     return status.endswith(" 1")
 
@@ -203,15 +227,25 @@ async def use_mailed(db: Db, secret_hash: bytes, purposes: Sequence[MailedPurpos
     return None if row is None else MailedSecret(**row)
 
 
-async def mailed_works(db: Db, secret_hash: bytes, purposes: Sequence[MailedPurpose]) -> bool:
-    """Whether a secret would be taken now."""
-    found: bool = await db.fetchval(
-        "SELECT EXISTS (SELECT FROM mailed_secret WHERE secret_hash = $1 AND purpose = ANY($2) AND used_at IS NULL"
-        " AND expires_at > now())",
+class KnownSecret(Struct, frozen=True, kw_only=True):
+    """A secret that went out, whatever became of it."""
+
+    purpose: MailedPurpose
+    tenant_id: TenantId
+    driver_id: int | None
+    user_id: int | None
+    email: str | None
+    expires_at: datetime
+    used_at: datetime | None
+
+
+async def mailed(db: Db, secret_hash: bytes) -> KnownSecret | None:
+    """A secret that went out; None where it never did, or long ago."""
+    row = await db.fetchrow(
+        "SELECT purpose, tenant_id, driver_id, user_id, email, expires_at, used_at FROM mailed_secret WHERE secret_hash = $1",
         secret_hash,
-        [purpose.value for purpose in purposes],
     )
-    return found
+    return None if row is None else KnownSecret(**{**row, "purpose": MailedPurpose(row["purpose"])})
 
 
 async def mailed_lately(

@@ -18,7 +18,7 @@ from chargeplane.domain.payments.visits import Stage
 from chargeplane.edges.http.guest.words_of import languages, money, number, words_of
 from chargeplane.kernel.money import Money
 
-_STYLE: Final = """
+STYLE: Final = """
 :root{color-scheme:light dark;--ink:#0d1f1a;--soft:#5a6f68;--line:#d8e4df;--paper:#fff;--ground:#eff5f2;--lead:#0b7a55;--on:#fff;--bad:#b3261e;--warm:#8a5a00}
 @media(prefers-color-scheme:dark){:root{--ink:#e6f0ec;--soft:#9db3ab;--line:#26382f;--paper:#121d18;--ground:#0a120f;--lead:#2fbf8a;--on:#04140d;--bad:#ff8a80;--warm:#ffc15e}}
 *{box-sizing:border-box}html{-webkit-text-size-adjust:100%}
@@ -42,6 +42,7 @@ button,.button{display:block;width:100%;text-align:center;font:inherit;font-weig
 button.quiet,.button.quiet{background:none;border:1px solid var(--line);color:var(--ink)}
 @media print{header,form,.noprint{display:none}body{background:#fff}section{border:0;padding:0}}
 """
+"""How pages for people look."""
 
 _SCRIPT: Final = """
 (function(){var main=document.querySelector("main"),url=main.dataset.watch,stage=main.dataset.stage;
@@ -258,7 +259,7 @@ class Pages:
         script = f"<script>{_SCRIPT}</script>" if watch else ""
         return (
             f'<!doctype html><html lang="{self._language}"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-            f'<meta name="viewport" content="width=device-width,initial-scale=1">{refresh}<style>{_STYLE}</style></head>'
+            f'<meta name="viewport" content="width=device-width,initial-scale=1">{refresh}<style>{STYLE}</style></head>'
             f"<body><main{attributes}><header><span></span><nav>{others}</nav></header>{body}</main>{script}</body></html>"
         ).encode()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from litestar.handlers import HTTPRouteHandler
 
 from chargeplane.edges.http.openapi import openapi_routes
+from chargeplane.edges.http.routes.account import account_routes
 from chargeplane.edges.http.routes.administration import administration_routes
 from chargeplane.edges.http.routes.alerts import alert_routes
 from chargeplane.edges.http.routes.availability import availability_routes
@@ -34,6 +35,9 @@ from chargeplane.edges.http.routes.me import me_routes
 from chargeplane.edges.http.routes.messages import message_routes
 from chargeplane.edges.http.routes.meter_keys import meter_key_routes
 from chargeplane.edges.http.routes.monitoring import monitoring_routes
+from chargeplane.edges.http.routes.my_bookings import my_booking_routes
+from chargeplane.edges.http.routes.my_charging import my_charging_routes
+from chargeplane.edges.http.routes.my_money import my_money_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.payments import payment_routes
 from chargeplane.edges.http.routes.performance import performance_routes
@@ -46,6 +50,7 @@ from chargeplane.edges.http.routes.roaming import roaming_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.service_agreements import service_agreement_routes
 from chargeplane.edges.http.routes.sessions import session_routes
+from chargeplane.edges.http.routes.sign_on import sign_on_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.tariffs import tariff_routes
@@ -95,8 +100,13 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *driver_routes(services),
         *vehicle_routes(services),
         *me_routes(services),
+        *my_charging_routes(services),
+        *my_money_routes(services),
+        *my_booking_routes(services),
         *user_routes(services),
         *login_routes(services),
+        *sign_on_routes(services),
+        *account_routes(services),
         *audit_log_routes(services),
         *service_agreement_routes(services),
         *ledger_routes(services),

@@ -55,7 +55,7 @@ MaxPrice = Annotated[
     float | None,
     QueryParameter(ge=0, le=1_000_000, description="Of the session, with taxes; what has no price is left out."),
 ]
-_STATES = Annotated[BookingState | None, QueryParameter(name="state")]
+WantedState = Annotated[BookingState | None, QueryParameter(name="state")]
 
 
 class Current(enum.StrEnum):
@@ -175,7 +175,7 @@ class Timelines(Struct, kw_only=True):
     items: list[TimelineView]
 
 
-def _near(latitude: float | None, longitude: float | None, radius_m: float) -> tuple[float, float, float] | None:
+def near_of(latitude: float | None, longitude: float | None, radius_m: float) -> tuple[float, float, float] | None:
     if latitude is None and longitude is None:
         return None
     if latitude is None or longitude is None or not (isfinite(latitude) and isfinite(longitude) and isfinite(radius_m)):
@@ -190,13 +190,13 @@ def _wrong(name: str, sentence: str) -> ProblemError:
     )
 
 
-def _decimal(name: str, value: float | None) -> Decimal | None:
+def decimal_of(name: str, value: float | None) -> Decimal | None:
     if value is not None and not isfinite(value):
         raise _wrong(name, "Must be a finite number")
     return None if value is None else Decimal(str(value))
 
 
-def _offer(offer: Offer, starts_at: datetime, ends_at: datetime) -> OfferView:
+def offer_view(offer: Offer, starts_at: datetime, ends_at: datetime) -> OfferView:
     evse, connector, rating = offer.evse, offer.connector, offer.rating
     agreed = offer.agreed
     return OfferView(
@@ -268,7 +268,7 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
         """EVSEs that are free for an interval, the nearest first, with the price of a session and until when each is free. Around a
         point, at a location, or one EVSE. What begins soon must be free now, too; `available` asks for that always, `open=false`
         also finds places that are closed at the beginning. With an id token or driver, the agreement prices it."""
-        near = _near(latitude, longitude, radius_m)
+        near = near_of(latitude, longitude, radius_m)
         if near is None and location_id is None and evse_uid is None:
             raise _wrong("latitude", "Give latitude and longitude, location_id or evse_uid")
         start = time_of("starts_at", starts_at) or datetime.now(UTC)
@@ -283,8 +283,8 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
             current=current,
             min_power_w=min_power_w,
             payment_method=payment_method,
-            energy_wh=_decimal("energy_wh", energy_wh),
-            max_price=_decimal("max_price", max_price),
+            energy_wh=decimal_of("energy_wh", energy_wh),
+            max_price=decimal_of("max_price", max_price),
             available=available,
             open=open,
             id_token=id_token,
@@ -295,7 +295,7 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
         found = await bookings.offers(caller_of(request), search, limit + 1, after)
         more = encode_cursor("booking-offers", found[limit - 1][0]) if len(found) > limit else None
         start, end = start.replace(microsecond=0), end.replace(microsecond=0)
-        return Page(items=[_offer(one, start, end) for _, one in found[:limit]], next_cursor=more)
+        return Page(items=[offer_view(one, start, end) for _, one in found[:limit]], next_cursor=more)
 
     @get("/v1/bookings/timeline", tags=["bookings"], opt={"scope": Scope.BOOKINGS_READ})
     async def get_booking_timeline(
@@ -351,7 +351,7 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
     @get("/v1/bookings", tags=["bookings"], opt={"scope": Scope.BOOKINGS_READ})
     async def list_bookings(
         request: Request[Any, Any, Any],
-        wanted_state: _STATES = None,
+        wanted_state: WantedState = None,
         location_id: Text = None,
         evse_uid: Text = None,
         id_token: Text = None,

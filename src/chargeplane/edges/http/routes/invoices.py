@@ -316,7 +316,7 @@ def _fields(found: Invoice) -> dict[str, Any]:
     }
 
 
-def _view(found: Invoice) -> InvoiceView:
+def invoice_view(found: Invoice) -> InvoiceView:
     return InvoiceView(**_fields(found))
 
 
@@ -336,7 +336,7 @@ def _line(line: Line, currency: str) -> LineView:
     )
 
 
-def _details(found: InvoiceDetails) -> InvoiceDetailsView:
+def invoice_details(found: InvoiceDetails) -> InvoiceDetailsView:
     content, currency = found.content, found.invoice.currency
     return InvoiceDetailsView(
         **_fields(found.invoice),
@@ -366,7 +366,7 @@ def _details(found: InvoiceDetails) -> InvoiceDetailsView:
             )
             for one in found.payments
         ],
-        credit_notes=[_view(one) for one in found.credit_notes],
+        credit_notes=[invoice_view(one) for one in found.credit_notes],
     )
 
 
@@ -500,7 +500,7 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
         )
         found = await invoices.page(caller_of(request), wanted, limit + 1, decode_cursor("invoices", cursor, (int,)))
         page = as_page("invoices", found, limit, lambda one: (one.id,))
-        return Page(items=[_view(one) for one in page.items], next_cursor=page.next_cursor)
+        return Page(items=[invoice_view(one) for one in page.items], next_cursor=page.next_cursor)
 
     @get(
         "/v1/invoices/export",
@@ -532,13 +532,13 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
     async def get_invoice(request: Request[Any, Any, Any], invoice_id: FromPath[str]) -> Response[InvoiceDetailsView]:
         """An invoice with its lines, taxes, payments and credit notes."""
         found = await invoices.one(caller_of(request), ident_of("invoice", invoice_id))
-        return Response(_details(found), headers=etag(found.invoice.revision))
+        return Response(invoice_details(found), headers=etag(found.invoice.revision))
 
     @get("/v1/invoices/{invoice_id:str}/pdf", tags=["invoices"], opt={**_READ, "files": ("application/pdf",)})
     async def get_invoice_pdf(request: Request[Any, Any, Any], invoice_id: FromPath[str]) -> Response[bytes]:
         """The invoice as PDF/A-3, with the EN 16931 e-invoice in it (Factur-X)."""
         found, made = await invoices.document(caller_of(request), ident_of("invoice", invoice_id), "pdf")
-        return _file(made, "application/pdf", f"{found.number}.pdf")
+        return file_of(made, "application/pdf", f"{found.number}.pdf")
 
     @get("/v1/invoices/{invoice_id:str}/xml", tags=["invoices"], opt={**_READ, "files": ("application/xml",)})
     async def get_invoice_xml(
@@ -550,12 +550,12 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
     ) -> Response[bytes]:
         """The invoice by EN 16931."""
         found, made = await invoices.document(caller_of(request), ident_of("invoice", invoice_id), syntax)
-        return _file(made, "application/xml", f"{found.number}.xml")
+        return file_of(made, "application/xml", f"{found.number}.xml")
 
     @post("/v1/invoices/{invoice_id:str}/issue", tags=["invoices"], opt=_WRITE, status_code=200)
     async def issue_invoice(request: Request[Any, Any, Any], invoice_id: FromPath[str]) -> InvoiceDetailsView:
         """Gives a draft its number; it never changes from then on."""
-        return _details(await invoices.issue(caller_of(request), ident_of("invoice", invoice_id)))
+        return invoice_details(await invoices.issue(caller_of(request), ident_of("invoice", invoice_id)))
 
     @delete("/v1/invoices/{invoice_id:str}", tags=["invoices"], opt=_WRITE)
     async def delete_invoice(request: Request[Any, Any, Any], invoice_id: FromPath[str]) -> None:
@@ -576,7 +576,7 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
             paid_at=None if data.paid_at is None else as_utc(data.paid_at),
             key=data.key,
         )
-        return _details(found)
+        return invoice_details(found)
 
     @post("/v1/invoices/{invoice_id:str}/credit", tags=["invoices"], opt=_WRITE)
     async def credit_invoice(
@@ -584,19 +584,21 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
     ) -> InvoiceDetailsView:
         """Takes an invoice back, whole or by lines, with a credit note, which is returned."""
         found = await invoices.credit(caller_of(request), ident_of("invoice", invoice_id), data.reason, data.lines)
-        return _details(found)
+        return invoice_details(found)
 
     @post("/v1/invoices/{invoice_id:str}/write-off", tags=["invoices"], opt=_WRITE, status_code=200)
     async def write_off_invoice(
         request: Request[Any, Any, Any], invoice_id: FromPath[str], data: JSONBody[WriteOff]
     ) -> InvoiceDetailsView:
         """Gives up what is still owed."""
-        return _details(await invoices.write_off(caller_of(request), ident_of("invoice", invoice_id), data.reason))
+        return invoice_details(
+            await invoices.write_off(caller_of(request), ident_of("invoice", invoice_id), data.reason)
+        )
 
     @post("/v1/invoices/{invoice_id:str}/send", tags=["invoices"], opt=_WRITE, status_code=200)
     async def send_invoice(request: Request[Any, Any, Any], invoice_id: FromPath[str]) -> InvoiceDetailsView:
         """Mails the invoice to its customer."""
-        return _details(await invoices.send(caller_of(request), ident_of("invoice", invoice_id)))
+        return invoice_details(await invoices.send(caller_of(request), ident_of("invoice", invoice_id)))
 
     return [
         list_invoices,
@@ -763,6 +765,6 @@ def _payer_kind(text: str) -> PayerKind:
         raise NotFoundError("kind of customer", text[:60]) from None
 
 
-def _file(content: bytes, media_type: str, name: str) -> Response[bytes]:
+def file_of(content: bytes, media_type: str, name: str) -> Response[bytes]:
     shown = "".join(char if char.isalnum() or char in "-._" else "_" for char in name)
     return Response(content, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{shown}"'})

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.people.charges import ChargeAnswer
@@ -53,6 +53,7 @@ from chargeplane.edges.http.routes.logins import (
     is_secure,
     taken_back,
 )
+from chargeplane.edges.http.routes.my_charging import WaitS
 from chargeplane.edges.http.routes.payments import Currency, ReturnUrl
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.drivers import DriverIdTokenView, DriverView
@@ -63,7 +64,6 @@ from chargeplane.store.queries.vehicles import VehicleFilter, VehicleView
 _MINE = {"driver": True}
 _OPEN = {"public": True}
 _PATH = "/v1/me"
-WaitS = Annotated[float, QueryParameter(ge=0, le=60, description="Seconds to wait for the station's answer.")]
 
 
 class NewAccount(Struct, kw_only=True, forbid_unknown_fields=True):

@@ -214,7 +214,7 @@ def service_agreement_routes(services: Services) -> list[HTTPRouteHandler]:
             ends_before=time_of("ends_before", ends_before),
             q=q,
         )
-        _check_cursor(sort, after)
+        check_cursor(sort, after)
         found = await agreements.page(caller_of(request), wanted, sort, limit + 1, after)
         more = encode_cursor(listing, found[limit - 1][0]) if len(found) > limit else None
         return Page(items=[view for _, view in found[:limit]], next_cursor=more)
@@ -405,7 +405,7 @@ def _covers(driver_id: str | None, id_token: str | None, group: str | None, loca
     return keys[0] if keys else None
 
 
-def _check_cursor(sort: AgreementSort, after: tuple[Any, ...] | None) -> None:
+def check_cursor(sort: AgreementSort, after: tuple[Any, ...] | None) -> None:
     """The end in a cursor of that order is a time, or empty."""
     if after is None or sort is not AgreementSort.ENDS_AT or not after[0]:
         return

@@ -491,10 +491,10 @@ def tariff_routes(services: Services) -> list[HTTPRouteHandler]:
             currency=tariff.currency,
             at=moment,
             until=now.until,
-            per_kwh=_unit(now.per_kwh, tariff.currency),
-            per_hour=_unit(now.per_hour, tariff.currency),
-            per_parking_hour=_unit(now.per_parking_hour, tariff.currency),
-            fee=_unit(now.fee, tariff.currency),
+            per_kwh=unit_view(now.per_kwh, tariff.currency),
+            per_hour=unit_view(now.per_hour, tariff.currency),
+            per_parking_hour=unit_view(now.per_parking_hour, tariff.currency),
+            fee=unit_view(now.fee, tariff.currency),
             tariff=tariff,
         )
 
@@ -555,5 +555,5 @@ def _taxes(asked: Sequence[AskedTax]) -> tuple[Tax, ...]:
     )
 
 
-def _unit(cost: Cost | None, currency: str) -> CostView | None:
+def unit_view(cost: Cost | None, currency: str) -> CostView | None:
     return None if cost is None else cost_view(cost, currency, exact=True)

@@ -1,4 +1,4 @@
-"""Business, continued."""
+"""Sign-on of users by OpenID Connect."""
 
 from chargeplane.store.migrations.sql import run_sql_file
 

@@ -1,2 +1,0 @@
--- Business, continued.
-SELECT 1;
