@@ -191,6 +191,7 @@ class Rest:
     readiness: ReadyDouble
     base_url: str
     business: Business
+    services: Services
     mails: Path
     """Where mails are written."""
 
@@ -317,7 +318,17 @@ async def running_rest(
         base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
     ) as client:
         yield Rest(
-            client, server, database, stations, events, messages, readiness, base_url, business, Path(folder) / "mail"
+            client,
+            server,
+            database,
+            stations,
+            events,
+            messages,
+            readiness,
+            base_url,
+            business,
+            services,
+            Path(folder) / "mail",
         )
     await server.stop()
     while on_stop:

@@ -452,6 +452,8 @@ class ChargingProfiles:
         """An operator knows what a model refuses, or takes without doing it."""
         async with self._database.change() as db:
             await smart.learn(db, caller.tenant_id, vendor, model, firmware, trait, None)
+            said = {"vendor": vendor, "model": model, "firmware": firmware, "trait": trait}
+            await _note_dialect(db, caller, "create", after=said)
 
     async def forget_dialect(self, caller: Caller, vendor: str, model: str, firmware: str, trait: str) -> None:
         """A model may be asked again.
@@ -462,6 +464,22 @@ class ChargingProfiles:
         async with self._database.change() as db:
             if not await smart.forget(db, caller.tenant_id, vendor, model, firmware, trait):
                 raise NotFoundError("charging dialect", f"{vendor} {model} {firmware} {trait}")
+            said = {"vendor": vendor, "model": model, "firmware": firmware, "trait": trait}
+            await _note_dialect(db, caller, "delete", before=said)
+
+
+async def _note_dialect(db: Db, caller: Caller, action: str, **said: dict[str, str]) -> None:
+    (content,) = said.values()
+    await audit(
+        db,
+        caller.tenant_id,
+        actor=caller.actor,
+        action=action,
+        kind="charging-dialect",
+        ident=" ".join(content.values()),
+        before=said.get("before"),
+        after=said.get("after"),
+    )
 
 
 def _as_profiles(limits: Sequence[ChargingLimitView], profiles: Sequence[ChargingProfile]) -> list[ChargingProfile]:

@@ -274,6 +274,16 @@ class CredentialChanges:
                 raise ConflictError(f"It is {view.state}: only one that waits can be cancelled.")
             good = stays_good(ChangeState.CANCELLED, agreed=change.agreed_at is not None, attempts=change.attempts)
             await queries.end(db, ident, ChangeState.CANCELLED, f"Cancelled by {caller.actor}.", stays_good=good)
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="cancel",
+                kind=kind.value,
+                ident=str(ident),
+                before={"state": view.state},
+                after={"state": ChangeState.CANCELLED.value},
+            )
         await self._directory.refresh(change.station_key)
         await self._show(change)
         return await self.one(caller, kind, ident)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chargeplane.app.audit_log import AuditLog
+from chargeplane.app.people import own_data
 from chargeplane.app.people.charges import Charges
 from chargeplane.app.people.own import OwnThings
 from chargeplane.app.public_data import PublicData
@@ -51,6 +52,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     operations = await start_operations(parts, subjects)
     roaming = await start_roaming(parts, subjects, rating, agreements.resolving)
     parts.facts.begin()
+    own_data.register(people.personal_data)
     return Business(
         facts=parts.facts,
         locations=rating.locations,

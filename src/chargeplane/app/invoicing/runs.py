@@ -135,10 +135,19 @@ class BillingRuns:
             NotFoundError: the tenant has no such run.
             ConflictError: none failed.
         """
-        await self.one(caller, ident)
+        before = await self.one(caller, ident)
         async with self._database.change() as db:
             if not await queries.again(db, caller.tenant_id, ident):
                 raise ConflictError("No item of the run failed.")
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="retry",
+                kind="billing-run",
+                ident=str(ident),
+                before={"failed": before.failed},
+            )
         self.hint()
         return await self.one(caller, ident)
 

@@ -145,7 +145,7 @@ class Accounts:
                 f"'{provider}' brings no money to a wallet.",
                 (("/provider", "Must be one that takes money from outside"),),
             )
-        return await self._payments.hold_for(
+        made = await self._payments.hold_for(
             caller.tenant_id,
             NewPayment(
                 provider=provider,
@@ -160,6 +160,17 @@ class Accounts:
             ),
             by=caller.actor,
         )
+        async with self._database.change() as db:
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="top-up",
+                kind="wallet",
+                ident=str(ident),
+                after={"payment_id": made.id, "amount": amount.view(), "provider": provider},
+            )
+        return made
 
     async def correct(self, caller: Caller, kind: str, ident: int, amount: Money, reason: str, key: str) -> AccountView:
         """Adds to a balance, or takes from it: an operator's correction, or an invoice that was paid.

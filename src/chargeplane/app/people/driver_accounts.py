@@ -223,6 +223,7 @@ class DriverAccounts:
         async with self._database.change() as db:
             driver = await queries.by_email(db, tenant_id, email)
             if driver is not None and driver.status is DriverStatus.ACTIVE and driver.email is not None:
+                await self._credentials.note(db, tenant_id, driver_as_person(driver), "forgot-password")
                 await self._credentials.mail_secret(
                     db, tenant_id, driver_as_person(driver), MailedPurpose.RESET_PASSWORD
                 )
@@ -280,6 +281,7 @@ class DriverAccounts:
         async with self._database.change() as db:
             driver = await locked_driver(db, caller.tenant_id, caller.driver_id, None)
             other = await queries.by_email(db, caller.tenant_id, email)
+            await self._credentials.note(db, caller.tenant_id, driver_as_person(driver), "ask-for-another-email")
             if other is not None and other.id != driver.id:
                 await self._credentials.notify(db, caller.tenant_id, driver_as_person(other), Notice.ACCOUNT_EXISTS)
             else:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
-from chargeplane.domain.people.lockout import BY_ACCOUNT, BY_ADDRESS, LockoutRule
+from chargeplane.domain.people.lockout import BY_ACCOUNT, BY_ADDRESS, BY_KEYS, LockoutRule
 from chargeplane.kernel.errors import ThrottledError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import logins
@@ -93,6 +93,28 @@ class Guard:
             await logins.forgive(db, attempt.account)
             if attempt.address is not None:
                 await logins.take_back(db, attempt.address)
+
+    async def require_unlocked(self, address: str) -> None:
+        """Refuses an address from which too many wrong keys came, to any node.
+
+        Raises:
+            ThrottledError: until it has waited.
+        """
+        subject = self._hash("keys", address)
+        async with self._database.read() as db:
+            until = await logins.locked_until(db, subject)
+        wait = 0.0 if until is None else (until - datetime.now(UTC)).total_seconds()
+        if wait > 0:
+            raise ThrottledError(f"Too many wrong keys came from {address}; try again in {_in_words(wait)}.", wait)
+
+    async def wrong_key(self, address: str) -> None:
+        """Counts a wrong key."""
+        subject, now = self._hash("keys", address), datetime.now(UTC)
+        async with self._database.change() as db:
+            count = await logins.failed(db, subject, now, now - BY_KEYS.forgotten_after)
+            wait_s = BY_KEYS.wait_s(count)
+            if wait_s > 0:
+                await logins.lock(db, subject, now + timedelta(seconds=wait_s))
 
     def _hash(self, *parts: str) -> bytes:
         return self._keyed("login failures", "\x00".join(parts).encode())

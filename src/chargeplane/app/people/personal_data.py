@@ -116,12 +116,7 @@ class PersonalData:
             if await queries.open_transactions_of(db, tenant_id, driver_id):
                 raise ConflictError("The driver charges at this moment: stop the transaction first.")
             tokens = await drivers.tokens_of(db, tenant_id, driver_id)
-            words = [(token.id_token, f"erased-{driver_id}-{place}") for place, token in enumerate(tokens, 1)]
-            words += [
-                (word, f"erased-{driver_id}")
-                for word in (driver.email, driver.phone, driver.tax_id, driver.external_id)
-                if word is not None and len(word) >= 5
-            ]
+            words = await words_of(db, tenant_id, driver_id)
             for token in tokens:
                 before = await id_token(db, tenant_id, int(token.id), lock=True)
                 if before is not None:
@@ -166,6 +161,36 @@ class PersonalData:
             await queries.end_request(writer, request, msgspec.json.encode(result).decode())
         finally:
             await writer.close()
+
+
+async def words_of(db: Db, tenant_id: TenantId, driver_id: int) -> list[tuple[str, str]]:
+    """What names a driver wherever it stands, each with what stands in its place afterwards: id tokens, numbers of cards, e-mail address, phone,
+    tax id, the operator's number, the whole name, lines of addresses, cars' plates and numbers. A first or last name alone is others' too.
+    """
+    driver = await drivers.one(db, tenant_id, driver_id)
+    if driver is None:
+        return []
+    tokens = await drivers.tokens_of(db, tenant_id, driver_id)
+    words = [(token.id_token, f"erased-{driver_id}-{place}") for place, token in enumerate(tokens, 1)]
+    cars = await vehicles.page(db, tenant_id, VehicleFilter(driver_id=driver_id), _MOST, None)
+    lines = [
+        line
+        for address in (driver.billing_address, driver.delivery_address)
+        if address is not None
+        for line in address.lines
+    ]
+    told = [
+        driver.email,
+        driver.phone,
+        driver.tax_id,
+        driver.external_id,
+        None if None in (driver.first_name, driver.last_name) else f"{driver.first_name} {driver.last_name}",
+        *(token.visual_number for token in tokens),
+        *lines,
+        *(number for car in cars for number in (car.licence_plate, car.vin)),
+    ]
+    words += [(word, f"erased-{driver_id}") for word in dict.fromkeys(told) if word is not None and len(word) >= 5]
+    return words
 
 
 def _country_of(country: Country | None) -> str:

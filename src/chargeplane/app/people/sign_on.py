@@ -36,7 +36,7 @@ from chargeplane.kernel.errors import NotFoundError, PeerError, UnauthenticatedE
 from chargeplane.store.database import Database
 from chargeplane.store.queries import logins as login_queries
 from chargeplane.store.queries import sign_on as queries
-from chargeplane.store.queries import users
+from chargeplane.store.queries import tenants, users
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.sign_on import Attempt, Provider
@@ -196,6 +196,12 @@ class SignOn:
         """By which providers one may sign on to a tenant."""
         async with self._database.read() as db:
             return await queries.enabled_of(db, tenant)
+
+    async def tenant_name(self, tenant: str) -> str | None:
+        """What a tenant is called; None where there is none."""
+        async with self._database.read() as db:
+            ident = await tenants.id_of(db, tenant)
+            return None if ident is None else await tenants.name_of(db, ident)
 
     async def begin(self, tenant: str, slug: str, return_to: str | None, redirect_uri: str) -> Begun:
         """Sends a browser to the provider.

@@ -250,6 +250,7 @@ class UserAccounts:
             tenant_id = await tenants.id_of(db, memberships[0].tenant) if memberships else None
             if user is None or tenant_id is None:
                 return
+            await self._credentials.note(db, tenant_id, user_as_person(user), "forgot-password")
             await self._credentials.mail_secret(db, tenant_id, user_as_person(user), MailedPurpose.RESET_USER_PASSWORD)
 
     async def reset_password(self, secret: str, password: str, address: str | None) -> None:
@@ -301,6 +302,7 @@ class UserAccounts:
         secret = secrets.token_bytes(SECRET_BYTES)
         async with self._database.change() as db:
             await queries.set_totp(db, user.id, self._keys.encrypt(secret, f"totp {user.id}"), None)
+            await self._note(db, caller.tenant_id, user.id, "second-factor-begun")
         return TotpSetup(secret=text_of(secret), address=address_of(secret, _ISSUER, user.email))
 
     async def confirm_totp(self, caller: Caller, code: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 from msgspec import Struct
 
-from chargeplane.app.api_keys import ALL_SCOPES, Caller, Scope
+from chargeplane.app.api_keys import ALL_SCOPES, SYSTEM_TENANT, Caller, Scope
 from chargeplane.app.charging_stations import StaleError
 from chargeplane.app.people.credentials import Credentials, user_as_person
 from chargeplane.app.people.passwords import Passwords
@@ -169,11 +169,17 @@ class Users:
 
         Raises:
             NotFoundError: the tenant has no such user.
-            ForbiddenError: the user may do more than the caller.
+            ForbiddenError: the user may do more than the caller, or works with other tenants too.
         """
         async with self._database.change() as db:
             before = await self._found(db, caller, ident, lock=True)
             may_give(caller, before.role)
+            # One tenant's owner must not open the way to what the user has elsewhere.
+            elsewhere = len(await queries.memberships(db, ident)) > 1
+            if elsewhere and not (caller.tenant_id == SYSTEM_TENANT and caller.may(Scope.ADMIN)):
+                raise ForbiddenError(
+                    "The user works with other tenants too; an administrator of the default tenant takes the second factor away."
+                )
             await queries.set_totp(db, ident, None, None)
             await queries.set_recovery_codes(db, ident, [])
             await logins.revoke_all(db, user_id=ident)

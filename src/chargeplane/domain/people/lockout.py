@@ -35,5 +35,8 @@ BY_ACCOUNT: Final = LockoutRule(free=5, first_s=15.0, longest_s=3600.0)
 BY_ADDRESS: Final = LockoutRule(free=30, first_s=5.0, longest_s=900.0, forgotten_after=timedelta(hours=1))
 """Many people may share an address."""
 
+BY_KEYS: Final = LockoutRule(free=60, first_s=5.0, longest_s=900.0, forgotten_after=timedelta(hours=1))
+"""Wrong API keys and tokens of logins, by address. Nobody guesses one; it keeps the looking-up small."""
+
 BY_CARD: Final = LockoutRule(free=5, first_s=60.0, longest_s=86_400.0)
 """Codes on cards are short."""

@@ -73,7 +73,7 @@ def make_app(
 
     app = Litestar(
         route_handlers=route_handlers(services),
-        guards=[Authenticator(services.api_keys, services.business.logins)],
+        guards=[Authenticator(services.api_keys, services.business.logins, services.business.guard)],
         before_request=before_request,
         before_send=[idempotency.before_send],
         dto=Wire,

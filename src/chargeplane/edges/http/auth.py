@@ -17,6 +17,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from chargeplane.app.api_keys import ApiKeys, Caller, Scope
+from chargeplane.app.people.guard import Guard
 from chargeplane.app.people.logins import DRIVER_PREFIX, USER_PREFIX, Logins, csrf_token_of
 from chargeplane.edges.http.problems import ProblemError
 from chargeplane.store.secrets import hash_api_key
@@ -31,7 +32,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="chargeplane"'}
 
 
 class Failures:
-    """Failed authentications per address: a bucket of `burst`, refilled at `per_minute`.
+    """Failed authentications per address at this process: a bucket of `burst`, refilled at `per_minute`; `Guard` counts those at all.
 
     Only failures count, and a key that was right before passes at any time, so that a guesser behind the same address
     locks nobody out.
@@ -78,9 +79,10 @@ class Authenticator:
     `public=True`.
     """
 
-    def __init__(self, api_keys: ApiKeys, logins: Logins) -> None:
+    def __init__(self, api_keys: ApiKeys, logins: Logins, guard: Guard) -> None:
         self._api_keys = api_keys
         self._logins = logins
+        self._guard = guard
         self._failures = Failures()
 
     async def __call__(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -123,6 +125,8 @@ class Authenticator:
                 f"Too many wrong keys came from {address or 'this address'}; try again in {int(wait_s) + 1} s.",
                 headers={"Retry-After": str(int(wait_s) + 1)},
             )
+        if address and not self._failures.was_good(hashed):
+            await self._guard.require_unlocked(address)
         caller = None
         if key.startswith((DRIVER_PREFIX, USER_PREFIX)):
             caller = await self._logins.authenticate(key)
@@ -130,6 +134,8 @@ class Authenticator:
             caller = await self._api_keys.authenticate(key)
         if caller is None:
             self._failures.failed(address, now)
+            if address:
+                await self._guard.wrong_key(address)
             raise ProblemError(
                 401,
                 "unauthenticated",

@@ -320,6 +320,14 @@ async def failed(db: Db, subject: bytes, now: datetime, forgotten: datetime) -> 
     return count
 
 
+async def locked_until(db: Db, subject: bytes) -> datetime | None:
+    """Until when no attempt of a subject is looked at; None where it never failed so often."""
+    found: datetime | None = await db.fetchval(
+        "SELECT locked_until FROM login_failure WHERE subject_hash = $1", subject
+    )
+    return found
+
+
 async def lock(db: Db, subject: bytes, until: datetime) -> None:
     """No attempt of a subject is looked at until then."""
     await db.execute("UPDATE login_failure SET locked_until = $2 WHERE subject_hash = $1", subject, until)

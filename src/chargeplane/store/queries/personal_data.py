@@ -17,6 +17,22 @@ KEPT_BY_LAW: Final = frozenset(
 """Tables of records that tax and commercial law want kept as they were issued."""
 
 
+_GIVEN_OUT: Final = frozenset(
+    {
+        "driver",
+        "driver_id_token",
+        "id_token",
+        "vehicle",
+        "login",
+        "mailed_secret",
+        "transaction",
+        "charging_session",
+        "booking",
+        "payment",
+    }
+) | frozenset({"cdr", "invoice", "service_agreement", "service_agreement_version", "payment_account", "audit_log"})
+
+
 class TextColumns(Struct, frozen=True, kw_only=True):
     """The columns of a table that hold text.
 
@@ -82,6 +98,27 @@ async def replace_in(db: Db, place: TextColumns, tenant_id: TenantId, words: Seq
     return changed
 
 
+async def count_places(db: Db, tenant_id: TenantId, words: Sequence[str]) -> dict[str, int]:
+    """In how many rows of which tables words stand, without case; tables of which everything is given out already are left out."""
+    found = {}
+    for place in await text_columns(db):
+        if place.table in _GIVEN_OUT or place.scope is None:
+            continue
+        scope = (
+            "tenant_id = $1"
+            if place.scope == "tenant_id"
+            else "station_key IN (SELECT key FROM charging_station WHERE tenant_id = $1)"
+        )
+        holds = " OR ".join(f'"{name}"::text ILIKE ANY($2)' for name, _ in place.columns)
+        sought = ["%" + word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%" for word in words]
+        count = await db.fetchval(
+            f'SELECT count(*) FROM "{place.table}" WHERE {scope} AND ({holds})', tenant_id, sought
+        )
+        if count:
+            found[place.table] = count
+    return found
+
+
 async def forget_rows(db: Db, tenant_id: TenantId, driver_id: int) -> None:
     """Deletes what is about the driver alone, and empties what was written down about the driver."""
     text = str(driver_id)
@@ -95,7 +132,9 @@ async def forget_rows(db: Db, tenant_id: TenantId, driver_id: int) -> None:
     )
     await db.execute(
         "DELETE FROM idempotency_key WHERE tenant_id = $1 AND (route LIKE $2 OR route LIKE '%/v1/drivers%'"
-        " OR route LIKE '%/v1/vehicles%' OR route LIKE '%/v1/id-tokens%')",
+        " OR route LIKE '%/v1/vehicles%' OR route LIKE '%/v1/id-tokens%' OR route LIKE '%/v1/service-agreements%'"
+        " OR route LIKE '%/v1/invoice%' OR route LIKE '%/v1/bookings%' OR route LIKE '%/v1/charging-stations%'"
+        " OR route LIKE '%/v1/rfid-cards%' OR route LIKE '%/v1/wallets%')",
         tenant_id,
         f"driver:{driver_id} %",
     )
@@ -103,6 +142,10 @@ async def forget_rows(db: Db, tenant_id: TenantId, driver_id: int) -> None:
         await db.execute(f"DELETE FROM {table} WHERE driver_id = $1", driver_id)
     await db.execute("DELETE FROM rfid_card WHERE driver_id = $1", driver_id)
     await db.execute("DELETE FROM payment_method WHERE tenant_id = $1 AND owner = $2", tenant_id, str(driver_id))
+    # Whom future invoices are for; those that were issued say it themselves.
+    await db.execute(
+        "DELETE FROM invoice_customer WHERE tenant_id = $1 AND kind = 'driver' AND id = $2", tenant_id, text
+    )
     await db.execute(
         "DELETE FROM id_token WHERE tenant_id = $1 AND id IN (SELECT id_token_id FROM driver_id_token WHERE driver_id = $2)",
         tenant_id,

@@ -18,6 +18,7 @@ from chargeplane.edges.http.guest.pages import STYLE
 
 _MORE: Final = """
 header b{color:var(--ink);font-weight:600}form+form{margin-top:.2rem}
+section.good{border-top:.3rem solid var(--lead)}section.bad{border-top:.3rem solid var(--bad)}section.wait{border-top:.3rem solid var(--warm)}
 p[role=alert]{border-left:.25rem solid var(--bad);padding:.1rem 0 .1rem .8rem;margin:1rem 0 .2rem}
 input[aria-invalid]{border-color:var(--bad)}.hint{font-size:.82rem;color:var(--soft);margin:.35rem 0 0}
 @media print{header b{display:none}}
@@ -197,7 +198,8 @@ class AccountPages:
     def failed(self, fault: SignOnFault) -> bytes:
         """That signing on did not work, and why."""
         say = self._say
-        return self._page(say["failed_title"], f"<p>{escape(say[fault.value])}</p>", "bad")
+        again = f'<a class="button quiet" href="/account/sign-in?lang={self._language}">{escape(say["again"])}</a>'
+        return self._page(say["failed_title"], f"<p>{escape(say[fault.value])}</p>{again}", "bad")
 
     # Pieces
 

@@ -52,7 +52,7 @@ def account_routes(services: Services) -> list[HTTPRouteHandler]:
 
     def html(body: bytes, status: int = 200, **headers: str) -> Response[bytes]:
         more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS | more)
+        return Response(body, status_code=status, media_type="text/html", headers=HEADERS | more)
 
     def slow(made: AccountPages, wait_s: float) -> Response[bytes]:
         return html(made.slow(wait_s), 429, Retry_After=str(int(wait_s) + 1))
@@ -131,7 +131,7 @@ def account_routes(services: Services) -> list[HTTPRouteHandler]:
         made = AccountPages(
             chosen(lang, request.headers.get("accept-language")), request.scope["path"], f"&tenant={quote(slug)}"
         )
-        return html(made.sign_in(slug, choices))
+        return html(made.sign_in(await business.sign_on.tenant_name(slug) or slug, choices))
 
     @get("/account/signed-in", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def signed_in_page(request: Request[Any, Any, Any], lang: Lang = None) -> Response[bytes]:
@@ -144,7 +144,8 @@ def account_routes(services: Services) -> list[HTTPRouteHandler]:
             who = await users.who(caller)
         except UnauthenticatedError:
             return html(made.signed_out())
-        return html(made.signed_in(who.name, who.tenant, csrf_token_of(token)))
+        tenant = next((one.tenant_name for one in who.tenants if one.tenant == who.tenant), who.tenant)
+        return html(made.signed_in(who.name, tenant, csrf_token_of(token)))
 
     @get("/account/signed-out", include_in_schema=False, opt=_PAGE, return_dto=None)
     async def signed_out_page(request: Request[Any, Any, Any], lang: Lang = None) -> Response[bytes]:

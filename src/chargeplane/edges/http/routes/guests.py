@@ -130,7 +130,7 @@ def guest_routes(services: Services) -> list[HTTPRouteHandler]:
 
     def html(body: bytes, status: int = 200, **headers: str) -> Response[bytes]:
         more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS | more)
+        return Response(body, status_code=status, media_type="text/html", headers=HEADERS | more)
 
     def guard(request: Request[Any, Any, Any], *, begins_one: bool = False) -> None:
         """Who asks too often, or has guessed too much, waits."""

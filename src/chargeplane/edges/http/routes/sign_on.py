@@ -79,7 +79,7 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
         made = AccountPages(chosen(None, request.headers.get("accept-language")), "/account/sign-in")
         body = made.failed(fault) if isinstance(fault, SignOnFault) else made.slow(fault)
         more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Response(body, status_code=status, media_type="text/html; charset=utf-8", headers=HEADERS | more)
+        return Response(body, status_code=status, media_type="text/html", headers=HEADERS | more)
 
     @get("/v1/login/sign-on", tags=["login"], opt={"public": True})
     async def list_sign_on_choices(request: Request[Any, Any, Any], tenant: Slug = "default") -> SignOnChoices:
