@@ -121,11 +121,11 @@ class Life:
         )
         assert booked.status_code == 201, booked.text
         self.ids["booking"] = booked.json()["id"]
-        run = await send("POST", "/billing-runs", {"until": (datetime.now(UTC) + timedelta(days=40)).isoformat()})
+        run = await send("POST", "/billing-runs", {})
         await self.tenant.until(lambda: get(f"/billing-runs/{run['id']}"), lambda found: found["finished_at"])
-        found = await self.tenant.until(
-            lambda: get("/invoices", driver_id=self.ids["driver"]), lambda page: page["items"]
-        )
+        items = await get(f"/billing-runs/{run['id']}/items")
+        found = await get("/invoices", driver_id=self.ids["driver"])
+        assert found["items"], (items, await get("/invoices"))
         self.ids["invoice"] = found["items"][0]["id"]
         if found["items"][0]["number"] is None:
             await send("POST", f"/invoices/{self.ids['invoice']}/issue", {})
@@ -142,6 +142,7 @@ class Life:
             "scope": [{"kind": "tenant"}],
             "starts_at": "2026-01-01T00:00:00Z",
             "items": [{"type": "discount", "name": "Loyal", "percent": 50}],
+            "billing": {"cycle": "session"},
         }
         made = await self.tenant.send("POST", "/service-agreements", body)
         self.ids["agreement"] = made["id"]
@@ -160,8 +161,7 @@ class Life:
         assert signed["consumer"] == f"Anna {self.word}"
 
     async def _charge(self) -> None:
-        station = await self.site.station("2.0.1")
-        station.clock.freeze(datetime.now(UTC))
+        station = await self.site.station("2.0.1")  # two hours back, so that what it charges is over and may be billed
         locations = await self.tenant.get(f"/locations/{self.site.location_id}")
         (evse,) = locations["evses"]
         self.evse = evse["uid"]

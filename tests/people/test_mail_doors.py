@@ -278,7 +278,7 @@ async def test_mail_is_tried_again_until_the_server_takes_it_and_shown_where_it_
             tested.inbox.answer = "550 no such mailbox"
             assert (await rest.client.post("/v1/me/forgot-password", json={"email": address})).status_code == 202
             parked = await until(lambda: _fact(rest, "mail.send"))
-            assert "550 no such mailbox" in parked["error"]
+            assert "550: no such mailbox" in parked["error"]
             assert parked["parked_at"] is not None
             tested.inbox.answer = "250 OK"
             assert (await rest.client.post(f"/v1/outbox/{parked['id']}/retry")).status_code == 204

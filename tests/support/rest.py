@@ -314,29 +314,31 @@ async def running_rest(
     server = HttpServer(HttpConfig(port=0, proxies=proxies), services)
     await server.start()
     base_url = f"http://127.0.0.1:{server.port}"
-    async with httpx.AsyncClient(
-        base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
-    ) as client:
-        yield Rest(
-            client,
-            server,
-            database,
-            stations,
-            events,
-            messages,
-            readiness,
-            base_url,
-            business,
-            services,
-            Path(folder) / "mail",
-        )
-    await server.stop()
-    while on_stop:
-        await on_stop.pop()()
-    await outbox.stop()
-    await commands.stop()
-    await database.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        async with httpx.AsyncClient(
+            base_url=base_url, headers={"Authorization": f"Bearer {ADMIN_KEY}"}, timeout=60
+        ) as client:
+            yield Rest(
+                client,
+                server,
+                database,
+                stations,
+                events,
+                messages,
+                readiness,
+                base_url,
+                business,
+                services,
+                Path(folder) / "mail",
+            )
+    finally:
+        await server.stop()
+        while on_stop:
+            await on_stop.pop()()
+        await outbox.stop()
+        await commands.stop()
+        await database.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def assert_problem(
