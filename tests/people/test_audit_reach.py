@@ -196,7 +196,8 @@ async def test_entry_says_who_did_what_and_what_it_was_before_and_after(rest: Re
     path, body, change, field = LIVES[kind]
     made = await rest.client.post(path, json=body)
     assert made.status_code == 201, made.text
-    ident = made.json()["station_id" if kind == "charging-station" else "id"]
+    said = made.json().get("endpoint", made.json())
+    ident = said["station_id" if kind == "charging-station" else "id"]
     location = f"{path}/{ident}"
     entry = await _entry(rest, kind, ident, "create")
     assert entry["actor"].startswith("api-key:")

@@ -257,6 +257,12 @@ class ChargingStations:
                 action="delete",
                 kind="charging-station",
                 ident=stored.station_id,
+                before={
+                    "security_profile": stored.security_profile,
+                    "registration": stored.registration,
+                    "settings": stored.settings,
+                    "metadata": stored.metadata,
+                },
             )
             gone = {"station_id": stored.station_id}
             await note(db, caller.tenant_id, "charging_station.deleted", f"charging_station:{stored.key}", gone)
