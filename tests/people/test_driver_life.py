@@ -104,7 +104,7 @@ class Life:
         wallet = await send("POST", "/wallets", {"owner": self.ids["driver"], "currency": "EUR"})
         self.ids["wallet"] = wallet["id"]
         top_up = await self.me.post(
-            f"/me/payment-methods/{wallet['id']}/top-ups",
+            f"/me/accounts/{wallet['id']}/top-ups",
             json={"amount": {"amount": "20.00", "currency": "EUR"}, "provider": "cards"},
         )
         assert top_up.status_code == 201, top_up.text
@@ -253,14 +253,14 @@ OWN = {
     "/me/invoices/{invoice}": None,
     "/me/invoices/{invoice}/pdf": None,
     "/me/payments/{payment}": None,
-    "/me/payment-methods/{wallet}/entries": None,
+    "/me/accounts/{wallet}/entries": None,
     "/me/agreements/{agreement}": None,
     "/me/agreements/{agreement}/versions": None,
     "/me/bookings/{booking}": None,
     "/me/transactions/{transaction}": None,
     "/me/charges/{order}": None,
 }
-LISTS = ("sessions", "cdrs", "invoices", "payments", "payment-methods", "agreements", "bookings", "transactions")
+LISTS = ("sessions", "cdrs", "invoices", "payments", "accounts", "agreements", "bookings", "transactions")
 
 
 async def test_driver_sees_what_is_the_drivers_own(life: Life) -> None:
@@ -286,7 +286,7 @@ async def test_driver_sees_what_is_the_drivers_own(life: Life) -> None:
 
 CHANGES: dict[str, tuple[str, Any]] = {
     "/me/transactions/{transaction}/stop": ("POST", None),
-    "/me/payment-methods/{wallet}/top-ups": (
+    "/me/accounts/{wallet}/top-ups": (
         "POST",
         {"amount": {"amount": "1", "currency": "EUR"}, "provider": "cards"},
     ),
@@ -337,9 +337,9 @@ async def test_every_own_route_is_shut_to_operators_and_strangers(life: Life) ->
                     continue
                 at = re.sub(r"{\w+}", "1", path.removeprefix("/v1"))
                 body = None if method in ("get", "delete") else {}
-                for client, status in ((life.tenant.client, 403), (stranger, 401)):
+                for client in (life.tenant.client, stranger):  # an operator's key is none at this door
                     answer = await client.request(method.upper(), at, json=body)
-                    assert answer.status_code == status, (method, path, answer.text)
+                    assert answer.status_code == 401, (method, path, answer.text)
                 tried += 1
     assert tried >= 55
 
@@ -430,7 +430,8 @@ async def test_all_that_is_known_is_given_out(life: Life) -> None:
 async def test_nothing_is_found_after_erasing_but_what_the_law_wants_kept(life: Life) -> None:
     words = (life.word, life.mail, life.tag, "9988776")
     before = await found_anywhere(life.database_url, *words)
-    assert {"message_log.payload", "driver.email", "charging_session.frozen"} <= before.keys(), sorted(before)
+    assert {"driver.email", "charging_session.frozen", "webhook_event.payload"} <= before.keys(), sorted(before)
+    assert any(place.startswith("message_log.") for place in before), sorted(before)
     answer = await life.me.post("/me/erase", json={"password": PASSWORD})
     assert answer.status_code == 202, answer.text
     connection = await asyncpg.connect(life.database_url)
