@@ -54,6 +54,11 @@ EXCEPTIONS: Final[dict[tuple[str, str], str]] = {
     ): "the pool of contracts for trying out, which this server has not; it tells the audit log (app/ev_pool.py)",
     ("POST", "/v1/contracts/{id:str}/revoke"): "as above",
     ("POST", "/ocsp"): _NOTHING,
+    (
+        "POST",
+        "/v1/payment-methods",
+    ): "begins a payment, which is a record of its own (/v1/payments/{id}: who began it, what was done)",
+    ("POST", "/v1/me/payment-methods"): "as above",
     ("POST", "/v1/tariffs/{tariff_id:str}/estimate"): _NOTHING,
     ("POST", "/v1/billing-runs/preview"): _NOTHING,
     ("POST", "/v1/sessions/{session_id:str}/refresh"): "has the house look at once at what it looks at soon by itself",
@@ -181,7 +186,7 @@ LIVES: Final[dict[str, tuple[str, dict[str, Any], dict[str, Any], str]]] = {
         {"title": "Bi"},
         "title",
     ),
-    "webhook-endpoint": (
+    "webhook endpoint": (
         "/v1/webhook-endpoints",
         {"url": "http://127.0.0.1:9/", "event_types": ["*"], "description": "Bo"},
         {"description": "Bi"},

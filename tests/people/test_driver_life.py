@@ -370,11 +370,13 @@ async def test_booking_is_found_changed_and_canceled(life: Life) -> None:
 
 KEPT = {
     "cdr.body": "what was charged, as it was invoiced",
+    "cdr.token_key": "by which id token",
     "invoice.body": "as it was issued",
     "invoice.customer": "as it was issued",
     "service_agreement.parties": "what was agreed",
     "service_agreement.search": "what was agreed",
     "service_agreement_version.body": "what was agreed",
+    "service_agreement_version.acceptances": "who signed",
 }
 """Where the law wants the name, the address or the id token kept: columns, each with what it is."""
 
