@@ -23,6 +23,19 @@ def as_utc(value: datetime) -> datetime:
         return value.replace(tzinfo=UTC)
 
 
+def later(value: datetime, by: timedelta) -> datetime:
+    """So much later; at the end of the calendar its last instant, never an OverflowError.
+
+    Args:
+        value: aware.
+        by: not negative.
+    """
+    try:
+        return value + by
+    except OverflowError:
+        return datetime.max.replace(tzinfo=value.tzinfo)
+
+
 def rfc3339(value: datetime) -> str:
     """RFC 3339 in UTC with milliseconds and `Z`, as OCPP asks (`2026-01-31T12:00:00.000Z`)."""
     # isoformat is ten times as fast as strftime, and pads years below 1000; its tail is "+00:00".

@@ -35,7 +35,7 @@ from chargeplane.domain.rating import Rating
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError, RuleError
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.money import Money
-from chargeplane.kernel.time import rfc3339
+from chargeplane.kernel.time import later, rfc3339
 from chargeplane.store.database import Database
 from chargeplane.store.queries import booking_holds, booking_search, id_tokens
 from chargeplane.store.queries import bookings as queries
@@ -262,8 +262,8 @@ class Bookings:
             raise InvalidInputError(f"'location_id': {sentence}.", (("/location_id", sentence),))
         now = self._now()
         start = since or now
-        end = until or start + timedelta(days=1)
-        if not start < end <= start + _LONGEST_VIEW:
+        end = until or later(start, timedelta(days=1))
+        if not start < end <= later(start, _LONGEST_VIEW):
             sentence = f"Must be after 'from', by at most {_LONGEST_VIEW.days} days"
             raise InvalidInputError(f"'to': {sentence}.", (("/to", sentence),))
         async with self._database.read() as db:

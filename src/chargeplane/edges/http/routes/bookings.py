@@ -30,6 +30,7 @@ from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError
+from chargeplane.kernel.time import later
 from chargeplane.store.queries.bookings import BookingFilter
 
 _Text = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -272,7 +273,7 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
         if near is None and location_id is None and evse_uid is None:
             raise _wrong("latitude", "Give latitude and longitude, location_id or evse_uid")
         start = time_of("starts_at", starts_at) or datetime.now(UTC)
-        end = time_of("ends_at", ends_at) or start + timedelta(hours=1)
+        end = time_of("ends_at", ends_at) or later(start, timedelta(hours=1))
         search = Search(
             near=near,
             location_id=location_id,

@@ -38,6 +38,7 @@ from chargeplane.edges.http.routes.bookings import (
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.routes.drivers import Ident, number_of
 from chargeplane.edges.http.services import Services
+from chargeplane.kernel.time import later
 from chargeplane.store.queries.bookings import BookingFilter
 
 _MINE = {"driver": True}
@@ -112,7 +113,7 @@ def my_booking_routes(services: Services) -> list[HTTPRouteHandler]:
                 errors=[FieldProblem(detail=sentence, parameter="latitude")],
             )
         start = time_of("starts_at", starts_at) or datetime.now(UTC)
-        end = time_of("ends_at", ends_at) or start + timedelta(hours=1)
+        end = time_of("ends_at", ends_at) or later(start, timedelta(hours=1))
         search = Search(
             near=near,
             location_id=location_id,
