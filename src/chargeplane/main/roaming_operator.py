@@ -27,6 +27,7 @@ from chargeplane.main.roaming_documents import MAKING, SESSION_MAKING
 from chargeplane.main.subjects import Parts
 
 _LOOK_S = 2.0
+_FORGET_S = 3600.0
 
 MODULES = ("locations", "tariffs", "sessions", "cdrs")
 """Modules whose objects are told by `OperatorParts.rendering`."""
@@ -110,6 +111,9 @@ async def start_operator(
         parts.on_stop.append(publishing.stop)
         await results.start()
         parts.on_stop.append(results.stop)
+        forgetting = Pulse("roaming requests", _FORGET_S, results.forget)
+        forgetting.start()
+        parts.on_stop.append(forgetting.stop)
     return OperatorParts(
         parties=parties,
         publishing=publishing,

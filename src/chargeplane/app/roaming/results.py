@@ -20,6 +20,7 @@ from chargeplane.app.house import utc_now
 from chargeplane.domain.roaming.commands import Asked, Result, profile_result
 from chargeplane.kernel.errors import ChargeplaneError
 from chargeplane.store.database import Database, is_unavailable
+from chargeplane.store.queries import roaming_authorizations
 from chargeplane.store.queries import roaming_requests as queries
 from chargeplane.store.queries.roaming_requests import Owed
 
@@ -140,6 +141,7 @@ class Results:
                 log.exception("roaming_result_failed", request=one.id)
 
     async def forget(self) -> None:
-        """Removes what was settled long ago."""
+        """Removes what was settled, and who was let in, long ago."""
         async with self._database.change() as db:
             await queries.forget(db, self._now() - _KEPT)
+            await roaming_authorizations.forget(db, self._now())
