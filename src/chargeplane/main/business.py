@@ -20,6 +20,7 @@ from chargeplane.main.payments import account_holds, settle_by_cdrs, start_payme
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
 from chargeplane.main.roaming import start_roaming
+from chargeplane.main.roaming_operator import hear_changes
 from chargeplane.main.sessions import start_sessions
 from chargeplane.main.subjects import Parts
 
@@ -32,6 +33,8 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     people.drivers.holds = people.driver_tokens.holds = agreements.following
     paying = await start_payments(parts, subjects, rating)
     bookings = await start_bookings(parts, subjects, rating.tariffs, agreements.resolving, people.people)
+    # Before the sessions, whose drivers may be partners'.
+    roaming = await start_roaming(parts, subjects, rating, agreements.resolving)
     sessions = await start_sessions(
         parts,
         subjects,
@@ -40,7 +43,9 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         drivers=people.people,
         payments=PaymentsOfSessions(parts.database, paying.sessions),
         reserved=bookings.bookings,
+        roaming=roaming.operator.sessions,
     )
+    hear_changes(roaming.operator, roaming.connections.on_change, parts)
     sessions.keeper.watcher = paying.sessions
     holds = account_holds(parts, subjects, paying, agreements.resolving)
     sessions.keeper.holds = holds
@@ -50,7 +55,6 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
     people.personal_data.holders["payment_methods"] = paying.methods
     operations = await start_operations(parts, subjects)
-    roaming = await start_roaming(parts, subjects, rating, agreements.resolving)
     parts.facts.begin()
     own_data.register(people.personal_data)
     return Business(
@@ -118,6 +122,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         billing_runs=invoicing.billing_runs,
         exports=invoicing.exports,
         roaming=roaming,
+        publications_to_partners=roaming.operator.publications,
         public_data=PublicData(parts.database),
         publications=Publications(),
         public_lists=OcpiExport(),

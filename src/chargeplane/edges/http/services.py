@@ -76,6 +76,7 @@ from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.partners import Partners
+from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.static_limits import StaticLimits
@@ -220,6 +221,7 @@ class Business:
     billing_runs: BillingRuns
     exports: Exports
     roaming: Roaming
+    publications_to_partners: PartnerPublications
     public_data: PublicData
     publications: Writer
     public_lists: ListWriter
