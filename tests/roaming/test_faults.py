@@ -57,6 +57,15 @@ async def test_bad_answer_is_an_outcome_with_its_reason(
     assert outcome.sentence
 
 
+async def test_object_wrapped_in_a_list_is_taken_and_an_empty_list_is_none() -> None:
+    for data, wanted in (([{"result": "ACCEPTED", "timeout": 30}], b"ACCEPTED"), ([], None)):
+        async with nasty(lambda _, data=data: enveloped(data)) as partner, calling() as caller:
+            body = json.dumps({"response_url": "http://x/1", "session_id": "S1"}).encode()
+            outcome = await caller.call(partner.peer(), 39, body=body)
+        assert outcome.ok, outcome
+        assert outcome.data is None if wanted is None else wanted in (outcome.data or b"")
+
+
 async def test_redirect_is_not_followed() -> None:
     async with (
         nasty(lambda _: enveloped([])) as other,

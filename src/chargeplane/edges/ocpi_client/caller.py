@@ -412,8 +412,11 @@ class OcpiCaller:
     def _understood(self, endpoint: Endpoint, version: Version, outcome: Outcome, context: Context) -> Outcome:
         if outcome.data is None or endpoint.answer is None or endpoint.module is Module.VERSIONS:
             return outcome
+        data = _single(outcome.data)
+        if data is None:
+            return replace(outcome, data=None)
         try:
-            carried = to_canonical(endpoint.answer, version, outcome.data, context)
+            carried = to_canonical(endpoint.answer, version, data, context)
         except (PeerError, RuleError) as error:
             return replace(outcome, failure=Failure.NOT_UNDERSTOOD, sentence=str(error), data=None)
         return replace(outcome, data=carried.document.encode(), losses=outcome.losses + carried.losses)
@@ -457,8 +460,9 @@ def _judged(response: Response, ids: tuple[str, str]) -> Outcome:
 
     if 300 <= status < 400:
         return bad(Failure.REDIRECT, f"The partner redirects to {(told.location or 'somewhere else')[:200]}.")
-    if status == 401:
-        return bad(Failure.UNAUTHORIZED, f"The partner does not take our token (401){said}.")
+    if status in (401, 403):
+        # 403 is no status of OCPI; who uses it means the token.
+        return bad(Failure.UNAUTHORIZED, f"The partner does not take our token ({status}){said}.")
     if status >= 500:
         return bad(Failure.HTTP_ERROR, f"The partner answered {status}{said}.")
     if read is None:
@@ -470,6 +474,19 @@ def _judged(response: Response, ids: tuple[str, str]) -> Outcome:
     if status >= 400 or not is_success(read.status_code):
         return bad(Failure.REFUSED, f"The partner refused it with {status}/{read.status_code}{said}.")
     return replace(told, data=envelope.data_of(read))
+
+
+def _single(data: bytes) -> bytes | None:
+    """The object of an answer; some wrap it in a list, and say by an empty one that there is none."""
+    if not data.lstrip().startswith(b"["):
+        return data
+    try:
+        items = msgspec.json.decode(data, type=list[msgspec.Raw])
+    except msgspec.MsgspecError:
+        return data
+    if len(items) > 1:
+        return data
+    return bytes(items[0]) if items else None
 
 
 def _failed(failure: Failure, sentence: str, ids: tuple[str, str]) -> Outcome:

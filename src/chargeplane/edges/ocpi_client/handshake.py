@@ -49,7 +49,7 @@ class Handshake:
         tried = [form] if form is not None else [TokenForm.BASE64, TokenForm.RAW]
         for place, one in enumerate(tried):
             response = await self._ask("GET", url, token, one, None)
-            if response.status == 401 and place + 1 < len(tried):
+            if response.status in (401, 403) and place + 1 < len(tried):
                 continue
             found = self._data(url, response, list[_Version])
             return {item.version.strip(): item.url for item in found[:_MOST]}, one

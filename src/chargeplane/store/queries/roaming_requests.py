@@ -168,7 +168,10 @@ async def not_sent(db: Db, ident: int, error: str, again_at: datetime | None) ->
         again_at: None: it is not tried again.
     """
     await db.execute(
-        "UPDATE roaming_request SET error = $2, due_at = coalesce($3, 'infinity'::timestamptz) WHERE id = $1", ident, error, again_at
+        "UPDATE roaming_request SET error = $2, due_at = coalesce($3, 'infinity'::timestamptz) WHERE id = $1",
+        ident,
+        error,
+        again_at,
     )
 
 
