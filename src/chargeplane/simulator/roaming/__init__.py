@@ -1,0 +1,1 @@
+"""A roaming partner over the wire, in any version of OCPI, that misbehaves when told to."""
