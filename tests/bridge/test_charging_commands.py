@@ -316,4 +316,5 @@ def test_e16_fr_12_a_limit_that_the_station_does_not_keep_is_not_sent(kept: froz
 )
 def test_a_presented_token_is_read_in_its_one_form(version: OcppVersion, payload: Any, token: IdToken) -> None:
     request = decode_request(version, "Authorize", msgspec.json.encode(payload))
-    assert INCOMING[version]["Authorize"](request) == Authorize(id_token=token)
+    takes = version is OcppVersion.V21
+    assert INCOMING[version]["Authorize"](request) == Authorize(id_token=token, takes_tariff=takes)

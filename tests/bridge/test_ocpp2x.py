@@ -107,7 +107,8 @@ def test_status(version: OcppVersion) -> None:
 @BOTH
 def test_authorize(version: OcppVersion) -> None:
     message = came(version, "Authorize", idToken={"idToken": "DE8AA1", "type": "eMAID"})
-    assert message == Authorize(id_token=IdToken(value="DE8AA1", type="eMAID"))
+    told = IdToken(value="DE8AA1", type="eMAID")
+    assert message == Authorize(id_token=told, takes_tariff=version is OcppVersion.V21)
     info = IdTokenInfo(
         status=AuthorizationStatus.NOT_AT_THIS_TIME,
         valid_until=AT,

@@ -295,6 +295,107 @@ async def test_I12_cost_details_at_the_end_of_a_transaction_are_taken(csms: Oper
     assert await csms.items("/quarantine", station_id=driver.station.id) == []
 
 
+# -- I08: a driver's own tariff ---------------------------------------------------------------------------------------------
+
+
+async def calculates(csms: Operator, station: Station, **more: str) -> None:
+    """The station reports that it calculates by tariffs (TariffCostCtrlr, instance Tariff)."""
+    told = [
+        {
+            "component": {"name": "TariffCostCtrlr"},
+            "variable": {"name": name, "instance": "Tariff"},
+            "variableAttribute": [{"value": value}],
+        }
+        for name, value in {"Available": "true", "Enabled": "true", **more}.items()
+    ]
+    report = {"requestId": 2, "generatedAt": moment(), "seqNo": 0, "reportData": told}
+    assert await station.send("NotifyReport", report) == {}
+    path = f"/charging-stations/{station.id}/variables"
+    await csms.eventually(lambda: csms.items(path, component="TariffCostCtrlr"), lambda found: len(found) == len(told))
+
+
+async def with_own_tariff(csms: Operator, **element: Any) -> tuple[IdToken, str]:
+    """An id token whose agreement has a tariff."""
+    token = await csms.id_token()
+    begun = datetime.now(UTC) - timedelta(days=1)
+    energy = {"type": "ENERGY", "price": 0.25, "vat": 20, "step_size": 1}
+    tariff = await csms.post(
+        "/tariffs",
+        {
+            "name": "Own",
+            "currency": "EUR",
+            "tax_included": "NO",
+            "start_date_time": begun.isoformat(),
+            "valid_from": begun.isoformat(),
+            "elements": [{"price_components": [energy], **element}],
+        },
+    )
+    terms = {
+        "kind": "driver_plan",
+        "currency": "EUR",
+        "time_zone": "Europe/Berlin",
+        "parties": [
+            {"role": "provider", "kind": "house"},
+            {"role": "consumer", "kind": "company", "id": f"c-{token.value}"},
+        ],
+        "scope": [{"kind": "id_token", "value": token.value}],
+        "starts_at": begun.isoformat(),
+        "items": [{"type": "tariff", "tariff_id": tariff["id"]}],
+    }
+    path = f"/service-agreements/{(await csms.post('/service-agreements', terms))['id']}"
+    await csms.post(f"{path}/propose", {})
+    await csms.post(f"{path}/accept", {})
+    return token, tariff["id"]
+
+
+async def authorized(station: Station, token: IdToken) -> dict[str, Any]:
+    return await station.send("Authorize", idToken={"idToken": token.value, "type": "ISO14443"})
+
+
+@requires("FR.01", "FR.08", "FR.09")
+async def test_I08_the_answer_to_authorize_carries_the_drivers_tariff(csms: Operator) -> None:
+    station = await csms.booted(VERSION)
+    await calculates(csms, station)
+    token, tariff = await with_own_tariff(csms)
+    answer = await authorized(station, token)
+    assert answer["idTokenInfo"]["status"] == "Accepted"
+    told = answer["tariff"]
+    assert told["tariffId"] == f"{tariff}:1:driver"
+    assert told["currency"] == "EUR"
+    assert told["energy"]["prices"] == [{"priceKwh": 0.25}]
+    assert "validFrom" not in told
+    assert "tariff" not in await authorized(station, await csms.id_token()), "nobody's own tariff"
+    assert "tariff" not in await authorized(station, await csms.id_token(status="Blocked"))
+
+
+@requires("FR.01")
+async def test_I08_a_station_that_does_not_calculate_or_cannot_take_it_is_told_none(csms: Operator) -> None:
+    token, _ = await with_own_tariff(csms, restrictions={"min_kwh": 1})
+    for more in (None, {"Enabled": "false"}, {"MaxElements": "0"}, {"ConditionsSupported": "false"}):
+        station = await csms.booted(VERSION)
+        if more is not None:
+            await calculates(csms, station, **more)
+        answer = await authorized(station, token)
+        assert answer["idTokenInfo"]["status"] == "Accepted"
+        assert "tariff" not in answer, more
+    able = await csms.booted(VERSION)
+    await calculates(csms, able, MaxElements="1", ConditionsSupported="true")
+    (price,) = (await authorized(able, token))["tariff"]["energy"]["prices"]
+    assert price["conditions"] == {"minEnergy": 1000}
+
+
+@requires("FR.01")
+async def test_I08_a_blocked_driver_is_told_no_tariff(csms: Operator) -> None:
+    station = await csms.booted(VERSION)
+    await calculates(csms, station)
+    token, _ = await with_own_tariff(csms)
+    assert "tariff" in await authorized(station, token)
+    await csms.patch(f"/id-tokens/{token.id}", {"status": "Blocked"})
+    answer = await authorized(station, token)
+    assert answer["idTokenInfo"]["status"] == "Blocked"
+    assert "tariff" not in answer
+
+
 # -- M07: a car's chain ------------------------------------------------------------------------------------------------------
 
 

@@ -75,7 +75,6 @@ USE_CASES: Final = {
 UNTRIED: Final = {
     "C20": "FR.03, a cost of 0 in the answer: it is given before the session is rated",
     "C23": "binds the station alone",
-    "I08": "FR.01, a driver's own tariff in the answer to Authorize: tariffs are those of EVSEs so far",
     "K24": "binds the local controller and the station alone",
     "K25": "binds the local controller and the station alone",
     "K26": "binds the station alone",
@@ -100,7 +99,6 @@ PARTLY: Final = {
     "M07": "FR.04 to FR.07, revocation lists in place of OCSP",
     "N11": "FR.05, a stream that is refused; FR.09, a stream within a monitor",
     "N15": "FR.05, a rate that follows what waits",
-    "E16": "FR.11, cost updates under a limit of cost: they are told as in TC_I_01, limit or not",
     "Q03": "FR.02 forbids limits beside setpoints, which Q 2.2 calls optional: what an operator writes goes out",
     "Q01": "FR.01, transfers allowed in the answer to Authorize: they are told by Q02",
 }

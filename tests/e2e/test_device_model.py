@@ -17,7 +17,7 @@ from chargeplane.main.config import Config, DeviceModelConfig, OcppConfig
 from chargeplane.main.rest import RestClient
 from chargeplane.main.wiring import Server
 from chargeplane.simulator import FAST, Fault, Options, VirtualStation
-from chargeplane.simulator.settings import ACTIVE_NETWORK, by_key
+from chargeplane.simulator.settings import ACTIVE_NETWORK, HEARTBEAT_INTERVAL, by_key
 from tests.support import postgres
 
 KEY = "test-key-0123456789"
@@ -459,6 +459,34 @@ async def test_a_template_brings_its_stations_to_what_it_wants(house: House, ver
         assert [(one["template"], len(one["variables"]), one["state"]) for one in changes] == [
             (template["name"], 1, "succeeded")
         ]
+
+
+@all_versions
+@pytest.mark.parametrize("by", ["template", "hand"])
+async def test_a_boot_is_answered_with_the_heartbeat_interval_that_was_set(house: House, version: str, by: str) -> None:
+    """OCPP 1.6, 4.2; 2.0.1 B01.FR.05: the station takes it from the answer, and would lose what was set."""
+    place = f"beat-{version}-{by}"
+    station = await house.station(version, location_id=place)
+    if by == "template":
+        template = await _template(
+            house,
+            selector={"location_id": [place]},
+            apply="auto",
+            variables=[{"variable": "HeartbeatInterval", "value": "77"}],
+        )
+        path = f"/v1/configuration-templates/{template['id']}"
+        await house.until(lambda: house.ask("GET", path), lambda view: view["stations"] == {"in_sync": 1})
+    else:
+        change = await house.change(station, {"variable": "HeartbeatInterval", "value": "77"})
+        assert change["state"] == "succeeded"
+    path = f"/v1/charging-stations/{station.station_id}"
+    await house.until(lambda: house.ask("GET", path), lambda one: one["settings"].get("heartbeat_interval_s") == 77)
+    await station.boot()
+    assert station.settings.number(HEARTBEAT_INTERVAL) == 77
+    refused = await house.change(station, {"variable": "HeartbeatInterval", "value": "never"})
+    assert refused["state"] != "succeeded"
+    await station.boot()
+    assert station.settings.number(HEARTBEAT_INTERVAL) == 77
 
 
 @all_versions

@@ -59,6 +59,39 @@ def test_what_is_left_is_never_less_than_nothing_nor_more_than_was_given(used: l
         assert 0 <= left <= (10 * len(used) if carry else 10)
 
 
+async def test_i08_a_station_that_calculates_is_told_the_drivers_tariff_and_names_it(house: ChargingHouse) -> None:
+    """OCPP 2.1 I08: as the agreement has it; other versions hear nothing of it."""
+    made = await site(house, ENERGY)
+    tag = (await made.tenant.token())["id_token"]
+    own = await made.tenant.send(
+        "POST",
+        "/tariffs",
+        {
+            "name": "Own",
+            "currency": "EUR",
+            "tax_included": "NO",
+            "valid_from": (datetime.now(UTC) - timedelta(days=1)).isoformat(),
+            "elements": [{"price_components": [{**ENERGY, "price": 0.25}]}],
+        },
+    )
+    await agreement(made, tag, {"type": "tariff", "tariff_id": own["id"]})
+    for version, told in (("2.1", f"{own['id']}:1"), ("2.0.1", None), ("1.6", None)):
+        station = await made.station(version)
+        if version != "1.6":
+            names = [
+                {"component": "TariffCostCtrlr", "variable": name, "variable_instance": "Tariff"}
+                for name in ("Enabled", "Available")
+            ]
+            await made.tenant.command(station, type="get_variables", variables=names)
+        station.plug_in()
+        running = await station.start_transaction(tag)
+        assert running.tariff_id == told
+        await station.deliver(running, 4_000, meter_interval_s=60)
+        await station.stop_transaction(running)
+    cdrs = await made.settled(3)
+    assert {one["total_incl"]["amount"] for one in cdrs} == {"1.20"}
+
+
 async def test_what_is_included_is_used_up_and_given_back(house: ChargingHouse) -> None:
     made = await site(house, ENERGY)
     cheap = await made.tenant.send(

@@ -10,6 +10,7 @@ import pytest
 
 from chargeplane.simulator import VirtualStation
 from chargeplane.simulator.ledger import Entry, Line
+from chargeplane.simulator.settings import SUPPORTED_LIMITS
 from tests.sessions.making import ENERGY, Site, site
 from tests.support.charging_house import VERSIONS, VERSIONS_2X, ChargingHouse
 
@@ -102,6 +103,29 @@ async def test_a_station_whose_setting_says_so_is_not_told_costs(house: Charging
     (session,) = await made.tenant.until(made.sessions, lambda seen: seen[0]["state"] == "settled")
     assert session["shown_cost"] is None
     assert not [action for action, _ in station.calls if action == "CostUpdated"]
+
+
+async def test_e16_fr_11_a_station_that_keeps_a_limit_of_cost_is_told_costs_though_it_shows_none(
+    house: ChargingHouse,
+) -> None:
+    """OCPP 2.1 E16.FR.11: it knows by these when the limit is reached."""
+    made = await site(house, ENERGY, show_costs=False)
+    tag = (await made.tenant.token(rules={"max_cost": 20}))["id_token"]
+    station = await made.station("2.1")
+    station.settings.put(SUPPORTED_LIMITS, "maxCost,maxEnergy")
+    supported = {"component": "TxCtrlr", "variable": "SupportedLimits"}
+    await made.tenant.command(station, type="get_variables", variables=[supported])
+    station.plug_in()
+    running = await station.start_transaction(tag)
+    await station.deliver(running, 4_000, meter_interval_s=60)
+    await station.meter_values()
+
+    async def told() -> list[Any]:
+        return [payload["totalCost"] for action, payload in station.calls if action == "CostUpdated"]
+
+    await made.tenant.until(told, lambda seen: bool(seen) and seen[-1] == 2.4)
+    await station.stop_transaction(running)
+    await made.settled()
 
 
 async def test_a_session_without_a_tariff_has_a_held_cdr_and_is_corrected_with_one(house: ChargingHouse) -> None:

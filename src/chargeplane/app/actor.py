@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+from msgspec import Struct
+
 from chargeplane.app.house import House
 from chargeplane.app.ports import AnswerCallback, Received, StationLink
 from chargeplane.app.reports import Place, as_fact
@@ -177,36 +179,58 @@ class Actor(Transacting):
     def _authorize(self, received: Received, answer: AnswerCallback) -> None:
         message = received.message
         assert isinstance(message, Authorize)
-        if message.contract is None:
+        tariffs = self._house.driver_tariffs if message.takes_tariff else None
+        if tariffs is not None and not tariffs.may(self.key):
+            tariffs = None
+        if message.contract is None and tariffs is None:
             self._authorize_by(received, answer, message, None)
             return
         contract = message.contract
-        desk = self._house.desks.get(type(contract))
+        desk = None if contract is None else self._house.desks.get(type(contract))
+        unchecked: ContractVerdict | None = None
         if desk is None:
-            unchecked = ContractVerdict(status=CertificateVerdict.NO_CERTIFICATE_AVAILABLE)
-            self._authorize_by(received, answer, message, unchecked)
-            return
+            if contract is not None:
+                unchecked = ContractVerdict(status=CertificateVerdict.NO_CERTIFICATE_AVAILABLE)
+            if tariffs is None:
+                self._authorize_by(received, answer, message, unchecked)
+                return
         generation = self._hold(received, answer)
         place = Place(
             tenant_id=self.tenant_id, key=self.key, station_id=self.station_id, received_at=received.received_at
         )
 
         async def check() -> None:
-            found = await think(desk, place, contract)
-            # A chain that could not be checked is one that cannot be verified (C07.FR.17).
-            verdict = (
-                found
-                if isinstance(found, ContractVerdict)
-                else ContractVerdict(status=CertificateVerdict.CERT_CHAIN_ERROR)
-            )
-            self._continue(generation, lambda: self._authorize_by(received, answer, message, verdict))
+            verdict = unchecked
+            if desk is not None and contract is not None:
+                found = await think(desk, place, contract)
+                # A chain that could not be checked is one that cannot be verified (C07.FR.17).
+                verdict = (
+                    found
+                    if isinstance(found, ContractVerdict)
+                    else ContractVerdict(status=CertificateVerdict.CERT_CHAIN_ERROR)
+                )
+            tariff: Struct | None = None
+            if tariffs is not None:
+                tariff = await tariffs.of(
+                    self.tenant_id, self.key, self.station_id, message.id_token, message.evse_ids, received.received_at
+                )
+            self._continue(generation, lambda: self._authorize_by(received, answer, message, verdict, tariff))
 
         self._house.spawn(check())
 
     def _authorize_by(
-        self, received: Received, answer: AnswerCallback, message: Authorize, contract: ContractVerdict | None
+        self,
+        received: Received,
+        answer: AnswerCallback,
+        message: Authorize,
+        contract: ContractVerdict | None,
+        tariff: Struct | None = None,
     ) -> None:
-        """By the token, and by what was found about the contract's certificate where there is one."""
+        """By the token, and by what was found about the contract's certificate where there is one.
+
+        Args:
+            tariff: the driver's own, told where the token is accepted (2.1 I08.FR.01).
+        """
         token = message.id_token
 
         def decided(records: tuple[IdTokenRecord, ...]) -> None:
@@ -245,7 +269,9 @@ class Actor(Transacting):
                         received.received_at,
                     )
                 )
-            self._submit(received, answer, AuthorizeAnswer(id_token_info=info, certificate_status=certificate), written)
+            own = tariff if info.status is AuthorizationStatus.ACCEPTED else None
+            decision = AuthorizeAnswer(id_token_info=info, certificate_status=certificate, tariff=own)
+            self._submit(received, answer, decision, written)
 
         self._lookup(received, answer, token, decided)
 

@@ -77,6 +77,26 @@ class RoamingDesk(Protocol):
         ...
 
 
+class DriverTariffDesk(Protocol):
+    """Knows the tariffs of drivers, for stations that calculate by themselves (OCPP 2.1 I08)."""
+
+    def may(self, key: StationKey) -> bool:
+        """Whether a station may take one; at once."""
+        ...
+
+    async def of(
+        self,
+        tenant_id: TenantId,
+        key: StationKey,
+        station_id: StationId,
+        token: IdToken,
+        evse_ids: Sequence[int],
+        at: datetime,
+    ) -> Struct | None:
+        """A driver's own tariff, within seconds; None where there is none to tell. Raises nothing."""
+        ...
+
+
 Desk = Callable[[Place, Any], Awaitable[Struct | None]]
 """Answers a question of a station (`messages.Question.asks`) with a struct of the domain; None where it cannot."""
 
@@ -119,6 +139,7 @@ class House(Struct, kw_only=True):
         key_codes_guessed: told of each wrong key code that makes a station wait.
         boot_committed: told of every boot that was written, whatever its answer.
         final_costs: of transactions that have a price.
+        driver_tariffs: asked for the tariffs of drivers.
         roaming: asked about id tokens that are not ours.
         status_committed: told of each connector's status that changed.
     """
@@ -148,6 +169,7 @@ class House(Struct, kw_only=True):
     limits_told: Callable[[TransactionId], Coroutine[Any, Any, TransactionLimits | None]] = _none_told
     final_costs: FinalCosts = field(default_factory=FinalCosts)
     roaming: RoamingDesk | None = None
+    driver_tariffs: DriverTariffDesk | None = None
     status_committed: Callable[[StationKey], None] | None = None
 
 

@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from chargeplane.bridge import contracts, exchanges, firmware, monitoring, smart_charging
 from chargeplane.bridge.encoding import boot, empty, encode, heartbeat, sign_certificate
+from chargeplane.bridge.mirror import as_wire
 from chargeplane.bridge.narrow import decimal, number, text
 from chargeplane.bridge.samples import moment, readings2x
 from chargeplane.bridge.security_events import security_event
@@ -120,6 +121,13 @@ def _authorize(request: v201.AuthorizeRequest | v21.AuthorizeRequest) -> Station
     if request.certificate is None and request.iso15118_certificate_hash_data is None:
         return Authorize(id_token=_id_token(request.id_token))
     return Authorize(id_token=_id_token(request.id_token), contract=contracts.contract_of(request))
+
+
+def _authorize21(request: v21.AuthorizeRequest) -> StationMessage:
+    contract = None
+    if request.certificate is not None or request.iso15118_certificate_hash_data is not None:
+        contract = contracts.contract_of(request)
+    return Authorize(id_token=_id_token(request.id_token), contract=contract, takes_tariff=True)
 
 
 def _transaction_event(request: v201.TransactionEventRequest | v21.TransactionEventRequest) -> StationMessage:
@@ -260,6 +268,7 @@ INCOMING_201: Final[Mapping[str, Callable[[Any], StationMessage]]] = _BOTH
 
 INCOMING_21: Final[Mapping[str, Callable[[Any], StationMessage]]] = {
     **_BOTH,
+    "Authorize": _authorize21,
     **exchanges.INCOMING_21,
     **contracts.INCOMING_21,
     **smart_charging.INCOMING_21,
@@ -325,9 +334,15 @@ def _outgoing(v: ModuleType) -> dict[str, Callable[[Any, Any], bytes]]:
 
     def authorize(request: Any, answer: AuthorizeAnswer) -> bytes:
         info = info_bytes(answer.id_token_info)
-        if answer.certificate_status is None:
+        if answer.certificate_status is None and answer.tariff is None:
             return b'{"idTokenInfo":%b}' % info
-        return b'{"certificateStatus":"%b","idTokenInfo":%b}' % (answer.certificate_status.encode(), info)
+        certificate = b""
+        if answer.certificate_status is not None:
+            certificate = b'"certificateStatus":"%b",' % answer.certificate_status.encode()
+        if answer.tariff is None or v is v201:
+            return b'{%b"idTokenInfo":%b}' % (certificate, info)
+        tariff = encode(as_wire(v21.TariffType, answer.tariff))  # 2.1 I08.FR.01
+        return b'{%b"idTokenInfo":%b,"tariff":%b}' % (certificate, info, tariff)
 
     def transaction_event(request: Any, answer: TransactionAnswer | Acknowledged) -> bytes:
         info = getattr(answer, "id_token_info", None)

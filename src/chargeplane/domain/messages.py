@@ -205,11 +205,13 @@ class Authorize(Struct, frozen=True, kw_only=True):
 
     Args:
         contract: what is asked about the contract's certificate behind an eMAID (`contracts.ContractCheck`).
+        takes_tariff: the answer can carry the driver's tariff (2.1).
     """
 
     id_token: IdToken
     evse_ids: tuple[int, ...] = ()
     contract: Struct | None = None
+    takes_tariff: bool = False
 
 
 class ReportKind(enum.StrEnum):
@@ -374,10 +376,12 @@ class AuthorizeAnswer(Struct, frozen=True, kw_only=True):
 
     Args:
         certificate_status: OCPP AuthorizeCertificateStatusEnum word, where a contract's certificate was asked about.
+        tariff: the driver's own, a `station_tariffs.StationTariff` (2.1 I08).
     """
 
     id_token_info: IdTokenInfo
     certificate_status: str | None = None
+    tariff: Struct | None = None
 
 
 class TransactionAnswer(Struct, frozen=True, kw_only=True):

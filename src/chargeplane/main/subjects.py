@@ -27,6 +27,7 @@ from chargeplane.app.events import EventFeed
 from chargeplane.app.fact_copies import FactCopies
 from chargeplane.app.final_costs import FinalCosts
 from chargeplane.app.firmware import Firmware
+from chargeplane.app.heartbeats import Heartbeats
 from chargeplane.app.house import Desk, House
 from chargeplane.app.logs import Logs
 from chargeplane.app.monitoring import Monitoring
@@ -245,6 +246,7 @@ async def _device_model(
     parts: Parts, requests: StationRequests, alerts: Alerts
 ) -> tuple[DeviceModel, AfterBoot, VariableChanges, Configuration]:
     config = parts.config.device_model
+    Heartbeats(parts.database, parts.commands, parts.shared)
     model = DeviceModel(parts.database, parts.reach, parts.commands, requests, parts.reports, parts.events)
     model.known_of = parts.directory.known_of
     after_boot = AfterBoot(

@@ -29,6 +29,7 @@ from chargeplane.app.charging_stations import ChargingStations
 from chargeplane.app.commands import Commands, Wire
 from chargeplane.app.directory import Directory
 from chargeplane.app.directory_sync import SharedDirectory
+from chargeplane.app.driver_tariffs import DriverTariffs
 from chargeplane.app.event_sharing import SharedEvents
 from chargeplane.app.events import EventFeed
 from chargeplane.app.fact_copies import FactCopies
@@ -379,7 +380,11 @@ class Server:
         self.subjects = subjects = await start_subjects(parts)
         self.business = business = await start_business(parts, subjects)
 
+        driver_tariffs = DriverTariffs(self.database, business.tariffs, business.agreement_resolving)
+        self.stations.house.driver_tariffs = driver_tariffs
+
         def booted(key: StationKey) -> None:
+            driver_tariffs.forget(key)
             subjects.after_boot.booted(key)
             subjects.profile_keeper.booted(key)
 

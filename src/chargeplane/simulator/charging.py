@@ -18,7 +18,13 @@ from chargeplane.simulator.evse import ChargingState, Evse, Plan, Session, StopR
 from chargeplane.simulator.faults import Fault
 from chargeplane.simulator.outbox import Answer
 from chargeplane.simulator.script import Resume, Script, Steps, Wait
-from chargeplane.simulator.settings import AUTHORIZE_REMOTE, SAMPLE_INTERVAL, STOP_ON_INVALID_ID, TX_STOP_POINT
+from chargeplane.simulator.settings import (
+    AUTHORIZE_REMOTE,
+    LOCAL_COST,
+    SAMPLE_INTERVAL,
+    STOP_ON_INVALID_ID,
+    TX_STOP_POINT,
+)
 
 if TYPE_CHECKING:
     from chargeplane.simulator.station import VirtualStation
@@ -227,6 +233,8 @@ class Charging:
             if answer.payload is not None:
                 self._learn(session, answer)
                 session.status = station.dialect.read_authorize(answer.payload)
+                if station.settings.is_on(LOCAL_COST):
+                    session.tariff_id = station.dialect.read_tariff(answer.payload)
                 # C16.FR.03: a master pass begins nothing.
                 if session.status != "Accepted" or memory.is_master(station, session.group):
                     return self._refused(evse, session)

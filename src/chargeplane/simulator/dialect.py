@@ -134,6 +134,10 @@ class Dialect(Protocol):
         """The status word in the answer to Authorize."""
         ...
 
+    def read_tariff(self, payload: bytes) -> str | None:
+        """The id of the driver's own tariff in the answer to Authorize (2.1 I08)."""
+        ...
+
     def read_started(self, session: Session, payload: bytes) -> str | None:
         """Notes the transaction id where the CSMS gives it; returns the status word on the id token, if there is one."""
         ...

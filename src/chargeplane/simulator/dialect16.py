@@ -193,6 +193,9 @@ class Dialect16:
     def read_authorize(self, payload: bytes) -> str:
         return _authorize.decode(payload).id_tag_info.status.value
 
+    def read_tariff(self, payload: bytes) -> str | None:
+        return None
+
     def read_started(self, session: Session, payload: bytes) -> str | None:
         answer = _start.decode(payload)
         session.transaction_id = str(answer.transaction_id)

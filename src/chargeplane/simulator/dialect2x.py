@@ -223,17 +223,22 @@ class Dialect2x:
             seq_no = min(seq_no, 2)
         assert session.transaction_id is not None
         started = kind is v201.TransactionEventEnumType.STARTED
+        about = v201.TransactionType(
+            transaction_id=session.transaction_id,
+            charging_state=state,
+            stopped_reason=reason,
+            remote_start_id=session.remote_start_id if started else None,
+        )
+        if started and session.tariff_id is not None:
+            # 2.1 I08.FR.22: once; the same on the wire but for the tariff
+            fields = {name: getattr(about, name) for name in about.__struct_fields__}
+            about = cast(v201.TransactionType, v21.TransactionType(**fields, tariff_id=session.tariff_id))
         request = v201.TransactionEventRequest(
             event_type=kind,
             timestamp=rfc3339(at),
             trigger_reason=trigger,
             seq_no=seq_no,
-            transaction_info=v201.TransactionType(
-                transaction_id=session.transaction_id,
-                charging_state=state,
-                stopped_reason=reason,
-                remote_start_id=session.remote_start_id if started else None,
-            ),
+            transaction_info=about,
             meter_value=meter_value,
             offline=True if offline else None,
             number_of_phases_used=None if evse.meter.model.dc else evse.meter.model.phases,
@@ -323,6 +328,10 @@ class Dialect2x:
 
     def read_authorize(self, payload: bytes) -> str:
         return self._authorize.decode(payload).id_token_info.status.value
+
+    def read_tariff(self, payload: bytes) -> str | None:
+        tariff = getattr(self._authorize.decode(payload), "tariff", None)
+        return None if tariff is None else str(tariff.tariff_id)
 
     def read_started(self, session: Session, payload: bytes) -> str | None:
         answer = self._event.decode(payload)

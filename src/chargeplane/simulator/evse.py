@@ -86,6 +86,7 @@ class Session:
         group: of the id token, as last told.
         stop_id_token: who stopped, where it was another.
         max_energy_wh: the CSMS's limit (2.1).
+        tariff_id: of the driver's own tariff, which the CSMS gave with its word on the id token (2.1 I08).
         transaction_id: the station's own (2.x) or the CSMS's (1.6, None until the start was answered), as text.
         meter_start_wh, meter_stop_wh: the register in whole Wh.
         energy_wh: what the messages add up to: the rises of the register, also over a meter that restarted.
@@ -119,6 +120,7 @@ class Session:
         "stop_reason",
         "stop_request",
         "stopped_at",
+        "tariff_id",
         "transaction_id",
         "updates",
         "waiting",
@@ -139,6 +141,7 @@ class Session:
         self.group: str | None = None
         self.stop_id_token: str | None = None
         self.max_energy_wh: int | None = None
+        self.tariff_id: str | None = None
         self.meter_start_wh = 0
         self.meter_stop_wh: int | None = None
         self.last_reported_wh = 0

@@ -212,6 +212,17 @@ PASSWORD: Final = Setting(
     most=80,
 )
 STOP_ON_INVALID_ID: Final = _flag("StopTransactionOnInvalidId", "TxCtrlr", "StopTxOnInvalidId", True)
+LOCAL_COST: Final = _flag(None, "TariffCostCtrlr", "Enabled", True, instance="Tariff")
+SUPPORTED_LIMITS: Final = _text(
+    None,
+    "TxCtrlr",
+    "SupportedLimits",
+    "maxEnergy",
+    access=_R,
+    kind=Kind.MEMBER_LIST,
+    values=("maxCost", "maxEnergy", "maxTime", "maxSoC"),
+    since="2.1",
+)
 AUTHORIZE_REMOTE: Final = _flag("AuthorizeRemoteTxRequests", "AuthCtrlr", "AuthorizeRemoteStart", False)
 LOCAL_PRE_AUTHORIZE: Final = _flag("LocalPreAuthorize", "AuthCtrlr", "LocalPreAuthorize", False)
 LOCAL_LIST_ENABLED: Final = _flag("LocalAuthListEnabled", "LocalAuthListCtrlr", "Enabled", True)
@@ -360,16 +371,7 @@ SETTINGS: Final = (
     _text(None, "TxCtrlr", "TxStartPoint", "Authorized", access=_R, kind=Kind.MEMBER_LIST),
     TX_STOP_POINT,
     RESUMPTION_TIMEOUT,
-    _text(
-        None,
-        "TxCtrlr",
-        "SupportedLimits",
-        "maxEnergy",
-        access=_R,
-        kind=Kind.MEMBER_LIST,
-        values=("maxCost", "maxEnergy", "maxTime", "maxSoC"),
-        since="2.1",
-    ),
+    SUPPORTED_LIMITS,
     _flag(None, "TxCtrlr", "AllowEnergyTransferResumption", True, since="2.1"),
     SAMPLE_INTERVAL,
     SAMPLED_DATA,
@@ -438,7 +440,7 @@ SETTINGS: Final = (
         most=100,
     ),
     # --- cost, display, monitors
-    _flag(None, "TariffCostCtrlr", "Enabled", True, instance="Tariff"),
+    LOCAL_COST,
     _flag(None, "TariffCostCtrlr", "Enabled", True, instance="Cost"),
     _flag(None, "TariffCostCtrlr", "Available", True, access=_R, instance="Tariff"),
     _flag(None, "TariffCostCtrlr", "Available", True, access=_R, instance="Cost"),

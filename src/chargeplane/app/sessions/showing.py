@@ -41,7 +41,7 @@ class CostDisplay:
         if await self._reach.version(session.station_key) not in _VERSIONS:
             return
         async with self._database.read() as db:
-            if not await sessions.costs_shown(db, session.station_key):
+            if not await sessions.costs_shown(db, session.station_key, session.id):
                 return
         try:
             await self._commands.give(

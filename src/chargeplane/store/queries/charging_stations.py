@@ -496,3 +496,17 @@ async def unknown(db: Db, tenant_id: TenantId, limit: int, after: Position | Non
         *where.values,
     )
     return [UnknownStationView(**row) for row in rows]
+
+
+async def put_heartbeat_interval(db: Db, key: StationKey, interval_s: int) -> tuple[str, int | None] | None:
+    """Sets a station's own interval; its id and the interval before, None where it had that one already."""
+    row = await db.fetchrow(
+        "UPDATE charging_station s SET settings = s.settings || jsonb_build_object('heartbeat_interval_s', $2::int),"
+        " revision = s.revision + 1, updated_at = now()"
+        " FROM (SELECT key, (settings->>'heartbeat_interval_s')::int AS before FROM charging_station WHERE key = $1 FOR UPDATE) old"
+        " WHERE s.key = old.key AND s.deleted_at IS NULL AND old.before IS DISTINCT FROM $2::int"
+        " RETURNING s.station_id, old.before",
+        key,
+        interval_s,
+    )
+    return None if row is None else (row["station_id"], row["before"])

@@ -226,12 +226,14 @@ async def shown(db: Db, ident: int, cost: Decimal) -> None:
     await db.execute("UPDATE charging_session SET shown_cost = $2 WHERE id = $1", ident, cost)
 
 
-async def costs_shown(db: Db, key: StationKey) -> bool:
-    """Whether a station is to be told what sessions cost."""
+async def costs_shown(db: Db, key: StationKey, transaction_id: int) -> bool:
+    """Whether a station is to be told what a session costs: it shows it, or keeps a limit of cost that it was given (OCPP 2.1 E16.FR.11)."""
     wanted: bool | None = await db.fetchval(
-        "SELECT coalesce((s.settings->>'show_costs')::boolean, (t.settings->>'show_costs')::boolean, true)"
+        "SELECT EXISTS (SELECT FROM transaction_limit l WHERE l.transaction_id = $2 AND (l.limits::jsonb->>'max_cost') IS NOT NULL"
+        " AND l.limits::jsonb->'kept' ? 'maxCost') OR coalesce((s.settings->>'show_costs')::boolean, (t.settings->>'show_costs')::boolean, true)"
         " FROM charging_station s JOIN tenant t ON t.id = s.tenant_id WHERE s.key = $1",
         key,
+        transaction_id,
     )
     return bool(wanted)
 
