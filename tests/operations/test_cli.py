@@ -1,4 +1,4 @@
-"""`chargeplane performance` and `chargeplane work` against the running door."""
+"""`chargeplane performance`, `work` and `webhook` against the running door."""
 
 from __future__ import annotations
 
@@ -41,3 +41,26 @@ async def test_figures_and_work_are_shown_and_acknowledged(rest: Rest) -> None:
     ident = str(await rest.execute("SELECT id FROM work_item WHERE station_key = $1 AND kind = 'faulted'", key))
     assert "acknowledged" in (await run(rest, "work", "do", ident, "acknowledge")).output
     assert "May be done: trigger_status, reset, unlock" in (await run(rest, "work", "show", ident)).output
+
+
+async def test_webhooks_are_listed_retried_and_replayed(rest: Rest) -> None:
+    made = await rest.client.post(
+        "/v1/webhook-endpoints", json={"url": "http://127.0.0.1:9/cli", "event_types": ["webhook.*"]}
+    )
+    assert made.status_code == 201, made.text
+    endpoint = made.json()["endpoint"]["id"]
+    assert (await rest.client.post(f"/v1/webhook-endpoints/{endpoint}/ping", json={})).status_code < 300
+    shown = (await run(rest, "webhook", "list")).output
+    assert "http://127.0.0.1:9/cli" in shown
+    sent = (await run(rest, "webhook", "deliveries", "--endpoint", endpoint)).output
+    assert "webhook.ping" in sent
+    delivery = await rest.execute("SELECT id FROM webhook_delivery WHERE endpoint_id = $1", int(endpoint))
+    event = await rest.execute("SELECT event_id FROM webhook_delivery WHERE id = $1", delivery)
+    await rest.execute("UPDATE webhook_delivery SET state = 'failed', finished_at = now() WHERE id = $1", delivery)
+    assert "No" not in (await run(rest, "webhook", "deliveries", "--state", "failed", "--endpoint", endpoint)).output
+    assert f"Delivery {delivery} is tried again." in (await run(rest, "webhook", "retry", str(delivery))).output
+    assert "0 deliveries" in (await run(rest, "webhook", "retry", endpoint, "--all-of-endpoint")).output
+    again = (await run(rest, "webhook", "replay", endpoint, "--event", str(event))).output
+    assert f"Event {event} is sent again" in again
+    span = ("--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z")
+    assert "0 events are sent again." in (await run(rest, "webhook", "replay", endpoint, *span)).output

@@ -83,6 +83,7 @@ async def test_i08_a_station_that_calculates_is_told_the_drivers_tariff_and_name
                 for name in ("Enabled", "Available")
             ]
             await made.tenant.command(station, type="get_variables", variables=names)
+        station.clock.freeze(datetime.now(UTC))  # the agreement holds from its acceptance on
         station.plug_in()
         running = await station.start_transaction(tag)
         assert running.tariff_id == told

@@ -37,6 +37,7 @@ from chargeplane.app.facts import TOPICS, Announcer
 from chargeplane.app.final_cost_sharing import SharedPrices
 from chargeplane.app.house import StationSettings
 from chargeplane.app.id_tokens import IdTokens
+from chargeplane.app.keeper_levels import KeeperLevels
 from chargeplane.app.message_feed import MessageFeed
 from chargeplane.app.messages import Messages
 from chargeplane.app.outbox import Outbox
@@ -380,6 +381,10 @@ class Server:
         self.subjects = subjects = await start_subjects(parts)
         self.business = business = await start_business(parts, subjects)
 
+        if config.role in (Role.ALL, Role.JOBS):
+            keepers = KeeperLevels(self.database, self.measures)
+            keepers.start()
+            self._stops.append(keepers.stop)
         driver_tariffs = DriverTariffs(self.database, business.tariffs, business.agreement_resolving)
         self.stations.house.driver_tariffs = driver_tariffs
 

@@ -40,6 +40,7 @@ from chargeplane.main.cli.terminal import (
     print_error,
 )
 from chargeplane.main.cli.variables import template
+from chargeplane.main.cli.webhook import webhook
 
 if TYPE_CHECKING:
     from chargeplane.main.wiring import Places
@@ -144,6 +145,7 @@ for command in (
     log,
     payment,
     simulate_payments,
+    webhook,
     session,
     cdr,
     invoice,
