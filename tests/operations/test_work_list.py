@@ -8,6 +8,8 @@ from typing import Any
 
 from chargeplane.app.events import EventFeed
 from chargeplane.app.work_list import Finder
+from chargeplane.domain.languages import say
+from chargeplane.domain.work_list import WorkKind
 from chargeplane.kernel.ids import StationKey
 from tests.support.rest import Rest, StationDouble, assert_problem
 
@@ -165,3 +167,28 @@ async def test_each_cause_is_found(rest: Rest) -> None:
 
 async def test_a_cursor_that_was_made_up_is_refused(rest: Rest) -> None:
     assert_problem(await rest.client.get("/v1/work-items", params={"cursor": "abc"}), 400, parameter="cursor")
+
+
+async def test_items_are_told_in_the_language_asked_for(rest: Rest) -> None:
+    key = await rest.station("LANG-1")
+    await rest.execute(
+        "INSERT INTO evse_availability (tenant_id, station_key, evse_id, state, started_at)"
+        " VALUES (1, $1, 1, 'faulted', now() - interval '1 hour')",
+        key,
+    )
+    await Finder(rest.database, EventFeed()).look()
+    said = {}
+    for language in ("", "de", "sv-SE", "xx"):
+        page = await rest.client.get("/v1/work-items", params={"station_id": "LANG-1", "language": language or "en"})
+        (item,) = [one for one in page.json()["items"] if one["kind"] == "faulted"]
+        one = await rest.client.get(f"/v1/work-items/{item['id']}", params={"language": language or "en"})
+        assert one.json()["item"]["title"] == item["title"]
+        said[language] = (item["title"], item["words"]["text"])
+    assert said[""] == said["xx"] == ("The EVSE is faulted.", "Faulted.")
+    assert said["de"] == ("Der Ladepunkt ist gestört.", "Gestört.")
+    assert said["sv-SE"] == ("Det är fel på laddpunkten.", "Fel.")
+
+
+def test_every_kind_but_alerts_has_its_sentence() -> None:
+    for kind in set(WorkKind) - {WorkKind.ALERT}:
+        assert say(f"work.{kind.value}", "en").endswith(".")

@@ -43,20 +43,22 @@ class WorkList:
         self._outbox = outbox
 
     async def page(
-        self, caller: Caller, wanted: WorkFilter, limit: int, after: Position | None
+        self, caller: Caller, wanted: WorkFilter, limit: int, after: Position | None, language: str | None = None
     ) -> list[tuple[Position, WorkItemView]]:
         """Items with their places, most at risk first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.page(db, caller.tenant_id, wanted, limit, after)
+            return await queries.page(db, caller.tenant_id, wanted, limit, after, language)
 
-    async def one(self, caller: Caller, ident: int) -> tuple[WorkItemView, list[WorkEventView]]:
+    async def one(
+        self, caller: Caller, ident: int, language: str | None = None
+    ) -> tuple[WorkItemView, list[WorkEventView]]:
         """An item with its history.
 
         Raises:
             NotFoundError: the tenant has no such item.
         """
         async with self._database.read() as db:
-            found = await queries.one(db, caller.tenant_id, ident)
+            found = await queries.one(db, caller.tenant_id, ident, language)
             if found is None:
                 raise NotFoundError(_KIND, str(ident))
             return found, await queries.events(db, ident)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from chargeplane.domain.error_words import Words, explain
+from chargeplane.domain.languages import say
 from chargeplane.domain.performance.figures import ENOUGH_WH
 from chargeplane.domain.work_list import ACTIONS, FAILED_STARTS, WorkKind
 from chargeplane.kernel.ids import StationKey, TenantId
@@ -41,7 +42,7 @@ class WorkItemView(Struct, frozen=True, kw_only=True):
         actions: what may be done from here.
         risk: what a day of it costs.
         resolved_at: when it was over; null while it lasts.
-        words: of a fault: what the station's codes mean and what to do, in English; `/v1/error-words` has other languages.
+        words: of a fault: what the station's codes mean and what to do.
     """
 
     id: str
@@ -196,7 +197,12 @@ _SELECT: Final = """SELECT w.id, w.kind, s.station_id, w.evse_id, w.ident, w.tit
 
 
 async def page(
-    db: Db, tenant_id: TenantId, wanted: WorkFilter, limit: int, after: Position | None
+    db: Db,
+    tenant_id: TenantId,
+    wanted: WorkFilter,
+    limit: int,
+    after: Position | None,
+    language: str | None = None,
 ) -> list[tuple[Position, WorkItemView]]:
     """Items with their places in the list: most at risk first, or, of those resolved, the newest first."""
     where = Where()
@@ -221,20 +227,20 @@ async def page(
             where.add("(w.risk, w.risk_wh, w.id) < (?::numeric, ?::numeric, ?)", *_decimals(after))
     where.values.append(limit)
     rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
-    return [((str(row["risk"]), str(row["risk_wh"]), row["id"]), _view(row)) for row in rows]
+    return [((str(row["risk"]), str(row["risk_wh"]), row["id"]), _view(row, language)) for row in rows]
 
 
 def _decimals(after: Position) -> tuple[Decimal, Decimal, int]:
     return Decimal(after[0]), Decimal(after[1]), after[2]
 
 
-async def one(db: Db, tenant_id: TenantId, ident: int) -> WorkItemView | None:
-    """An item by our id."""
+async def one(db: Db, tenant_id: TenantId, ident: int, language: str | None = None) -> WorkItemView | None:
+    """An item by our id, in a language."""
     row = await db.fetchrow(f"{_SELECT} WHERE w.tenant_id = $1 AND w.id = $2", tenant_id, ident)
-    return None if row is None else _view(row)
+    return None if row is None else _view(row, language)
 
 
-def _view(row: Any) -> WorkItemView:
+def _view(row: Any, language: str | None) -> WorkItemView:
     amount = row["risk"] if row["currency"] is not None else None
     return WorkItemView(
         id=str(row["id"]),
@@ -242,7 +248,7 @@ def _view(row: Any) -> WorkItemView:
         station_id=row["station_id"],
         evse_id=row["evse_id"],
         ident=row["ident"],
-        title=row["title"],
+        title=row["title"] if row["kind"] == WorkKind.ALERT else say(f"work.{row['kind']}", language),
         details=as_json(row["details"]),
         state=row["state"],
         risk=Risk(
@@ -255,12 +261,12 @@ def _view(row: Any) -> WorkItemView:
         seen_at=row["seen_at"],
         updated_at=row["updated_at"],
         resolved_at=row["resolved_at"],
-        words=_explained(row),
+        words=_explained(row, language),
         actions=[action.value for action in ACTIONS.get(WorkKind(row["kind"]), ())],
     )
 
 
-def _explained(row: Any) -> Words | None:
+def _explained(row: Any, language: str | None) -> Words | None:
     if row["kind"] != WorkKind.FAULTED:
         return None
     for code in json_object(row["details"]).get("codes") or ():
@@ -269,10 +275,11 @@ def _explained(row: Any) -> Words | None:
             vendor_error_code=code.get("vendor_error_code"),
             vendor=row["vendor"],
             model=row["model"],
+            language=language,
         )
         if found is not None:
             return found
-    return explain(status="Faulted")
+    return explain(status="Faulted", language=language)
 
 
 async def events(db: Db, ident: int) -> list[WorkEventView]:

@@ -90,8 +90,10 @@ def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
         snoozed: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        language: Text = None,
     ) -> Page[WorkItemView]:
-        """What needs a person, most revenue at risk first; with `resolved=true` what is over, the newest first."""
+        """What needs a person, most revenue at risk first; with `resolved=true` what is over, the newest first. In English, German or
+        Swedish (`language`); alerts are in English."""
         after = _position(decode_cursor("work-items", cursor, (str, str, int)))
         wanted = WorkFilter(
             resolved=resolved,
@@ -101,14 +103,16 @@ def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
             station_id=station_id,
             snoozed=snoozed,
         )
-        found = await work.page(caller_of(request), wanted, limit + 1, after)
+        found = await work.page(caller_of(request), wanted, limit + 1, after, language)
         more = encode_cursor("work-items", found[limit - 1][0]) if len(found) > limit else None
         return Page(items=[view for _, view in found[:limit]], next_cursor=more)
 
     @get("/v1/work-items/{id:str}", tags=tags, opt=read)
-    async def get_work_item(request: Request[Any, Any, Any], id: FromPath[str]) -> WorkItemWithHistory:
+    async def get_work_item(
+        request: Request[Any, Any, Any], id: FromPath[str], language: Text = None
+    ) -> WorkItemWithHistory:
         """An item with its history."""
-        item, history = await work.one(caller_of(request), ident_of(_KIND, id))
+        item, history = await work.one(caller_of(request), ident_of(_KIND, id), language)
         return WorkItemWithHistory(item=item, history=history)
 
     @post("/v1/work-items/{id:str}/acknowledge", tags=tags, opt=write, status_code=200)
