@@ -102,7 +102,7 @@ def retry(ident: str, endpoint: bool, since: str | None, rest: RestClient, as_js
     if as_json:
         print_json(told)
         return
-    out(text)
+    out.print(text, soft_wrap=True, markup=False)
 
 
 @webhook.command()
@@ -143,4 +143,4 @@ def replay(
     if as_json:
         print_json(told)
         return
-    out(text)
+    out.print(text, soft_wrap=True, markup=False)
