@@ -384,7 +384,12 @@ async def test_the_agreement_says_what_may_be_booked_and_what_it_costs(rest: Res
         "parties": [{"role": "provider", "kind": "house"}, {"role": "consumer", "kind": "company", "id": "fleet"}],
         "scope": [{"kind": "token_group", "value": group}],
         "starts_at": "2026-01-01T00:00:00Z",
-        "items": [{"type": "tariff", "tariff_id": tariff_id}, terms],
+        "items": [
+            {"type": "tariff", "tariff_id": tariff_id},
+            {"type": "discount", "name": "A quarter", "percent": "25", "applies_to": "energy"},
+            {"type": "roaming_fee", "name": "Roaming", "per_session": {"amount": "0.50", "currency": "EUR"}},
+            terms,
+        ],
     }
     agreement = await yard.send("POST", "/v1/service-agreements", body)
     for action in ("propose", "accept"):
@@ -393,8 +398,9 @@ async def test_the_agreement_says_what_may_be_booked_and_what_it_costs(rest: Res
     query = {"location_id": yard.location_id, "id_token": yard.token, "starts_at": iso(start)}
     offers = (await rest.client.get("/v1/bookings/offers", params=query)).json()["items"]
     assert [(one["tariff_id"], one["agreement_id"]) for one in offers] == [(tariff_id, agreement["id"])] * 2
-    assert offers[0]["price"]["excl"] == {"amount": "4.00", "currency": "EUR"}
+    assert offers[0]["price"]["excl"] == {"amount": "3.50", "currency": "EUR"}  # 4.00 less a quarter, and the fee
     made = await yard.book()
+    assert made["price"] == {"amount": "3.5", "currency": "EUR"}
     assert (made["agreement_id"], made["tariff_id"], made["tariff_version"]) == (agreement["id"], tariff_id, 1)
     assert made["cancel_fee"] == {"amount": "2", "currency": "EUR"}
     assert made["no_show_fee"] == {"amount": "9", "currency": "EUR"}

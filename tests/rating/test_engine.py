@@ -17,6 +17,8 @@ from chargeplane.domain.rating import (
     LineKind,
     Period,
     PeriodState,
+    Surcharge,
+    SurchargeKind,
     Terms,
     so_far,
 )
@@ -319,6 +321,47 @@ def test_discounts(discount: Discount, expected: str) -> None:
     made = rated(session(MONDAY, charging(60, "10")), what, terms=Terms(discounts=(discount,)))
     assert cost(made)[0] == expected
     assert any(line.kind is LineKind.DISCOUNT for line in made.lines)
+
+
+@pytest.mark.parametrize(
+    ("surcharge", "excl"),
+    [
+        (Surcharge(kind=SurchargeKind.SESSION, value=Decimal("0.30")), "7.3"),
+        (Surcharge(kind=SurchargeKind.ENERGY, value=Decimal("0.02")), "7.2"),
+        (Surcharge(kind=SurchargeKind.PERCENT, value=Decimal(10)), "7.7"),
+        (Surcharge(kind=SurchargeKind.PERCENT, value=Decimal(-10)), "7"),
+    ],
+)
+def test_surcharges_are_taxed_as_energy_and_come_last(surcharge: Surcharge, excl: str) -> None:
+    what = tariff(element(price("FLAT", "1.00", "20"), price("ENERGY", "0.60", "10")))
+    charge = session(MONDAY, charging(60, "10"))
+    made = rated(charge, what, terms=Terms(surcharges=(surcharge,)))
+    if excl != "7":
+        assert made.lines[-1].kind is LineKind.SURCHARGE
+        added = made.lines[-1].cost
+        assert (added.incl - added.excl) * 10 == added.excl
+    assert cost(made)[0] == excl
+
+
+def test_percent_of_a_surcharge_is_of_what_is_left_after_discounts() -> None:
+    what = tariff(element(price("ENERGY", "1.00")))
+    terms = Terms(
+        discounts=(Discount(kind=DiscountKind.PERCENT, value=Decimal(50)),),
+        surcharges=(
+            Surcharge(kind=SurchargeKind.SESSION, value=Decimal(1)),
+            Surcharge(kind=SurchargeKind.PERCENT, value=Decimal(10)),
+        ),
+    )
+    assert cost(rated(session(MONDAY, charging(60, "10")), what, terms=terms))[0] == "6.5"  # 5, 1, and 10 % of 5
+
+
+def test_a_discount_of_reservations_touches_nothing_else() -> None:
+    what = tariff(element(price("TIME", "6.00"), reservation="RESERVATION"), element(price("ENERGY", "1.00")))
+    half = Discount(kind=DiscountKind.PERCENT, value=Decimal(50), reservation=True, reference="Half")
+    made = rated(session(MONDAY, reserved(60), charging(60, "10")), what, terms=Terms(discounts=(half,)))
+    assert cost(made)[0] == "13"  # 3 and 10
+    (less,) = [line for line in made.lines if line.kind is LineKind.DISCOUNT]
+    assert (less.group, less.reference) == (CostGroup.RESERVATION, "Half")
 
 
 def test_a_discount_of_the_bill_comes_after_the_most_one_of_energy_before() -> None:

@@ -210,16 +210,19 @@ class EvCharging:
         if schedule is None:
             return None
         async with self._database.change() as db:
-            held = [
+            mine = [
                 one
                 for one in await profiles.alive(db, place.key)
-                if one.origin == "planner" and one.profile.transaction_id == charge.ocpp_transaction_id
+                if one.profile.transaction_id == charge.ocpp_transaction_id
             ]
+            held = [one for one in mine if one.origin == "planner"]
+            # Above the limit of the transaction's agreement, and within it (app/static_caps.py).
+            above = any(one.origin == "agreement" for one in mine)
             ident = held[0].id if held else await profiles.free_id(db, place.key, PLANNER_IDS)
             profile = ChargingProfile(
                 id=ident,
                 evse_id=charge.evse_id,
-                stack_level=0,
+                stack_level=1 if above else 0,
                 purpose=ProfilePurpose.TX,
                 kind=ProfileKind.ABSOLUTE,
                 schedules=(schedule,),

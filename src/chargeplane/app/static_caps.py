@@ -1,4 +1,4 @@
-"""Holds what goes to stations within the static limits of their EVSEs, whoever sends it: whole profiles, the one of a command that starts a
+"""Holds what goes to stations within the static limits of their EVSEs and their transactions' agreements, whoever sends it: whole profiles, the one of a command that starts a
 transaction, and new values of dynamic ones. A command is recorded as it was given; what was sent stands in the log of messages.
 """
 
@@ -8,7 +8,7 @@ from msgspec.structs import asdict, replace
 
 from chargeplane.app.commands import Commands
 from chargeplane.domain.charging_abilities import electrics_of
-from chargeplane.domain.charging_profiles import ChargingProfile, PeriodUpdate, RateUnit
+from chargeplane.domain.charging_profiles import ChargingProfile, PeriodUpdate, ProfilePurpose, RateUnit
 from chargeplane.domain.commands import Command, Start
 from chargeplane.domain.commands.smart_charging import UpdateDynamicSchedule
 from chargeplane.domain.static_caps import within
@@ -21,6 +21,7 @@ from chargeplane.store.queries.paging import Db
 
 async def held_down(db: Db, key: StationKey, profile: ChargingProfile) -> ChargingProfile:
     """The profile with no more in it than the static limits of its EVSE, or of any where it is for all; itself where it has no more."""
+    profile = await _within_agreement(db, key, profile)
     limits = [
         one for one in await queries.static_limits(db, key) if one.evse_id and profile.evse_id in (0, one.evse_id)
     ]
@@ -32,6 +33,24 @@ async def held_down(db: Db, key: StationKey, profile: ChargingProfile) -> Chargi
     for one in limits:
         profile = within(profile, one.limit, RateUnit(one.unit), electrics_of(reported, one.evse_id, evses))
     return profile
+
+
+async def _within_agreement(db: Db, key: StationKey, profile: ChargingProfile) -> ChargingProfile:
+    """With no more power than the agreement of its transaction allows (app/sessions/limiting.py)."""
+    if profile.purpose is not ProfilePurpose.TX or profile.transaction_id is None:
+        return profile
+    agreed = [
+        one.profile.schedules[0].periods[0].limit
+        for one in await profiles.alive(db, key)
+        if one.origin == "agreement" and one.id != profile.id and one.profile.transaction_id == profile.transaction_id
+    ]
+    limits = [one for one in agreed if one is not None]
+    if not limits:
+        return profile
+    facts = await queries.facts(db, key)
+    reported = await queries.variables_of(db, key)
+    evses = len(facts.evse_ids) if facts is not None else 1
+    return within(profile, min(limits), RateUnit.W, electrics_of(reported, profile.evse_id, evses))
 
 
 def values_of(profile: ChargingProfile) -> PeriodUpdate:

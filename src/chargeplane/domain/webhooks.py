@@ -57,6 +57,7 @@ EVENT_TYPES: Final = {
     "session.created": "A charging session began: its place, driver, agreement and tariff are known.",
     "session.updated": "What a charging session delivered or costs so far has changed.",
     "session.settled": "A charging session is over and has its price.",
+    "partner_statement.created": "A statement of a site host or a roaming partner was made.",
     "invoice.issued": "An invoice, receipt or credit note got its number.",
     "invoice.sent": "An invoice was mailed to its customer.",
     "invoice.paid": "Nothing is owed on an invoice any more: it was paid.",

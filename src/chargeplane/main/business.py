@@ -109,6 +109,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         guests=paying.guests,
         guest_door=paying.guest_door,
         ledger=invoicing.ledger,
+        settlements=invoicing.settlements,
         sessions=sessions.sessions,
         cdrs=sessions.cdrs,
         webhooks=operations.webhooks,

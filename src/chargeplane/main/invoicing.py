@@ -18,6 +18,7 @@ from chargeplane.app.invoicing.telling import TOPICS as INVOICE_TOPICS
 from chargeplane.app.ledger import Ledger
 from chargeplane.app.people import People
 from chargeplane.app.pulse import Pulse
+from chargeplane.app.settlements import STATEMENT_MADE, Settlements
 from chargeplane.edges.documents import DocumentPainter
 from chargeplane.main.config import Role
 from chargeplane.main.subjects import Parts
@@ -37,6 +38,7 @@ class InvoicingParts:
     """
 
     ledger: Ledger
+    settlements: Settlements
     invoices: Invoices
     billing_runs: BillingRuns
     exports: Exports
@@ -52,7 +54,7 @@ async def start_invoicing(
     invoices.hint = parts.outbox.hint
     runs = BillingRuns(parts.database, parts.events, drafting)
     facts = InvoicingFacts(parts.database, drafting)
-    parts.facts.declare(INVOICE_TOPICS, shown=parts.events.show_fact)
+    parts.facts.declare((*INVOICE_TOPICS, STATEMENT_MADE), shown=parts.events.show_fact)
     parts.facts.subscribe(NAME, PAYMENT_TOPICS, facts.payment)
     parts.facts.subscribe(NAME, CDR_TOPICS, facts.cdr)
     parts.facts.subscribe(NAME, (ENDED,), facts.agreement)
@@ -69,6 +71,7 @@ async def start_invoicing(
             parts.on_stop.append(pulse.stop)
     return InvoicingParts(
         ledger=Ledger(parts.database),
+        settlements=Settlements(parts.database, DocumentPainter(), parts.outbox.hint),
         invoices=invoices,
         billing_runs=runs,
         exports=Exports(parts.database),

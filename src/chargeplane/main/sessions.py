@@ -12,6 +12,7 @@ from chargeplane.app.cdrs.writing import TOPICS as CDR_TOPICS
 from chargeplane.app.sessions import telling as session_telling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
+from chargeplane.app.sessions.limiting import SessionLimits
 from chargeplane.app.sessions.ports import (
     Drivers,
     NoAgreements,
@@ -91,6 +92,7 @@ async def start_sessions(
         proofs=proofs,
         final_costs=parts.final_costs,
         roaming=roaming,
+        limits=SessionLimits(database, parts.commands, subjects.display_messages, subjects.profile_keeper.kick),
     )
 
     async def earlier(tenant_id: TenantId, ident: TransactionId) -> list[Any]:

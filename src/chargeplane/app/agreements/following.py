@@ -38,8 +38,8 @@ from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import agreement_holds as holds
+from chargeplane.store.queries import agreement_limits, id_tokens
 from chargeplane.store.queries import agreements as queries
-from chargeplane.store.queries import id_tokens
 from chargeplane.store.queries.agreement_holds import CoveredToken
 from chargeplane.store.queries.authorization import note_change
 from chargeplane.store.queries.paging import Db
@@ -290,8 +290,12 @@ class Following:
             ids=covered.ids,
             since=max(month, agreement.begun_at or month),
         )
-        sessions, kwh = limits.concurrent_sessions, limits.kwh_per_month
+        sessions, kwh, credit = limits.concurrent_sessions, limits.kwh_per_month, limits.credit
+        left = None
+        if credit is not None:
+            left = credit.amount - await agreement_limits.owed(db, tenant_id, agreement.id, credit.currency, None)
         return Room(
+            credit=left,
             sessions=None if sessions is None else sessions - used.open_count,
             wh=None if kwh is None else kwh * 1000 - used.energy_wh,
         )
@@ -299,4 +303,4 @@ class Following:
 
 def _limited(agreement: Agreement) -> bool:
     limits = agreement.numbered(agreement.version).terms.limits
-    return limits.kwh_per_month is not None or limits.concurrent_sessions is not None
+    return any(one is not None for one in (limits.kwh_per_month, limits.concurrent_sessions, limits.credit))

@@ -25,6 +25,7 @@ from chargeplane.app.final_costs import FinalCosts, Price
 from chargeplane.app.house import utc_now
 from chargeplane.app.sessions import telling
 from chargeplane.app.sessions.freezing import Freezing
+from chargeplane.app.sessions.limiting import SessionLimits
 from chargeplane.app.sessions.ports import (
     Nobody,
     RoamingSessions,
@@ -87,6 +88,7 @@ class SessionKeeper:
         watcher: hears what open sessions cost.
         proofs: verifies signed meter values.
         roaming: hears of sessions of partners' drivers.
+        limits: keeps sessions within their agreements' limits.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class SessionKeeper:
         proofs: Proofs | None = None,
         final_costs: FinalCosts | None = None,
         roaming: RoamingSessions | None = None,
+        limits: SessionLimits | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
@@ -121,6 +124,7 @@ class SessionKeeper:
         self._proofs: Proofs = proofs or NoProofs()
         self._final_costs = final_costs
         self._roaming: RoamingSessions = roaming or Nobody()
+        self._limits = limits
         self._now = now
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -299,6 +303,8 @@ class SessionKeeper:
             self._told()
             self._show("session.updated", updated)
         self._note_price(updated, what, rating, tariff, terms)
+        if self._limits is not None and transaction.is_open:
+            await self._limits.look(updated, rating)
         if rating is not None and transaction.is_open:
             if tariff is not None:
                 seen = seen_of(what.charge, timedelta(seconds=self._settings.running_cost_s))

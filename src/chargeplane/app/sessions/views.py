@@ -8,6 +8,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from chargeplane.app.money_text import money_text
+from chargeplane.domain.agreements.limits import LimitNote
 from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.cdrs.session import CdrPlace, FrozenAgreement, PricedBy, SessionState
 from chargeplane.kernel.money import MoneyView
@@ -26,6 +27,7 @@ class SessionView(Struct, frozen=True, kw_only=True):
         signed: what signed meter values prove; null where there are none or the tenant ignores them.
         settle_at: of an ended one: until when it waits.
         rated_at: when the cost was last calculated.
+        limits: of its agreement, that lowered its power or ended it: power, session_cost, credit.
     """
 
     id: str
@@ -53,6 +55,7 @@ class SessionView(Struct, frozen=True, kw_only=True):
     signed: SignedSummary | None
     settle_at: datetime | None
     rated_at: datetime | None
+    limits: tuple[LimitNote, ...]
     created_at: datetime
     updated_at: datetime
 
@@ -88,6 +91,7 @@ def session_view(session: Session) -> SessionView:
         signed=session.signed,
         settle_at=session.settle_at if session.state is SessionState.ENDED else None,
         rated_at=session.rated_at,
+        limits=session.limits,
         created_at=session.created_at,
         updated_at=session.updated_at,
     )

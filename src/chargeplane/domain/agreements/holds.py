@@ -21,10 +21,12 @@ class Room(Struct, frozen=True, kw_only=True):
     Args:
         wh: of the month.
         sessions: that may begin now, over all its tokens.
+        credit: that may still be owed.
     """
 
     wh: Decimal | None = None
     sessions: int | None = None
+    credit: Decimal | None = None
 
 
 class Hold(Struct, frozen=True, kw_only=True):
@@ -63,7 +65,8 @@ def hold_of(standing: Sequence[tuple[Agreement, Room]], *, open_count: int = 0) 
     able = [one for one in standing if one[0].state in _IN_FORCE and not suspended(one[0])]
     if able:
         agreement, room = max(able, key=lambda one: (_leniency(one[1]), -one[0].id))
-        if room.wh is None and room.sessions is None:
+        broke = room.credit is not None and room.credit <= 0
+        if room.wh is None and room.sessions is None and not broke:
             return None
         wh = None if room.wh is None else max(room.wh, Decimal(0))
         limits = agreement.numbered(agreement.version).terms.limits
@@ -73,8 +76,12 @@ def hold_of(standing: Sequence[tuple[Agreement, Room]], *, open_count: int = 0) 
         if room.sessions is not None:
             full = " are open" if room.sessions <= 0 else ""
             parts.append(f"its {limits.concurrent_sessions} sessions at a time{full}")
+        if broke:
+            assert limits.credit is not None
+            parts.insert(0, f"its credit of {limits.credit.amount:f} {limits.credit.currency} is used up")
         return Hold(
             agreement_id=agreement.id,
+            status=AuthorizationStatus.NO_CREDIT if broke else None,
             reason=f"Agreement '{agreement.number}' limits it: {', '.join(parts)}.",
             concurrent=None if room.sessions is None else open_count + max(room.sessions, 0),
             wh=wh,
@@ -93,7 +100,7 @@ def hold_of(standing: Sequence[tuple[Agreement, Room]], *, open_count: int = 0) 
 
 def _leniency(room: Room) -> tuple[bool, bool, int, Decimal]:
     """Orders rooms: something left before nothing, then the one without limits, then the wider one."""
-    nothing = (room.sessions is not None and room.sessions <= 0) or (room.wh is not None and room.wh <= 0)
-    free = room.sessions is None and room.wh is None
+    nothing = any(left is not None and left <= 0 for left in (room.sessions, room.wh, room.credit))
+    free = room.sessions is None and room.wh is None and room.credit is None
     sessions = 10**9 if room.sessions is None else room.sessions
     return not nothing, free, sessions, Decimal(10**15) if room.wh is None else room.wh

@@ -187,6 +187,14 @@ def covers_person(terms: Terms, parties: Sequence[Party], people: dict[str, Who]
     return not any(one.exclude and one.kind in _PEOPLE and _covers(one, people, {}) for one in terms.scope)
 
 
+def covers_place(terms: Terms, ask: ResolveAsk) -> bool:
+    """Whether terms cover a place, whoever charges there."""
+    here = asked_places(ask)
+    if places_of(terms).keys().isdisjoint(here):
+        return False
+    return not any(one.exclude and one.kind in _PLACES and _covers(one, {}, here) for one in terms.scope)
+
+
 class Fit(Struct, frozen=True, kw_only=True):
     """How specifically terms cover what is asked."""
 

@@ -16,6 +16,7 @@ from fpdf.enums import MethodReturnValue, XPos, YPos
 from segno import QRCode, helpers
 
 from chargeplane.domain.invoicing.model import BookingEvidence, Evidence, InvoiceContent, InvoiceKind, Line, Proof
+from chargeplane.domain.invoicing.parties import Issuer
 from chargeplane.domain.invoicing.taxes import TaxCategory, profiles
 from chargeplane.domain.languages import day, known, money, number, say
 from chargeplane.edges.documents.en16931 import merged
@@ -26,9 +27,11 @@ _INK: Final = (28, 32, 40)
 _PALE: Final = (110, 118, 130)
 _ACCENT: Final = (0, 98, 114)
 _RULE: Final = (214, 219, 226)
-_LEFT: Final = 20.0
+LEFT: Final = 20.0
+"""The left margin, in mm."""
 _RIGHT: Final = 190.0
-_WIDTH: Final = _RIGHT - _LEFT
+WIDTH: Final = _RIGHT - LEFT
+"""Between the margins, in mm."""
 _MOST_DETAILS: Final = 1000
 
 
@@ -40,13 +43,13 @@ def _fonts() -> dict[str, str]:
     }
 
 
-class _Page(FPDF):
+class Sheet(FPDF):
     """A page with the issuer below, and how many there are."""
 
-    def __init__(self, content: InvoiceContent, number: str, language: str) -> None:
+    def __init__(self, issuer: Issuer | None, number: str, language: str) -> None:
         super().__init__(format="A4", unit="mm", enforce_compliance="PDF/A-3B")
-        self._content, self._number, self._language = content, number, language
-        self.set_margins(_LEFT, 16, 210 - _RIGHT)
+        self._issuer, self._number, self._language = issuer, number, language
+        self.set_margins(LEFT, 16, 210 - _RIGHT)
         self.set_auto_page_break(auto=True, margin=32)
         for style, font in _fonts().items():
             self.add_font(_FONT, style, font)
@@ -78,15 +81,24 @@ class _Page(FPDF):
         """A thin line over the page."""
         self.set_draw_color(*_RULE)
         self.set_line_width(0.2)
-        self.line(_LEFT, self.get_y(), _RIGHT, self.get_y())
+        self.line(LEFT, self.get_y(), _RIGHT, self.get_y())
 
     def footer(self) -> None:
         """Who the issuer is, and the page's number."""
-        issuer = self._content.issuer
+        issuer = self._issuer
         self.set_y(-26)
         self.rule()
         self.set_y(-24)
         language = self._language
+        if issuer is not None:
+            self._issued_by(issuer, language)
+        self.set_font(_FONT, "", 7)
+        self.set_text_color(*_PALE)
+        self.set_xy(LEFT, -8)
+        pages = say("invoice.page", language, page=str(self.page_no()), pages="{nb}")
+        self.cell(WIDTH, 4, f"{self._number}   {pages}", align="R")
+
+    def _issued_by(self, issuer: Issuer, language: str) -> None:
         first = [
             issuer.name,
             *issuer.address.lines,
@@ -103,11 +115,8 @@ class _Page(FPDF):
         self.set_text_color(*_PALE)
         columns: tuple[Sequence[str | None], ...] = (first, second, third)
         for column, lines in enumerate(columns):
-            self.set_xy(_LEFT + column * 58, -24)
+            self.set_xy(LEFT + column * 58, -24)
             self.multi_cell(56, 3.2, "\n".join(_clean(line) for line in lines if line), align="L")
-        self.set_xy(_LEFT, -8)
-        pages = say("invoice.page", language, page=str(self.page_no()), pages="{nb}")
-        self.cell(_WIDTH, 4, f"{self._number}   {pages}", align="R")
 
 
 def pdf(invoice: Invoice, content: InvoiceContent, xml: bytes | None) -> bytes:
@@ -118,7 +127,7 @@ def pdf(invoice: Invoice, content: InvoiceContent, xml: bytes | None) -> bytes:
     """
     assert invoice.number is not None
     language = known(content.language)
-    page = _Page(content, invoice.number, language)
+    page = Sheet(content.issuer, invoice.number, language)
     title = f"{say(f'invoice.{content.kind.value}', language)} {invoice.number}"
     page.set_title(title)
     page.set_author(_clean(content.issuer.name))
@@ -126,7 +135,7 @@ def pdf(invoice: Invoice, content: InvoiceContent, xml: bytes | None) -> bytes:
     page.set_lang(language)
     made = invoice.issued_at or datetime.now(UTC)
     page.set_creation_date(made)
-    page.set_xmp_metadata(_xmp(title, content.issuer.name, made, factur_x=xml is not None))
+    page.set_xmp_metadata(xmp(title, content.issuer.name, made, factur_x=xml is not None))
     if xml is not None:
         page.embed_file(
             bytes=xml,
@@ -147,18 +156,18 @@ def pdf(invoice: Invoice, content: InvoiceContent, xml: bytes | None) -> bytes:
     return bytes(page.output())
 
 
-def _head(page: _Page, invoice: Invoice, content: InvoiceContent, title: str, language: str) -> None:
+def _head(page: Sheet, invoice: Invoice, content: InvoiceContent, title: str, language: str) -> None:
     issuer, customer = content.issuer, content.customer
     # The place of a logo: the initial in the house's colour.
     page.set_fill_color(*_ACCENT)
-    page.rect(_LEFT, 15, 11, 11, style="F", round_corners=True, corner_radius=2)
-    page.set_xy(_LEFT, 15)
+    page.rect(LEFT, 15, 11, 11, style="F", round_corners=True, corner_radius=2)
+    page.set_xy(LEFT, 15)
     page.set_font(_FONT, "B", 17)
     page.set_text_color(255, 255, 255)
     page.cell(11, 11, _clean(issuer.name)[:1].upper(), align="C")
-    page.set_xy(_LEFT + 14, 16.5)
+    page.set_xy(LEFT + 14, 16.5)
     page.write_line(issuer.name, size=13, bold=True)
-    page.set_xy(_LEFT, 42)
+    page.set_xy(LEFT, 42)
     back = ", ".join(
         part
         for part in (
@@ -175,7 +184,7 @@ def _head(page: _Page, invoice: Invoice, content: InvoiceContent, title: str, la
         lines += [*address.lines, f"{address.postal_code or ''} {address.city or ''}".strip()]
         if address.country != issuer.address.country:  # within a country it is not written
             lines.append(address.country)
-    page.set_x(_LEFT)
+    page.set_x(LEFT)
     for line in lines:
         if line:
             page.write_line(line, size=10.5, width=85)
@@ -197,7 +206,7 @@ def _head(page: _Page, invoice: Invoice, content: InvoiceContent, title: str, la
             page.set_xy(150, y)
             page.write_line(value, size=8.5, width=40)
             y = max(y + 4.6, page.get_y() + 0.6)
-    page.set_xy(_LEFT, max(84.0, y + 4, page.get_y() + 6, below + 6))
+    page.set_xy(LEFT, max(84.0, y + 4, page.get_y() + 6, below + 6))
     page.write_line(title, size=18, bold=True)
     page.ln(1)
     if content.credited_number:
@@ -215,14 +224,14 @@ def _head(page: _Page, invoice: Invoice, content: InvoiceContent, title: str, la
     page.ln(3)
 
 
-def _lines(page: _Page, content: InvoiceContent, language: str) -> None:
+def _lines(page: Sheet, content: InvoiceContent, language: str) -> None:
     columns = ((8.0, "L"), (96.0, "L"), (16.0, "R"), (22.0, "R"), (28.0, "R"))
 
     def heading() -> None:
         page.set_font(_FONT, "B", 8)
         page.set_text_color(*_PALE)
         names = ("position", "text", "quantity", "tax", "net")
-        page.set_x(_LEFT)
+        page.set_x(LEFT)
         for (width, align), name in zip(columns, names, strict=True):
             page.cell(width, 5, say(f"invoice.{name}", language), align=align)
         page.ln(5)
@@ -236,7 +245,7 @@ def _lines(page: _Page, content: InvoiceContent, language: str) -> None:
         _line(page, line, content.currency, columns, language)
 
 
-def _line(page: _Page, line: Line, currency: str, columns: Sequence[tuple[float, str]], language: str) -> None:
+def _line(page: Sheet, line: Line, currency: str, columns: Sequence[tuple[float, str]], language: str) -> None:
     top = page.get_y() + 1
     cells = (
         str(line.number),
@@ -245,7 +254,7 @@ def _line(page: _Page, line: Line, currency: str, columns: Sequence[tuple[float,
         f"{number(line.tax.percent, language)} %" if line.tax.category is not TaxCategory.NOT_SUBJECT else "–",
         money(line.net, currency, language),
     )
-    x = _LEFT
+    x = LEFT
     page.set_font(_FONT, "", 9)
     page.set_text_color(*_INK)
     for (width, align), cell in zip(columns, cells, strict=True):
@@ -253,13 +262,13 @@ def _line(page: _Page, line: Line, currency: str, columns: Sequence[tuple[float,
             page.set_xy(x, top)
             page.cell(width, 4.4, cell, align=align)
         x += width
-    page.set_xy(_LEFT + columns[0][0], top)
+    page.set_xy(LEFT + columns[0][0], top)
     page.write_line(line.text, size=9, width=columns[1][0])
     under = _under(line, language)
     if under:
-        page.set_x(_LEFT + columns[0][0])
+        page.set_x(LEFT + columns[0][0])
         page.write_line(under, size=7.5, pale=True, width=columns[1][0])
-    page.set_xy(_LEFT, page.get_y() + 1)
+    page.set_xy(LEFT, page.get_y() + 1)
     page.rule()
 
 
@@ -275,7 +284,7 @@ def _under(line: Line, language: str) -> str:
     return ""
 
 
-def _totals(page: _Page, invoice: Invoice, content: InvoiceContent, language: str) -> None:
+def _totals(page: Sheet, invoice: Invoice, content: InvoiceContent, language: str) -> None:
     if page.will_page_break(14 + 6 * len(content.taxes)):
         page.add_page()
     page.ln(3)
@@ -317,7 +326,7 @@ def _totals(page: _Page, invoice: Invoice, content: InvoiceContent, language: st
         page.write_line(reason if note == "exempt" and reason else say(f"invoice.{note}", language), size=9, bold=True)
 
 
-def _paying(page: _Page, invoice: Invoice, content: InvoiceContent, language: str) -> None:
+def _paying(page: Sheet, invoice: Invoice, content: InvoiceContent, language: str) -> None:
     assert invoice.number is not None
     page.ln(2)
     owed = invoice.standing.open
@@ -354,7 +363,7 @@ def _paying(page: _Page, invoice: Invoice, content: InvoiceContent, language: st
         _draw_code(page, code, _RIGHT - 27, top, 27)
         page.set_xy(_RIGHT - 40, top + 27.5)
         page.write_line(say("invoice.scan_to_pay", language), size=7, pale=True, align="R", width=40)
-        page.set_xy(_LEFT, top + 32)
+        page.set_xy(LEFT, top + 32)
 
 
 def _epc(content: InvoiceContent, amount: Decimal, reference: str) -> QRCode | None:
@@ -368,7 +377,7 @@ def _epc(content: InvoiceContent, amount: Decimal, reference: str) -> QRCode | N
     )
 
 
-def _draw_code(page: _Page, code: QRCode, x: float, y: float, size: float) -> None:
+def _draw_code(page: Sheet, code: QRCode, x: float, y: float, size: float) -> None:
     rows = list(code.matrix_iter(border=2))
     module = size / len(rows)
     page.set_fill_color(0, 0, 0)
@@ -382,14 +391,14 @@ def _draw_code(page: _Page, code: QRCode, x: float, y: float, size: float) -> No
                 start = None
 
 
-def _sessions(page: _Page, content: InvoiceContent, language: str) -> None:
+def _sessions(page: Sheet, content: InvoiceContent, language: str) -> None:
     found = [(line, line.evidence) for line in content.lines if line.evidence is not None][:_MOST_DETAILS]
     if not found:
         return
     page.ln(6)
     if page.will_page_break(40):
         page.add_page()
-    page.set_x(_LEFT)
+    page.set_x(LEFT)
     page.write_line(say("invoice.sessions", language), size=13, bold=True)
     page.ln(1)
     for line, evidence in found:
@@ -397,7 +406,7 @@ def _sessions(page: _Page, content: InvoiceContent, language: str) -> None:
             page.add_page()
         page.rule()
         page.ln(1.5)
-        page.set_x(_LEFT)
+        page.set_x(LEFT)
         page.write_line(f"{line.number}   {_span(evidence, language)}   {evidence.place}", size=9, bold=True)
         where = ", ".join(part for part in (evidence.address, evidence.evse) if part)
         what = [
@@ -406,26 +415,26 @@ def _sessions(page: _Page, content: InvoiceContent, language: str) -> None:
             f"{say('invoice.record', language)} {evidence.cdr_id} ({evidence.session_id})",
         ]
         for text in (where, "  ·  ".join(what)):
-            page.set_x(_LEFT + 6)
+            page.set_x(LEFT + 6)
             page.write_line(text, size=8, pale=True)
         for text in evidence.explanation:
-            page.set_x(_LEFT + 6)
+            page.set_x(LEFT + 6)
             page.write_line(f"– {text}", size=8)
         if evidence.proof is not None:
-            page.set_x(_LEFT + 6)
+            page.set_x(LEFT + 6)
             page.write_line(_proof(evidence, language), size=8, bold=evidence.proof is Proof.PROVEN)
-        page.set_x(_LEFT)
+        page.set_x(LEFT)
         page.ln(1.5)
 
 
-def _bookings(page: _Page, content: InvoiceContent, language: str) -> None:
+def _bookings(page: Sheet, content: InvoiceContent, language: str) -> None:
     found = [(line, line.booking) for line in content.lines if line.booking is not None][:_MOST_DETAILS]
     if not found:
         return
     page.ln(6)
     if page.will_page_break(30):
         page.add_page()
-    page.set_x(_LEFT)
+    page.set_x(LEFT)
     page.write_line(say("invoice.bookings", language), size=13, bold=True)
     page.ln(1)
     for line, booking in found:
@@ -433,14 +442,14 @@ def _bookings(page: _Page, content: InvoiceContent, language: str) -> None:
             page.add_page()
         page.rule()
         page.ln(1.5)
-        page.set_x(_LEFT)
+        page.set_x(LEFT)
         page.write_line(f"{line.number}   {_span(booking, language)}   {booking.place}", size=9.5, bold=True)
-        page.set_x(_LEFT + 24)
+        page.set_x(LEFT + 24)
         page.write_line(f"{say('invoice.booked', language)} {booking.booking_id} · {booking.evse}", size=8)
         for text in booking.explanation:
-            page.set_x(_LEFT + 24)
+            page.set_x(LEFT + 24)
             page.write_line(f"– {text}", size=8)
-        page.set_x(_LEFT)
+        page.set_x(LEFT)
         page.ln(1.5)
 
 
@@ -520,7 +529,7 @@ _PROPERTIES: Final = {
 }
 
 
-def _xmp(title: str, author: str, made: datetime, *, factur_x: bool) -> str:
+def xmp(title: str, author: str, made: datetime, *, factur_x: bool) -> str:
     properties = "".join(
         '<rdf:li rdf:parseType="Resource">'
         f"<pdfaProperty:name>{name}</pdfaProperty:name><pdfaProperty:valueType>Text</pdfaProperty:valueType>"

@@ -59,6 +59,7 @@ _TAGS: Final = (
     ("drivers", "Drivers with their id tokens and vehicles, and cards that were printed."),
     ("invoices", "Billing runs, invoices, credit notes, documents for people and machines, taxes by country."),
     ("ledger", "Double entry: accounts with balances, entries that are never changed, the check, closing of periods."),
+    ("settlements", "What site hosts get of what is earned at their places, and how we stand with roaming partners."),
     ("sessions", "Charging sessions: the business view of transactions, and what they cost, line by line."),
     ("cdrs", "What sessions came to: CDRs, credits, corrections, exports."),
     ("roaming", "Partners by OCPI: who they are, how they do, what went over the wire, what waits to be sent."),

@@ -79,6 +79,7 @@ from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
+from chargeplane.app.settlements import Settlements
 from chargeplane.app.static_limits import StaticLimits
 from chargeplane.app.station_payments import StationPayments
 from chargeplane.app.station_requests import StationRequests
@@ -206,6 +207,7 @@ class Business:
     payment_methods: PaymentMethods
     guests: Guests
     guest_door: GuestDoor
+    settlements: Settlements
     ledger: Ledger
     sessions: Sessions
     cdrs: Cdrs

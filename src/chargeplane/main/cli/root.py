@@ -28,6 +28,7 @@ from chargeplane.main.cli.payment import payment, simulate_payments
 from chargeplane.main.cli.people import driver, user
 from chargeplane.main.cli.security import certificates, security_events
 from chargeplane.main.cli.sessions import cdr, session
+from chargeplane.main.cli.settlement import settlement
 from chargeplane.main.cli.simulate import simulate
 from chargeplane.main.cli.tariffs import location, tariff
 from chargeplane.main.cli.terminal import (
@@ -154,6 +155,7 @@ for command in (
     work,
     ledger,
     ocpi,
+    settlement,
     user,
     driver,
     bench,

@@ -317,7 +317,7 @@ async def delete(db: Db, tenant_id: TenantId, ident: int) -> None:
     await db.execute("DELETE FROM service_agreement WHERE tenant_id = $1 AND id = $2", tenant_id, ident)
 
 
-_USED_UP: Final = ("kwh_per_month", "concurrent_sessions")
+_USED_UP: Final = ("kwh_per_month", "concurrent_sessions", "credit")
 
 
 def _columns(stored: Stored, agreement: Agreement) -> dict[str, Any]:

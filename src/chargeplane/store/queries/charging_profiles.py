@@ -22,7 +22,7 @@ class ChargingProfileView(Struct, frozen=True, kw_only=True):
     """A charging profile of a station.
 
     Args:
-        origin: operator, static_limit, planner; station: it was seen there and others set it.
+        origin: operator, static_limit, planner, agreement; station: it was seen there and others set it.
         source: OCPP's charging limit source.
         sent: what the station got, where that is not `profile`: its model takes no other.
         changes: how that differs, in sentences.
@@ -416,10 +416,10 @@ async def lost(db: Db, key: StationKey, request_id: int | None, reason: str) -> 
 
 
 async def free_id(db: Db, key: StationKey, lowest: int) -> int:
-    """An id from `lowest` on that no living profile of the station has."""
+    """An id from `lowest` on, within the next hundred million, that no living profile of the station has."""
     found: int = await db.fetchval(
-        "SELECT $2::int4 + count(*)::int4 FROM charging_profile WHERE station_key = $1 AND id >= $2"
-        " AND state <> 'removed'",
+        "SELECT coalesce(max(id) + 1, $2::int4) FROM charging_profile WHERE station_key = $1 AND id >= $2"
+        " AND id < $2::int4 + 100000000 AND state <> 'removed'",
         key,
         lowest,
     )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from chargeplane.domain.agreements.limits import LimitNote
 from chargeplane.domain.authorization import token_key
 from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.cdrs.session import Frozen, Override, SessionState, frozen_of, frozen_text, override_of
@@ -19,6 +20,7 @@ from chargeplane.store.queries.paging import Db, Position, Where
 from chargeplane.store.queries.session_transactions import SessionTransaction
 
 _encode: Final = msgspec.json.Encoder().encode
+_limits = msgspec.json.Decoder(tuple[LimitNote, ...]).decode
 _signed = msgspec.json.Decoder(SignedSummary).decode
 
 
@@ -31,6 +33,7 @@ class Session(Struct, frozen=True, kw_only=True):
         shown_cost: what the station was last told to show.
         settle_at: ended: until when what is missing may come.
         rated_ordinal: of the newest event that was rated.
+        limits: of its agreement, that lowered or ended it.
     """
 
     id: TransactionId
@@ -55,6 +58,7 @@ class Session(Struct, frozen=True, kw_only=True):
     rated_ordinal: int
     created_at: datetime
     updated_at: datetime
+    limits: tuple[LimitNote, ...] = ()
 
 
 class SessionFilter(Struct, frozen=True, kw_only=True):
@@ -75,7 +79,9 @@ class SessionFilter(Struct, frozen=True, kw_only=True):
 
 _COLUMNS: Final = (
     "id, tenant_id, state, station_key, token_key, payment_id, frozen, started_at, stopped_at, energy_wh, currency, cost_excl, cost_incl, shown_cost,"
-    " flags, override, signed, settle_at, rated_at, rated_ordinal, created_at, updated_at"
+    " flags, override, signed, settle_at, rated_at, rated_ordinal, created_at, updated_at,"
+    " (SELECT json_agg(json_build_object('kind', l.kind, 'value', l.value, 'stopped', l.stopped) ORDER BY l.noted_at)::text"
+    " FROM session_limit l WHERE l.transaction_id = charging_session.id) AS limits"
 )
 _FLAGS: Final = {flag.value: flag for flag in Flag}
 
@@ -247,5 +253,6 @@ def _session(row: Any) -> Session:
             "flags": tuple(_FLAGS[word] for word in row["flags"] if word in _FLAGS),
             "override": override_of(row["override"]),
             "signed": None if row["signed"] is None else _signed(row["signed"]),
+            "limits": () if row["limits"] is None else _limits(row["limits"]),
         }
     )

@@ -51,6 +51,7 @@ from chargeplane.edges.http.routes.roaming_operator import roaming_operator_rout
 from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.service_agreements import service_agreement_routes
 from chargeplane.edges.http.routes.sessions import session_routes
+from chargeplane.edges.http.routes.settlements_of_partners import partner_settlement_routes
 from chargeplane.edges.http.routes.sign_on import sign_on_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
@@ -93,6 +94,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *plug_and_charge_routes(services),
         *charging_profile_routes(services),
         *static_limit_routes(services),
+        *partner_settlement_routes(services),
         *der_control_routes(services),
         *credential_routes(services),
         *security_event_routes(services),

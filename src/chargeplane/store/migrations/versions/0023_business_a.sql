@@ -114,3 +114,7 @@ CREATE TABLE session_limit (
     noted_at       timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (transaction_id, kind)
 );
+
+-- Credit is a limit that sessions use up, too.
+UPDATE service_agreement SET limited = true WHERE NOT limited AND EXISTS (SELECT FROM service_agreement_version v
+    WHERE v.agreement_id = service_agreement.id AND v.terms -> 'limits' ? 'credit');

@@ -1,0 +1,284 @@
+"""Statements of partners, the CDRs they rest on, and CDRs that partners sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from chargeplane.domain.settlements.model import SettlementKind, Statement
+from chargeplane.kernel.ids import TenantId
+from chargeplane.store.queries.paging import Db, Position, Where
+
+_decode = msgspec.json.Decoder(Statement).decode
+_encode: Final = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class StoredStatement(Struct, frozen=True, kw_only=True):
+    """A statement."""
+
+    id: int
+    agreement_id: int
+    number: str
+    statement: Statement
+    created_at: datetime
+    created_by: str
+    paid_at: datetime | None
+    paid_reference: str | None
+
+
+class StatedCdr(Struct, frozen=True, kw_only=True):
+    """A CDR as a statement needs it; below nothing where it is a credit."""
+
+    id: int
+    credit: bool
+    ended_at: datetime
+    location_id: str
+    evse_uid: str
+    station_id: str | None
+    country: str | None
+    energy_wh: Decimal
+    net: Decimal
+    gross: Decimal
+
+
+class PartnerCdr(Struct, frozen=True, kw_only=True):
+    """A CDR that a partner sent.
+
+    Args:
+        cdr_id: the partner's.
+    """
+
+    id: int
+    agreement_id: int
+    party: str
+    cdr_id: str
+    credit: bool
+    id_token: str | None
+    started_at: datetime
+    ended_at: datetime
+    energy_wh: Decimal
+    currency: str
+    total_excl: Decimal
+    total_incl: Decimal
+    country: str
+    statement_id: int | None
+    received_at: datetime
+
+
+_COLUMNS: Final = "id, agreement_id, number, body, created_at, created_by, paid_at, paid_reference"
+_FREE: Final = "(c.holds = '{}' OR EXISTS (SELECT FROM cdr_release r WHERE r.cdr_id = c.id))"
+
+
+def _stored(row: Any) -> StoredStatement:
+    said = dict(row)
+    return StoredStatement(statement=_decode(said.pop("body")), **said)
+
+
+async def serialise(db: Db, tenant_id: TenantId, agreement_id: int) -> None:
+    """Lets one at a time settle an agreement, until the transaction ends."""
+    await db.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($2, $1))", tenant_id, f"partner statement {agreement_id}"
+    )
+
+
+async def last_end(db: Db, tenant_id: TenantId, agreement_id: int) -> datetime | None:
+    """Until when an agreement is settled; None: it never was."""
+    found: datetime | None = await db.fetchval(
+        "SELECT max(period_end) FROM partner_statement WHERE tenant_id = $1 AND agreement_id = $2",
+        tenant_id,
+        agreement_id,
+    )
+    return found
+
+
+async def cdrs_at(
+    db: Db, tenant_id: TenantId, agreement_id: int, currency: str, since: datetime, until: datetime
+) -> list[StatedCdr]:
+    """CDRs of the whole tenant that ended in an interval, may be billed, and are on no statement of an agreement."""
+    return await _cdrs(db, "", tenant_id, agreement_id, currency, since, until)
+
+
+async def cdrs_under(
+    db: Db, tenant_id: TenantId, agreement_id: int, currency: str, since: datetime, until: datetime
+) -> list[StatedCdr]:
+    """The same, of sessions under the agreement itself."""
+    return await _cdrs(db, " AND c.agreement_id = $2", tenant_id, agreement_id, currency, since, until)
+
+
+async def _cdrs(db: Db, more: str, *values: Any) -> list[StatedCdr]:
+    rows = await db.fetch(
+        "SELECT c.id, c.kind = 'credit' AS credit, c.ended_at, c.location_id, c.evse_uid, c.body::jsonb ->> 'station_id' AS station_id,"
+        " c.body::jsonb #>> '{place,country_alpha2}' AS country, c.energy_wh, coalesce(c.total_excl, 0) AS net,"
+        " coalesce(c.total_incl, 0) AS gross FROM cdr c WHERE c.tenant_id = $1 AND c.currency = $3 AND c.ended_at >= $4 AND c.ended_at < $5"
+        f" AND {_FREE} AND NOT EXISTS (SELECT FROM stated_cdr s WHERE s.agreement_id = $2 AND s.cdr_id = c.id){more} ORDER BY c.id",
+        *values,
+    )
+    return [StatedCdr(**row) for row in rows]
+
+
+async def insert(db: Db, tenant_id: TenantId, agreement_id: int, number: str, statement: Statement, by: str) -> int:
+    """A new statement; its id."""
+    ident: int = await db.fetchval(
+        "INSERT INTO partner_statement (tenant_id, agreement_id, kind, number, party, name, period_start, period_end, currency, payable,"
+        " body, created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) RETURNING id",
+        tenant_id,
+        agreement_id,
+        statement.kind.value,
+        number,
+        statement.party,
+        statement.name,
+        statement.period_start,
+        statement.period_end,
+        statement.currency,
+        statement.payable,
+        _encode(statement).decode(),
+        by,
+    )
+    return ident
+
+
+async def mark(db: Db, tenant_id: TenantId, agreement_id: int, cdr_ids: Sequence[int], statement_id: int) -> None:
+    """CDRs are on a statement now; the database refuses those that are on another of the agreement."""
+    await db.execute(
+        "INSERT INTO stated_cdr (agreement_id, cdr_id, tenant_id, statement_id) SELECT $1, u, $3, $4 FROM unnest($2::int8[]) u",
+        agreement_id,
+        list(cdr_ids),
+        tenant_id,
+        statement_id,
+    )
+
+
+async def one(db: Db, tenant_id: TenantId, ident: int, *, lock: bool = False) -> StoredStatement | None:
+    """A statement."""
+    row = await db.fetchrow(
+        f"SELECT {_COLUMNS} FROM partner_statement WHERE tenant_id = $1 AND id = $2{' FOR UPDATE' if lock else ''}",
+        tenant_id,
+        ident,
+    )
+    return None if row is None else _stored(row)
+
+
+async def page(
+    db: Db,
+    tenant_id: TenantId,
+    *,
+    agreement_id: int | None,
+    kind: SettlementKind | None,
+    paid: bool | None,
+    limit: int,
+    after: Position | None,
+) -> list[StoredStatement]:
+    """Statements, newest first."""
+    where = Where()
+    where.add("tenant_id = ?", tenant_id)
+    where.add_if("agreement_id = ?", agreement_id)
+    where.add_if("kind = ?", None if kind is None else kind.value)
+    if paid is not None:
+        where.add("paid_at IS NOT NULL" if paid else "paid_at IS NULL")
+    if after:
+        where.add("id < ?", after[0])
+    where.values.append(limit)
+    rows = await db.fetch(
+        f"SELECT {_COLUMNS} FROM partner_statement WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}",
+        *where.values,
+    )
+    return [_stored(row) for row in rows]
+
+
+async def put_paid(db: Db, ident: int, at: datetime, reference: str | None) -> None:
+    """A statement was paid."""
+    await db.execute(
+        "UPDATE partner_statement SET paid_at = $2, paid_reference = $3 WHERE id = $1", ident, at, reference
+    )
+
+
+# CDRs of partners
+
+_CDR: Final = (
+    "id, agreement_id, party, cdr_id, credit, id_token, started_at, ended_at, energy_wh, currency, total_excl, total_incl, country,"
+    " statement_id, received_at"
+)
+
+
+async def insert_cdr(db: Db, tenant_id: TenantId, new: PartnerCdr) -> int | None:
+    """A new CDR of a partner; None where it is known."""
+    ident: int | None = await db.fetchval(
+        "INSERT INTO partner_cdr (tenant_id, agreement_id, party, cdr_id, credit, id_token, started_at, ended_at, energy_wh, currency,"
+        " total_excl, total_incl, country) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+        " ON CONFLICT (tenant_id, party, cdr_id) DO NOTHING RETURNING id",
+        tenant_id,
+        new.agreement_id,
+        new.party,
+        new.cdr_id,
+        new.credit,
+        new.id_token,
+        new.started_at,
+        new.ended_at,
+        new.energy_wh,
+        new.currency,
+        new.total_excl,
+        new.total_incl,
+        new.country,
+    )
+    return ident
+
+
+async def cdr_by_ref(db: Db, tenant_id: TenantId, party: str, cdr_id: str) -> PartnerCdr | None:
+    """A CDR by the partner's id."""
+    row = await db.fetchrow(
+        f"SELECT {_CDR} FROM partner_cdr WHERE tenant_id = $1 AND party = $2 AND cdr_id = $3", tenant_id, party, cdr_id
+    )
+    return None if row is None else PartnerCdr(**row)
+
+
+async def cdrs_page(
+    db: Db, tenant_id: TenantId, *, party: str | None, open: bool | None, limit: int, after: Position | None
+) -> list[PartnerCdr]:
+    """CDRs of partners, newest first."""
+    where = Where()
+    where.add("tenant_id = ?", tenant_id)
+    where.add_if("party = ?", party)
+    if open is not None:
+        where.add("statement_id IS NULL" if open else "statement_id IS NOT NULL")
+    if after:
+        where.add("id < ?", after[0])
+    where.values.append(limit)
+    rows = await db.fetch(
+        f"SELECT {_CDR} FROM partner_cdr WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}", *where.values
+    )
+    return [PartnerCdr(**row) for row in rows]
+
+
+async def open_cdrs(db: Db, tenant_id: TenantId, agreement_id: int, currency: str, until: datetime) -> list[PartnerCdr]:
+    """Those on no statement that ended before `until`, locked until the transaction ends."""
+    rows = await db.fetch(
+        f"SELECT {_CDR} FROM partner_cdr WHERE tenant_id = $1 AND agreement_id = $2 AND currency = $3 AND ended_at < $4"
+        " AND statement_id IS NULL ORDER BY id FOR UPDATE",
+        tenant_id,
+        agreement_id,
+        currency,
+        until,
+    )
+    return [PartnerCdr(**row) for row in rows]
+
+
+async def mark_partner_cdrs(db: Db, idents: Sequence[int], statement_id: int) -> None:
+    """They are on a statement now."""
+    await db.execute("UPDATE partner_cdr SET statement_id = $2 WHERE id = ANY($1)", list(idents), statement_id)
+
+
+async def roaming_agreement(db: Db, tenant_id: TenantId, party: str) -> list[int]:
+    """Roaming agreements that name a party, those in force first; their ids."""
+    rows = await db.fetch(
+        "SELECT id FROM service_agreement WHERE tenant_id = $1 AND kind IN ('roaming_bilateral', 'hub') AND begun_at IS NOT NULL"
+        " AND EXISTS (SELECT FROM jsonb_array_elements(parties) p WHERE p ->> 'kind' = 'ocpi_party' AND upper(p ->> 'id') = $2)"
+        " ORDER BY state IN ('active', 'ending') DESC, id DESC",
+        tenant_id,
+        party,
+    )
+    return [row["id"] for row in rows]
