@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import enum
 import re
+from datetime import datetime, timedelta
 from typing import Final
+
+from msgspec import Struct
 
 _FORMS: Final = {
     country: re.compile(form)
@@ -41,6 +45,57 @@ _FORMS: Final = {
         "XI": r"(\d{9}|\d{12}|GD\d{3}|HA\d{3})",
     }.items()
 }
+
+
+class VatOutcome(enum.StrEnum):
+    """What is known of a number."""
+
+    VALID = "valid"
+    INVALID = "invalid"
+    UNKNOWN = "unknown"
+    """The register did not say."""
+
+
+class VatAnswer(Struct, frozen=True, kw_only=True):
+    """What a register says.
+
+    Args:
+        reason: why it is unknown.
+        reference: of the question, as the register numbers it.
+    """
+
+    outcome: VatOutcome
+    reason: str | None = None
+    name: str | None = None
+    address: str | None = None
+    reference: str | None = None
+
+
+class VatCheck(Struct, frozen=True, kw_only=True):
+    """What was said of a number last.
+
+    Args:
+        vat_id: normalized.
+        valid_at: when it was valid last; None: never, or it is invalid now.
+    """
+
+    vat_id: str
+    outcome: VatOutcome
+    reason: str | None
+    name: str | None
+    address: str | None
+    reference: str | None
+    checked_at: datetime
+    valid_at: datetime | None
+
+
+GOOD_FOR: Final = timedelta(days=30)
+"""So long that a number was valid counts, where the register does not answer."""
+
+
+def verified(check: VatCheck | None, at: datetime) -> bool:
+    """Whether a number counts as verified at a moment."""
+    return check is not None and check.valid_at is not None and check.valid_at > at - GOOD_FOR
 
 
 def normalized(vat_number: str) -> str:

@@ -51,7 +51,9 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     sessions.keeper.holds = holds
     settle_by_cdrs(paying, parts.facts)
     agreements.usage.charges = sessions.charges
-    invoicing = await start_invoicing(parts, people.people, people.post, holding=paying.payments)
+    invoicing = await start_invoicing(
+        parts, people.people, people.post, holding=paying.payments, stations=subjects.station_payments
+    )
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
     people.personal_data.holders["payment_methods"] = paying.methods
     operations = await start_operations(parts, subjects)
@@ -108,6 +110,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         payment_methods=paying.methods,
         guests=paying.guests,
         guest_door=paying.guest_door,
+        vat_checks=invoicing.vat_checks,
         ledger=invoicing.ledger,
         settlements=invoicing.settlements,
         sessions=sessions.sessions,

@@ -619,6 +619,26 @@ class RoamingConfig(Struct, frozen=True, kw_only=True):
             description="A hub asks a partner that it has not heard of for so long whether it is alive.",
         ),
     ] = 300.0
+class VatConfig(Struct, frozen=True, kw_only=True):
+    """Who is asked whether VAT numbers are valid."""
+
+    url: (
+        Annotated[
+            str,
+            Meta(
+                min_length=8,
+                description="Of a register that speaks as the European Commission's VIES does over REST; by default nobody is asked, and no number is verified.",
+                extra={"allowed": "an address, such as `https://ec.europa.eu/taxation_customs/vies/rest-api`"},
+            ),
+        ]
+        | None
+    ) = None
+    private_networks: Annotated[
+        bool, Meta(description="Whether the register may be within private networks and on this machine.")
+    ] = False
+    look_every_s: Annotated[
+        Seconds, Meta(description="How often it is looked for customers' numbers that are to be asked for.")
+    ] = 60.0
 
 
 class BookingsConfig(Struct, frozen=True, kw_only=True):
@@ -1048,6 +1068,7 @@ class Config(Struct, frozen=True, kw_only=True):
     agreements: AgreementsConfig = AgreementsConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
     bookings: BookingsConfig = BookingsConfig()
+    vat: VatConfig = VatConfig()
     roaming_operator: RoamingOperatorConfig = RoamingOperatorConfig()
     roaming: RoamingConfig = RoamingConfig()
     log: LogConfig = LogConfig()

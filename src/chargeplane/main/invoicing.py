@@ -15,11 +15,14 @@ from chargeplane.app.invoicing.ports import Mailer
 from chargeplane.app.invoicing.runs import BillingRuns
 from chargeplane.app.invoicing.telling import ISSUED, mailed
 from chargeplane.app.invoicing.telling import TOPICS as INVOICE_TOPICS
+from chargeplane.app.invoicing.vat import VatChecks
 from chargeplane.app.ledger import Ledger
 from chargeplane.app.people import People
 from chargeplane.app.pulse import Pulse
 from chargeplane.app.settlements import STATEMENT_MADE, Settlements
+from chargeplane.app.station_payments import StationPayments
 from chargeplane.edges.documents import DocumentPainter
+from chargeplane.edges.outgoing import HttpFetcher, ViesRegister
 from chargeplane.main.config import Role
 from chargeplane.main.subjects import Parts
 
@@ -37,6 +40,7 @@ class InvoicingParts:
         facts: hears of CDRs and payments.
     """
 
+    vat_checks: VatChecks
     ledger: Ledger
     settlements: Settlements
     invoices: Invoices
@@ -46,7 +50,12 @@ class InvoicingParts:
 
 
 async def start_invoicing(
-    parts: Parts, people: People, mailer: Mailer, *, holding: Holding | None = None
+    parts: Parts,
+    people: People,
+    mailer: Mailer,
+    *,
+    holding: Holding | None = None,
+    stations: StationPayments | None = None,
 ) -> InvoicingParts:
     """Makes the use cases; on nodes that do jobs, runs are worked on and reminders go out from now on."""
     drafting = Drafting(people)
@@ -62,14 +71,24 @@ async def start_invoicing(
     fees = BookingFees(parts.database, drafting, holding)
     parts.facts.subscribe(NAME, (CHARGED,), fees.charged)
     parts.facts.subscribe(NAME, OVER, fees.over)
+    register = None
+    if parts.config.vat.url is not None:
+        fetcher = HttpFetcher(private_networks=parts.config.vat.private_networks)
+        parts.on_stop.append(fetcher.close)
+        register = ViesRegister(fetcher, parts.config.vat.url)
+        if stations is not None:
+            stations.register_of_companies = register
+    vat_checks = VatChecks(parts.database, register)
     if parts.config.role in (Role.ALL, Role.JOBS):
         for pulse in (
             Pulse("billing runs", _RUNS_EVERY_S, runs.work),
             Pulse("reminders", _REMINDERS_EVERY_S, invoices.remind),
+            Pulse("VAT numbers", parts.config.vat.look_every_s, vat_checks.look),
         ):
             pulse.start()
             parts.on_stop.append(pulse.stop)
     return InvoicingParts(
+        vat_checks=vat_checks,
         ledger=Ledger(parts.database),
         settlements=Settlements(parts.database, DocumentPainter(), parts.outbox.hint),
         invoices=invoices,

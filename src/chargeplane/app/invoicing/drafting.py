@@ -35,16 +35,17 @@ from chargeplane.domain.invoicing.model import (
     summed,
     turned,
 )
-from chargeplane.domain.invoicing.parties import Customer, InvoicingSettings, PostalAddress
+from chargeplane.domain.invoicing.parties import Customer, InvoicingSettings, PostalAddress, ReverseCharge
 from chargeplane.domain.invoicing.periods import Period, periods
 from chargeplane.domain.invoicing.taxes import LineTax, Supply, treatment
 from chargeplane.domain.languages import say
 from chargeplane.domain.ledger import PayerKind
+from chargeplane.domain.vat_numbers import VatCheck, normalized, verified
 from chargeplane.kernel.errors import ConflictError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.queries import agreements as agreement_queries
-from chargeplane.store.queries import billable_fees, billing
+from chargeplane.store.queries import billable_fees, billing, vat_checks
 from chargeplane.store.queries import invoices as queries
 from chargeplane.store.queries.billing import Subject
 from chargeplane.store.queries.drivers import DriverView
@@ -68,6 +69,11 @@ class Payer(Struct, frozen=True, kw_only=True):
     kind: PayerKind
     id: str
     customer: Customer
+    vat_check: VatCheck | None = None
+
+    def trusted(self, settings: InvoicingSettings, at: datetime) -> bool:
+        """Whether their VAT number counts."""
+        return settings.reverse_charge is ReverseCharge.FORM or verified(self.vat_check, at)
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -201,7 +207,7 @@ class Drafting:
         if terms.billing.method is BillingMethod.FREE:
             return Nothing()
         payer = await self._payer_of(db, tenant_id, agreement)
-        taxing = partial(taxing_of, settings, payer.customer)
+        taxing = partial(taxing_of, settings, payer.customer, payer.trusted(settings, until))
         language = payer.customer.language or settings.language
         cdrs, holds, more = await _cdrs(db, tenant_id, Subject(agreement_id=ident), until, agreement.currency)
         charges = [charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language)]
@@ -237,7 +243,7 @@ class Drafting:
         fees = await _fees(db, tenant_id, Subject(payment_id=ident), until, currency)
         if not cdrs and not fees:
             return Nothing(holds=holds)
-        taxing = partial(taxing_of, settings, payer.customer)
+        taxing = partial(taxing_of, settings, payer.customer, payer.trusted(settings, until))
         language = payer.customer.language or settings.language
         # What was taken is the price with tax; the receipt says so to the cent.
         charges = [charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language, tax_included=True)]
@@ -265,7 +271,7 @@ class Drafting:
         fees = await _fees(db, tenant_id, Subject(driver_id=ident), until, currency)
         if not cdrs and not fees:
             return Nothing(holds=holds)
-        taxing = partial(taxing_of, settings, payer.customer)
+        taxing = partial(taxing_of, settings, payer.customer, payer.trusted(settings, until))
         language = payer.customer.language or settings.language
         charges = [charge for cdr in cdrs for charge in cdr_charges(cdr, taxing, language)]
         charges += [charge for fee in fees for charge in fee_charges(fee, taxing, language)]
@@ -313,7 +319,10 @@ class Drafting:
                 say("invoice.guest", settings.language) if kind is PayerKind.GUEST else f"{kind.value} {ident}"
             )
             customer = Customer(name=called)
-        return Payer(kind=kind, id=ident, customer=customer)
+        check = None
+        if customer.vat_id is not None:
+            check = await vat_checks.one(db, tenant_id, normalized(customer.vat_id))
+        return Payer(kind=kind, id=ident, customer=customer, vat_check=check)
 
 
 def _customer_of(driver: DriverView) -> Customer:
@@ -337,11 +346,18 @@ def _customer_of(driver: DriverView) -> Customer:
 
 
 def taxing_of(
-    settings: InvoicingSettings, customer: Customer, supply: Supply, at: datetime, place: str | None, region: str | None
+    settings: InvoicingSettings,
+    customer: Customer,
+    trusted: bool,
+    supply: Supply,
+    at: datetime,
+    place: str | None,
+    region: str | None,
 ) -> LineTax:
     """How a supply is taxed; there must be an issuer."""
     assert settings.issuer is not None
-    return treatment(settings.issuer, customer, supply, at.astimezone(settings.zone).date(), place=place, region=region)
+    on = at.astimezone(settings.zone).date()
+    return treatment(settings.issuer, customer, supply, on, place=place, region=region, trusted=trusted)
 
 
 async def _cdrs(
@@ -531,4 +547,5 @@ def _content(wanted: Wanted, settings: InvoicingSettings) -> InvoiceContent:
         reference=wanted.reference or wanted.payer.customer.reference,
         agreement=None if wanted.agreement is None else wanted.agreement.number,
         notes=notes_of(sums.taxes),
+        vat_check=wanted.payer.vat_check,
     )

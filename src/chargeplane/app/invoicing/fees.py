@@ -160,7 +160,7 @@ class BookingFees:
         settings, _ = await invoice_queries.settings(db, tenant_id)
         gross = said.rating.due.incl
         if settings.issuer is not None:
-            anybody = partial(taxing_of, settings, Customer(name="-"))
+            anybody = partial(taxing_of, settings, Customer(name="-"), False)
             gross = gross_of(content, anybody).amount
         return NewFee(
             content=content,

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from chargeplane.domain.invoicing.parties import Customer, Issuer
 from chargeplane.domain.invoicing.taxes import LineTax, TaxCategory
+from chargeplane.domain.vat_numbers import VatCheck
 from chargeplane.kernel.money import Money
 
 _ONE: Final = Decimal(1)
@@ -166,6 +167,7 @@ class InvoiceContent(Struct, frozen=True, kw_only=True, omit_defaults=True):
         credited_number, credited_on: of the invoice that a credit note takes back.
         method: how it is paid: `transfer`, `card`, ...
         notes: keys of sentences it must have.
+        vat_check: what was known of the customer's VAT number.
     """
 
     kind: InvoiceKind
@@ -188,6 +190,7 @@ class InvoiceContent(Struct, frozen=True, kw_only=True, omit_defaults=True):
     credited_on: date | None = None
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    vat_check: VatCheck | None = None
 
 
 _content = msgspec.json.Decoder(InvoiceContent).decode

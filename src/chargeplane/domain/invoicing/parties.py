@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import string
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -83,6 +84,15 @@ class DunningStep(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     after_days: Annotated[int, Meta(ge=1, le=365)]
 
 
+class ReverseCharge(enum.StrEnum):
+    """Of which customers in other member states a VAT number counts."""
+
+    VERIFIED = "verified"
+    """Of those that the register knows."""
+    FORM = "form"
+    """Of all that have the form of their country."""
+
+
 class InvoicingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a tenant's invoices are made.
 
@@ -96,6 +106,7 @@ class InvoicingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         receipts: whether guests' receipts are made by themselves.
         mail: whether what is issued is mailed to customers who have an e-mail address.
         dunning: reminders, each later than the one before.
+        reverse_charge: which VAT numbers of other member states make their customer owe the tax.
     """
 
     issuer: Issuer | None = None
@@ -107,6 +118,7 @@ class InvoicingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     language: Language = "en"
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     receipts: bool = True
+    reverse_charge: ReverseCharge = ReverseCharge.VERIFIED
     mail: bool = True
     dunning: Annotated[tuple[DunningStep, ...], Meta(max_length=5)] = (
         DunningStep(after_days=7),

@@ -42,6 +42,7 @@ from chargeplane.app.installed_certificates import InstalledCertificatesOf
 from chargeplane.app.invoicing.exports import Exports
 from chargeplane.app.invoicing.invoices import Invoices
 from chargeplane.app.invoicing.runs import BillingRuns
+from chargeplane.app.invoicing.vat import VatChecks
 from chargeplane.app.ledger import Ledger
 from chargeplane.app.local_lists import LocalLists
 from chargeplane.app.locations import CodeAddresses, Locations
@@ -208,6 +209,7 @@ class Business:
     guests: Guests
     guest_door: GuestDoor
     settlements: Settlements
+    vat_checks: VatChecks
     ledger: Ledger
     sessions: Sessions
     cdrs: Cdrs

@@ -143,6 +143,7 @@ def treatment(
     *,
     place: str | None = None,
     region: str | None = None,
+    trusted: bool = True,
 ) -> LineTax:
     """How a supply is taxed.
 
@@ -150,9 +151,12 @@ def treatment(
         on: the day of the supply.
         place: country where it was charged, ISO 3166-1 alpha-2; None: the issuer's.
         region: state there.
+        trusted: whether the customer's VAT number counts; one of a member state that does not leaves them a private person.
     """
     home = issuer.address.country
     buyer = vat_country(customer.vat_id)
+    if not trusted and buyer is not None and buyer != home and buyer in EU:
+        buyer = None
     where = place or home
     if place is None:
         region = issuer.address.region

@@ -16,6 +16,7 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.invoicing.exports import ExportFormat, Exports
 from chargeplane.app.invoicing.invoices import InvoiceDetails, Invoices
 from chargeplane.app.invoicing.runs import BillingRuns, Preview
+from chargeplane.app.invoicing.vat import VatChecks
 from chargeplane.domain.agreements.model import BillingCycle
 from chargeplane.domain.invoicing.model import BookingEvidence, Evidence, InvoiceContent, InvoiceKind, Line, LineKind
 from chargeplane.domain.invoicing.parties import Customer, InvoicingSettings, Issuer
@@ -23,6 +24,7 @@ from chargeplane.domain.invoicing.runs import ItemState, RunOrder, RunState
 from chargeplane.domain.invoicing.states import InvoiceState
 from chargeplane.domain.invoicing.taxes import LineTax, TaxProfile, profiles
 from chargeplane.domain.ledger import PayerKind
+from chargeplane.domain.vat_numbers import VatCheck
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import money_view
 from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
@@ -122,7 +124,11 @@ class PaidView(Struct, kw_only=True):
 
 
 class InvoiceDetailsView(InvoiceView, kw_only=True):
-    """An invoice with what it says."""
+    """An invoice with what it says.
+
+    Args:
+        vat_check: what was known of the customer's VAT number when it was made; null: nobody had asked.
+    """
 
     issuer: Issuer
     to: Customer
@@ -135,6 +141,7 @@ class InvoiceDetailsView(InvoiceView, kw_only=True):
     reference: str | None
     agreement_number: str | None
     credited_number: str | None
+    vat_check: VatCheck | None
     payments: list[PaidView]
     credit_notes: list[InvoiceView]
 
@@ -178,6 +185,12 @@ class WriteOff(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why it is given up."""
 
     reason: Reason
+
+
+class NewVatCheck(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VAT number with its country in front."""
+
+    vat_id: Annotated[str, Meta(min_length=4, max_length=20)]
 
 
 class NewRun(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -354,6 +367,7 @@ def invoice_details(found: InvoiceDetails) -> InvoiceDetailsView:
         reference=content.reference,
         agreement_number=content.agreement,
         credited_number=content.credited_number,
+        vat_check=content.vat_check,
         payments=[
             PaidView(
                 id=str(one.id),
@@ -467,6 +481,7 @@ def invoice_routes(services: Services) -> list[HTTPRouteHandler]:
         *_invoice_routes(business.invoices, business.exports),
         *_run_routes(business.billing_runs),
         *_more(business.invoices),
+        *_vat_routes(business.vat_checks),
     ]
 
 
@@ -756,6 +771,20 @@ def _more(invoices: Invoices) -> list[HTTPRouteHandler]:
         get_invoice_customer,
         put_invoice_customer,
     ]
+
+
+def _vat_routes(checks: VatChecks) -> list[HTTPRouteHandler]:
+    @post("/v1/vat-checks", tags=["invoices"], opt=_WRITE, status_code=200)
+    async def check_vat_number(request: Request[Any, Any, Any], data: JSONBody[NewVatCheck]) -> VatCheck:
+        """Asks the register for a VAT number now; `unknown` with the reason where it does not say."""
+        return await checks.check(caller_of(request), data.vat_id)
+
+    @get("/v1/vat-checks/{vat_id:str}", tags=["invoices"], opt=_READ)
+    async def get_vat_check(request: Request[Any, Any, Any], vat_id: FromPath[str]) -> VatCheck:
+        """What was said of a VAT number last."""
+        return await checks.one(caller_of(request), vat_id)
+
+    return [check_vat_number, get_vat_check]
 
 
 def _payer_kind(text: str) -> PayerKind:
