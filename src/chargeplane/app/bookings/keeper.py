@@ -354,7 +354,9 @@ class Keeper:
                 await booking_holds.give_free(db, booking.id, now)
                 return
             if state is ReservationState.ACCEPTED or not able:
-                await self._answered(db, hold, kept_at=now)
+                # Changed while it was asked: it is asked again at once, with the other end.
+                again = now if current.valid_until != hold.valid_until else None
+                await self._answered(db, hold, kept_at=now, due_at=again)
                 by = "station" if able else "us"
                 if await queries.kept(db, booking.id, now, by):
                     await self._telling.note(db, booking, "active")
