@@ -170,9 +170,9 @@ async def test_list_of_all_is_merged_and_paged(town: Town) -> None:
 @pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("town", [("2.2.1", "2.2.1")], indirect=True, ids="-".join)
 async def test_pair_that_is_not_allowed_does_not_see_each_other(town: Town) -> None:
-    await town.hub.execute(
-        "INSERT INTO roaming_route (tenant_id, from_party, to_party, allowed, created_by) VALUES (1, 'NLCPO', '*', false, 'test')"
-    )
+    rule = {"from_party": "NLCPO", "to_party": "*", "allowed": False}
+    answer = await town.hub.rest.put("/v1/roaming/routes", json=rule)
+    assert [(one["from_party"], one["allowed"]) for one in answer.json()["items"]] == [("NLCPO", False)]
     try:
         peer = await town.cpo.peer("hub")
         outcome = await town.cpo.roaming.caller.call(
@@ -185,4 +185,4 @@ async def test_pair_that_is_not_allowed_does_not_see_each_other(town: Town) -> N
         assert outcome.status_code == 4001
         assert not town.got
     finally:
-        await town.hub.execute("DELETE FROM roaming_route")
+        assert (await town.hub.rest.delete("/v1/roaming/routes/NLCPO/*")).status_code == 204

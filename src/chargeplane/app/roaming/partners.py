@@ -12,13 +12,15 @@ from chargeplane.app.roaming.ports import Outcome, Route
 from chargeplane.domain.roaming.connection import PartyId, Peer
 from chargeplane.kernel.errors import ConflictError, NotFoundError
 from chargeplane.store.database import Database
-from chargeplane.store.queries import roaming_connections, roaming_exchanges, roaming_outgoing
+from chargeplane.store.queries import roaming_connections, roaming_exchanges, roaming_hub, roaming_outgoing
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.roaming_exchanges import ExchangeFilter, ExchangeView
+from chargeplane.store.queries.roaming_hub import RouteView
 from chargeplane.store.queries.roaming_outgoing import OutgoingView
 
 EXCHANGE = "roaming exchange"
+ROUTE = "roaming route"
 
 
 class Repeater(Protocol):
@@ -97,6 +99,35 @@ class Partners:
                 after={"ok": outcome.ok, "sentence": outcome.sentence},
             )
         return outcome
+
+    async def routes(self, caller: ApiCaller) -> list[RouteView]:
+        """Between whom our hub lets messages pass; without any rule, between all."""
+        async with self._database.read() as db:
+            return await roaming_hub.routes(db, caller.tenant_id)
+
+    async def put_route(
+        self, caller: ApiCaller, from_party: str, to_party: str, modules: list[str] | None, allowed: bool
+    ) -> None:
+        """Says whether messages of one party may pass to another; `*` stands for any."""
+        ident = f"{from_party.upper()}-{to_party.upper()}"
+        async with self._database.change() as db:
+            await roaming_hub.put_route(
+                db, caller.tenant_id, from_party.upper(), to_party.upper(), modules, allowed, caller.actor
+            )
+            after = {"modules": modules, "allowed": allowed}
+            await audit(db, caller.tenant_id, actor=caller.actor, action="update", kind=ROUTE, ident=ident, after=after)
+
+    async def remove_route(self, caller: ApiCaller, from_party: str, to_party: str) -> None:
+        """Forgets a rule.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        ident = f"{from_party.upper()}-{to_party.upper()}"
+        async with self._database.change() as db:
+            if not await roaming_hub.delete_route(db, caller.tenant_id, from_party.upper(), to_party.upper()):
+                raise NotFoundError(ROUTE, ident)
+            await audit(db, caller.tenant_id, actor=caller.actor, action="delete", kind=ROUTE, ident=ident)
 
     async def waiting(
         self, caller: ApiCaller, partner_id: int | None, parked: bool | None, limit: int, after: Position | None

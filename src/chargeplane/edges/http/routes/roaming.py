@@ -22,6 +22,7 @@ from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.store.queries.roaming_connections import IssuedToken, ModuleState, OwnPartyView, StoredConnection
 from chargeplane.store.queries.roaming_exchanges import ExchangeFilter, ExchangeView
+from chargeplane.store.queries.roaming_hub import RouteView
 from chargeplane.store.queries.roaming_outgoing import OutgoingView
 
 _PARTNER = "roaming partner"
@@ -33,6 +34,7 @@ PartyText = Annotated[str, Meta(pattern="^[A-Za-z0-9]{3}$")]
 Url = Annotated[str, Meta(min_length=1, max_length=255)]
 TokenText = Annotated[str, Meta(min_length=1, max_length=255, pattern="^[\\x21-\\x7e]+$")]
 VersionText = Annotated[str, Meta(pattern="^(2\\.1\\.1|2\\.2\\.1|2\\.3\\.0)$")]
+RouteParty = Annotated[str, Meta(pattern="^([A-Za-z]{2}[A-Za-z0-9]{3}|\\*)$")]
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 State = Annotated[ConnectionState | None, QueryParameter(name="state")]
 Roles = Annotated[list[PartyRole], Meta(min_length=1, max_length=8)]
@@ -232,6 +234,28 @@ class Replayed(Struct, kw_only=True):
     status_code: int | None
     latency_ms: float
     correlation_id: str
+
+
+class RouteBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether our hub lets messages pass.
+
+    Args:
+        from_party, to_party: country code and party id as `NLABC`; `*` for any.
+        modules: only these; null: all.
+    """
+
+    from_party: RouteParty
+    to_party: RouteParty
+    modules: (
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(min_length=1, max_length=20)] | None
+    ) = None
+    allowed: bool
+
+
+class RouteList(Struct, kw_only=True):
+    """Rules of our hub, oldest first; the most particular holds, and without any all may."""
+
+    items: list[RouteView]
 
 
 class HandshakeProblemError(ProblemError):
@@ -487,7 +511,28 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
             correlation_id=outcome.correlation_id,
         )
 
+    @get("/v1/roaming/routes", tags=tags, opt=read)
+    async def list_roaming_routes(request: Request[Any, Any, Any]) -> RouteList:
+        """Between whom our hub lets messages pass."""
+        return RouteList(items=await partners.routes(caller_of(request)))
+
+    @put("/v1/roaming/routes", tags=tags, opt=write)
+    async def put_roaming_route(request: Request[Any, Any, Any], data: JSONBody[RouteBody]) -> RouteList:
+        """Says whether messages of one party may pass to another."""
+        await partners.put_route(caller_of(request), data.from_party, data.to_party, data.modules, data.allowed)
+        return RouteList(items=await partners.routes(caller_of(request)))
+
+    @delete("/v1/roaming/routes/{from_party:str}/{to_party:str}", tags=tags, opt=write)
+    async def delete_roaming_route(
+        request: Request[Any, Any, Any], from_party: FromPath[str], to_party: FromPath[str]
+    ) -> None:
+        """Forgets a rule."""
+        await partners.remove_route(caller_of(request), from_party, to_party)
+
     return [
+        list_roaming_routes,
+        put_roaming_route,
+        delete_roaming_route,
         list_roaming_parties,
         get_roaming_party,
         put_roaming_party,
