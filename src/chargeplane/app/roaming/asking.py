@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -25,14 +25,18 @@ from chargeplane.app.roaming.ports import Caller as Partners
 from chargeplane.app.roaming.ports import Route
 from chargeplane.domain.roaming.asking import (
     OPEN,
+    RESULTS,
     ROWS,
     Answer,
+    Asked,
     Body,
     CancelReservation,
     CommandRecord,
     CommandState,
     CommandType,
+    Profile,
     ReserveNow,
+    SetProfile,
     StartSession,
     StopSession,
     UnlockConnector,
@@ -249,6 +253,66 @@ class Asking:
             NotFoundError: there is none, or it is somebody else's.
             ConflictError: it is over.
         """
+        session, peer, party = await self._running(caller, key, driver_id)
+        return await self._give(
+            caller,
+            peer,
+            party,
+            CommandType.STOP_SESSION,
+            lambda url: StopSession(response_url=url, session_id=session.id),
+            None,
+            wait_s,
+        )
+
+    async def active_profile(self, caller: Caller, key: int, duration_s: int, *, wait_s: float = 0.0) -> CommandRecord:
+        """Asks for the charging profile of a session; the result has it (`told`).
+
+        Args:
+            duration_s: of the profile.
+        Raises:
+            NotFoundError, ConflictError: as `stop_session`.
+        """
+        return await self._about_profile(
+            caller,
+            key,
+            CommandType.ACTIVE_PROFILE,
+            lambda url: Asked(query={"duration": str(duration_s), "response_url": url}),
+            wait_s,
+        )
+
+    async def set_profile(self, caller: Caller, key: int, profile: Profile, *, wait_s: float = 0.0) -> CommandRecord:
+        """Has a session charge by a profile (OCPI 2.3.0 mod_charging_profiles). The rest is as at `active_profile`."""
+        return await self._about_profile(
+            caller,
+            key,
+            CommandType.SET_PROFILE,
+            lambda url: SetProfile(charging_profile=profile, response_url=url),
+            wait_s,
+        )
+
+    async def clear_profile(self, caller: Caller, key: int, *, wait_s: float = 0.0) -> CommandRecord:
+        """Takes a profile of ours back. The rest is as at `active_profile`."""
+        return await self._about_profile(
+            caller, key, CommandType.CLEAR_PROFILE, lambda url: Asked(query={"response_url": url}), wait_s
+        )
+
+    async def told(self, caller: Caller, ident: int) -> bytes | None:
+        """The result of a command as it came; None where none came yet."""
+        async with self._database.read() as db:
+            return await queries.told(db, caller.tenant_id, ident)
+
+    async def profile_told(self, peer: Peer, session_id: str, document: bytes) -> bool:
+        """A partner tells the charging profile of a session by itself; whether we know the session."""
+        async with self._database.change() as db:
+            return await queries.put_profile(db, peer.id, session_id, document)
+
+    async def _about_profile(
+        self, caller: Caller, key: int, kind: CommandType, body: Callable[[str], Body], wait_s: float
+    ) -> CommandRecord:
+        session, peer, party = await self._running(caller, key, None)
+        return await self._give(caller, peer, party, kind, body, None, wait_s, {"session_id": session.id})
+
+    async def _running(self, caller: Caller, key: int, driver_id: int | None) -> tuple[PartnerSession, Peer, PartyId]:
         async with self._database.read() as db:
             session = await record_queries.session(db, caller.tenant_id, key)
         if session is None or (driver_id is not None and session.driver_id != driver_id):
@@ -259,15 +323,7 @@ class Asking:
         peer = await self._peers.get(session.connection_id)
         if peer is None or peer.tenant_id != caller.tenant_id or not peer.usable:
             peer, party = await self._peer(caller.tenant_id, session.partner)
-        return await self._give(
-            caller,
-            peer,
-            party,
-            CommandType.STOP_SESSION,
-            lambda url: StopSession(response_url=url, session_id=session.id),
-            None,
-            wait_s,
-        )
+        return session, peer, party
 
     async def one(self, caller: Caller, ident: int, *, driver_id: int | None = None) -> CommandRecord:
         """A command.
@@ -317,6 +373,7 @@ class Asking:
                 after_result(answer.result),
                 word=answer.result,
                 message=answer.text,
+                told=document,
                 now=self._now(),
             )
         if found is None:
@@ -377,10 +434,15 @@ class Asking:
         body: Callable[[str], Body],
         given: Given | None,
         wait_s: float,
+        path: Mapping[str, str] | None = None,
     ) -> CommandRecord:
         secret = secrets.token_urlsafe(24)
-        url = f"{self._own_url(peer, 'commands', 'SENDER')}/{kind.value}/{secret}"
-        document = encoded(body(url))
+        if kind in RESULTS:
+            url = f"{self._own_url(peer, 'chargingprofiles', 'SENDER')}/{RESULTS[kind]}/{secret}"
+        else:
+            url = f"{self._own_url(peer, 'commands', 'SENDER')}/{kind.value}/{secret}"
+        said = body(url)
+        document = encoded(said)
         now = self._now()
         async with self._database.change() as db:
             if given is not None:
@@ -400,7 +462,14 @@ class Asking:
             )
         ours = peer.own_party(PartyRole.EMSP)
         route = Route(from_party=None if ours is None else ours.id, to_party=party)
-        outcome = await self._partners.call(peer, ROWS[kind], {}, body=document, route=route)
+        outcome = await self._partners.call(
+            peer,
+            ROWS[kind],
+            path or {},
+            body=None if isinstance(said, Asked) else document,
+            query=said.query if isinstance(said, Asked) else None,
+            route=route,
+        )
         now = self._now()
         answer: Answer | None = None if outcome.data is None or not outcome.ok else answer_of(outcome.data)
         expires: datetime | None = None

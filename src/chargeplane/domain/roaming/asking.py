@@ -12,23 +12,33 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from chargeplane.domain.roaming.own_tokens import OwnToken
 
 
 class CommandType(enum.StrEnum):
-    """OCPI CommandType."""
+    """OCPI CommandType, and what is asked about charging profiles."""
 
     START_SESSION = "START_SESSION"
     STOP_SESSION = "STOP_SESSION"
     RESERVE_NOW = "RESERVE_NOW"
     UNLOCK_CONNECTOR = "UNLOCK_CONNECTOR"
     CANCEL_RESERVATION = "CANCEL_RESERVATION"
+    ACTIVE_PROFILE = "ACTIVE_PROFILE"
+    SET_PROFILE = "SET_PROFILE"
+    CLEAR_PROFILE = "CLEAR_PROFILE"
 
+
+RESULTS: Final = {
+    CommandType.ACTIVE_PROFILE: "active",
+    CommandType.SET_PROFILE: "set",
+    CommandType.CLEAR_PROFILE: "clear",
+}
+"""Of what is asked about charging profiles: which result it is, in our response_url (two of them look alike)."""
 
 ROWS: Final = {
     CommandType.START_SESSION: 38,
@@ -36,6 +46,9 @@ ROWS: Final = {
     CommandType.RESERVE_NOW: 40,
     CommandType.UNLOCK_CONNECTOR: 41,
     CommandType.CANCEL_RESERVATION: 42,
+    CommandType.ACTIVE_PROFILE: 44,
+    CommandType.SET_PROFILE: 45,
+    CommandType.CLEAR_PROFILE: 46,
 }
 """Of the table of endpoints."""
 
@@ -100,7 +113,42 @@ class UnlockConnector(Struct, frozen=True, kw_only=True):
     connector_id: str
 
 
-Body = StartSession | StopSession | ReserveNow | CancelReservation | UnlockConnector
+class ProfilePeriod(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """OCPI ChargingProfilePeriod: a limit from a second of the profile on."""
+
+    start_period: Annotated[int, Meta(ge=0, le=31_536_000)]
+    limit: Annotated[float, Meta(ge=0, le=10_000_000)]
+
+
+class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """OCPI ChargingProfile.
+
+    Args:
+        duration: s; None: until the end of the session.
+        charging_rate_unit: W, or A of each phase.
+    """
+
+    charging_rate_unit: Literal["W", "A"]
+    charging_profile_period: Annotated[tuple[ProfilePeriod, ...], Meta(min_length=1, max_length=1000)]
+    start_date_time: Annotated[datetime, Meta(tz=True)] | None = None
+    duration: Annotated[int, Meta(ge=1, le=31_536_000)] | None = None
+    min_charging_rate: Annotated[float, Meta(ge=0, le=10_000_000)] | None = None
+
+
+class SetProfile(Struct, frozen=True, kw_only=True):
+    """OCPI SetChargingProfile."""
+
+    charging_profile: Profile
+    response_url: str
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What stands in the URL of a request without a body."""
+
+    query: dict[str, str]
+
+
+Body = StartSession | StopSession | ReserveNow | CancelReservation | UnlockConnector | SetProfile | Asked
 
 
 class _Text(Struct, frozen=True):

@@ -88,12 +88,14 @@ async def result(
     *,
     word: str,
     message: str | None,
+    told: bytes,
     now: datetime,
 ) -> tuple[TenantId, CommandRecord] | None:
     """Writes the station's result; None where no command of this partner has this secret. A later result counts (a reservation that
     the operator cancels comes by the same URL)."""
     row = await db.fetchrow(
-        "UPDATE partner_command SET state = $4, result = $5, message = coalesce($6, message), ended_at = coalesce(ended_at, $7)"
+        "UPDATE partner_command SET state = $4, result = $5, message = coalesce($6, message), ended_at = coalesce(ended_at, $7),"
+        " told = $8"
         f" WHERE secret = $3 AND connection_id = $1 AND type = $2 RETURNING tenant_id, {_COLUMNS}",
         connection_id,
         kind.value,
@@ -102,6 +104,7 @@ async def result(
         word,
         message,
         now,
+        told,
     )
     if row is None:
         return None
@@ -131,6 +134,26 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> CommandRecord | None:
         f"SELECT {_COLUMNS} FROM partner_command WHERE tenant_id = $1 AND id = $2", tenant_id, ident
     )
     return None if row is None else _record(row)
+
+
+async def told(db: Db, tenant_id: TenantId, ident: int) -> bytes | None:
+    """The result of a command as it came; None where none came."""
+    found: bytes | None = await db.fetchval(
+        "SELECT told FROM partner_command WHERE tenant_id = $1 AND id = $2", tenant_id, ident
+    )
+    return found
+
+
+async def put_profile(db: Db, connection_id: int, session_id: str, document: bytes) -> bool:
+    """Writes the active charging profile of a partner's session; whether there is such a session."""
+    done = await db.execute(
+        "UPDATE received_session SET profile = $3 WHERE object_key = (SELECT key FROM partner_object"
+        " WHERE connection_id = $1 AND module = 'sessions' AND id_key = lower($2) ORDER BY key DESC LIMIT 1)",
+        connection_id,
+        session_id,
+        document,
+    )
+    return done == "UPDATE 1"
 
 
 async def reserved(db: Db, tenant_id: TenantId, party: tuple[str, str], reservation_id: str, driver_id: int) -> bool:

@@ -103,6 +103,7 @@ CREATE TABLE received_session (
     cost_excl    numeric,
     cost_incl    numeric,
     last_updated timestamptz NOT NULL,
+    profile      bytea,                          -- JSON: the active charging profile as told last
     updated_at   timestamptz NOT NULL DEFAULT now()
 ) WITH (fillfactor = 80);
 CREATE INDEX received_session_newest ON received_session (tenant_id, started_at, object_key);
@@ -164,6 +165,7 @@ CREATE TABLE partner_command (
     response      text,                          -- CommandResponseType
     result        text,                          -- CommandResultType
     message       text,
+    told          bytea,                         -- the result as it came
     created_at    timestamptz NOT NULL DEFAULT now(),
     answered_at   timestamptz,
     expires_at    timestamptz,
