@@ -127,6 +127,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         exports=invoicing.exports,
         roaming=roaming,
         publications_to_partners=roaming.operator.publications,
+        roaming_provider=roaming.provider.rest,
         public_data=PublicData(parts.database),
         publications=Publications(),
         public_lists=OcpiExport(),

@@ -788,6 +788,33 @@ class RoamingOperatorConfig(Struct, frozen=True, kw_only=True):
     ] = 30.0
 
 
+class RoamingProviderConfig(Struct, frozen=True, kw_only=True):
+    """Roaming as provider: our drivers at partners' stations."""
+
+    tolerance_amount: Annotated[
+        float,
+        Meta(ge=0, le=1000, description="How far a partner's CDR may be from what its tariff says, in its currency."),
+    ] = 0.02
+    tolerance_percent: Annotated[
+        float, Meta(ge=0, le=100, description="The same in percent of the CDR; the larger of both holds.")
+    ] = 0.5
+    agreement_required: Annotated[
+        bool,
+        Meta(description="Whether partners are told that a driver may not charge where no agreement covers the place."),
+    ] = False
+    full_pull_every_s: Annotated[
+        float, Meta(ge=60, le=2_592_000, description="How often everything that partners own is read anew.")
+    ] = 86_400.0
+    pull_every_s: Annotated[
+        float,
+        Meta(
+            ge=10,
+            le=2_592_000,
+            description="How often is read what changed at partners that push, in case a push was lost.",
+        ),
+    ] = 3_600.0
+
+
 class LocalListsConfig(Struct, frozen=True, kw_only=True):
     """When the local lists of stations are brought up to date."""
 
@@ -1070,6 +1097,7 @@ class Config(Struct, frozen=True, kw_only=True):
     bookings: BookingsConfig = BookingsConfig()
     vat: VatConfig = VatConfig()
     roaming_operator: RoamingOperatorConfig = RoamingOperatorConfig()
+    roaming_provider: RoamingProviderConfig = RoamingProviderConfig()
     roaming: RoamingConfig = RoamingConfig()
     log: LogConfig = LogConfig()
 

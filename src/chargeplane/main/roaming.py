@@ -14,6 +14,7 @@ from chargeplane.app.roaming.health import Health
 from chargeplane.app.roaming.hub_keeping import MODULE as HUB_MODULE
 from chargeplane.app.roaming.hub_keeping import HubKeeping
 from chargeplane.app.roaming.outgoing import Outgoing
+from chargeplane.app.roaming.own_tokens import MODULE as TOKENS
 from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.roaming.tokens import Tokens
 from chargeplane.domain.roaming.connection import Peer
@@ -112,8 +113,11 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
     def own_url(peer: Peer, module: str, side: str) -> str:
         return url_of(base_url(), Version(peer.version or CANONICAL), module, side)
 
-    provider = await start_roaming_provider(parts, resolving, rating.tariffs, caller, connections, own_url)
+    provider = await start_roaming_provider(
+        parts, resolving, rating.tariffs, caller, connections, own_url, outgoing=outgoing.hint
+    )
     door.offer(provider.handlers)
+    outgoing.register(TOKENS, provider.own_tokens)
     return Roaming(
         operator=operator,
         provider=provider,

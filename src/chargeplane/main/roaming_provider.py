@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from chargeplane.app.agreements.resolving import Resolving
@@ -19,6 +20,7 @@ from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.roaming.checking import Tolerance
 from chargeplane.domain.roaming.connection import PartyId, PartyRole, Peer
 from chargeplane.domain.roaming.replicas import Module
+from chargeplane.edges.http.services import RoamingProvider
 from chargeplane.edges.ocpi_server.call import Handler
 from chargeplane.edges.ocpi_server.handlers import cdrs_receiver, commands_sender, tokens_sender
 from chargeplane.edges.ocpi_server.handlers import replicas as replica_rows
@@ -53,11 +55,8 @@ class ProviderParts:
     """
 
     replicas: Replicas
-    pulling: Pulling
     own_tokens: OwnTokens
-    records: PartnerRecords
-    asking: Asking
-    places: PartnerPlaces
+    rest: RoamingProvider
     handlers: dict[int, Handler]
 
 
@@ -69,36 +68,45 @@ async def start_roaming_provider(
     peers: Peers,
     own_url: Callable[[Peer, str, str], str],
     *,
-    tolerance: Tolerance | None = None,
-    pulls: PullSettings | None = None,
+    outgoing: Callable[[], None] = lambda: None,
 ) -> ProviderParts:
     """Makes them; on nodes that do jobs, what is due is read from partners and tokens are published from now on.
 
     Args:
         own_url: our URL of a module and interface, as a partner knows it.
+        outgoing: called after something was noted for partners.
     """
-    database, told = parts.database, parts.outbox.hint
+    database, told, config = parts.database, parts.outbox.hint, parts.config.roaming_provider
+    tolerance = Tolerance(amount=Decimal(str(config.tolerance_amount)), percent=Decimal(str(config.tolerance_percent)))
     replicas = Replicas(database)
-    incoming = Incoming(database, parts.events, resolving, tariffs, tolerance or Tolerance(), told=told)
+    incoming = Incoming(database, parts.events, resolving, tariffs, tolerance, told=told)
     replicas.hooks = {Module.SESSIONS: [incoming.sessions], Module.CDRS: [incoming.cdrs]}
     replicas.after = {Module.SESSIONS: [incoming.sessions_written], Module.CDRS: [incoming.cdrs_written]}
     await replicas.start()
     parts.on_stop.append(replicas.stop)
     parts.outbox.register(TOPIC, Topic(handler=incoming.came))
-    own_tokens = OwnTokens(database, resolving)
+    own_tokens = OwnTokens(database, resolving, agreement_required=config.agreement_required, told=outgoing)
     asking = Asking(database, partners, peers, parts.events, own_url)
-    pulling = Pulling(database, partners, peers, replicas, pulls)
+    pulling = Pulling(
+        database,
+        partners,
+        peers,
+        replicas,
+        PullSettings(full_every_s=config.full_pull_every_s, delta_every_s=config.pull_every_s),
+    )
     if parts.config.role in (Role.ALL, Role.JOBS):
         for one in (own_tokens, asking, pulling):
             await one.start()
             parts.on_stop.append(one.stop)
     return ProviderParts(
         replicas=replicas,
-        pulling=pulling,
         own_tokens=own_tokens,
-        records=PartnerRecords(database, parts.events),
-        asking=asking,
-        places=PartnerPlaces(database),
+        rest=RoamingProvider(
+            places=PartnerPlaces(database),
+            records=PartnerRecords(database, parts.events),
+            asking=asking,
+            pulling=pulling,
+        ),
         handlers={
             **replica_rows.handlers(replicas),
             **cdrs_receiver.handlers(replicas, incoming),

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from msgspec import Struct
+from msgspec.json import decode
 from msgspec.structs import replace
 
 from chargeplane.app.api_keys import Caller
@@ -34,6 +35,7 @@ from chargeplane.domain.roaming.asking import (
     CommandRecord,
     CommandState,
     CommandType,
+    Preferences,
     Profile,
     ReserveNow,
     SetProfile,
@@ -57,6 +59,9 @@ from chargeplane.store.queries import partner_records as record_queries
 from chargeplane.store.queries.own_tokens import Given
 from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.partner_records import PartnerSession
+
+PREFERENCES: Final = 21
+"""Row of the table."""
 
 _LONGEST_S: Final = 600
 _UNANSWERED_S: Final = 120
@@ -295,6 +300,24 @@ class Asking:
         return await self._about_profile(
             caller, key, CommandType.CLEAR_PROFILE, lambda url: Asked(query={"response_url": url}), wait_s
         )
+
+    async def prefer(self, caller: Caller, key: int, wishes: Preferences) -> str:
+        """Tells the operator of a session what its driver needs (OCPI 2.3.0 mod_sessions, PUT charging_preferences); its answer.
+
+        Raises:
+            NotFoundError: there is no such session.
+            ConflictError: it is over, or the partner gave no answer.
+        """
+        session, peer, party = await self._running(caller, key, None)
+        ours = peer.own_party(PartyRole.EMSP)
+        route = Route(from_party=None if ours is None else ours.id, to_party=party)
+        outcome = await self._partners.call(
+            peer, PREFERENCES, {"session_id": session.id}, body=encoded(wishes), route=route
+        )
+        answer = None if outcome.data is None else decode(outcome.data)
+        if not outcome.ok or not isinstance(answer, str):
+            raise ConflictError(outcome.sentence or "The partner's answer could not be understood.")
+        return answer
 
     async def told(self, caller: Caller, ident: int) -> bytes | None:
         """The result of a command as it came; None where none came yet."""

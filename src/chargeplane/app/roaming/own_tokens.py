@@ -168,7 +168,7 @@ class OwnTokens:
                 db, peer.tenant_id, types, date_from=date_from, date_to=date_to, offset=offset, limit=limit
             )
 
-    async def render(self, peer: Peer, _module: str, key: str, _hint: str | None) -> Message | None:
+    async def render(self, peer: Peer, module: str, key: str, hint: str | None) -> Message | None:
         """The PUT that brings a partner to the newest state of a token (a `Renderer`); EMAIDs are never pushed."""
         if peer.own_party(PartyRole.EMSP) is None:
             return None

@@ -135,6 +135,19 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
     min_charging_rate: Annotated[float, Meta(ge=0, le=10_000_000)] | None = None
 
 
+class Preferences(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """OCPI ChargingPreferences.
+
+    Args:
+        energy_need: kWh.
+    """
+
+    profile_type: Literal["CHEAP", "FAST", "GREEN", "REGULAR"]
+    departure_time: Annotated[datetime, Meta(tz=True)] | None = None
+    energy_need: Annotated[float, Meta(ge=0, le=100_000)] | None = None
+    discharge_allowed: bool | None = None
+
+
 class SetProfile(Struct, frozen=True, kw_only=True):
     """OCPI SetChargingProfile."""
 

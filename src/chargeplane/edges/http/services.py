@@ -75,9 +75,13 @@ from chargeplane.app.public_data import ListWriter, PublicData, Writer
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
+from chargeplane.app.roaming.asking import Asking
 from chargeplane.app.roaming.connections import Connections
+from chargeplane.app.roaming.partner_records import PartnerRecords
 from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.roaming.publications import PartnerPublications
+from chargeplane.app.roaming.places import PartnerPlaces
+from chargeplane.app.roaming.pulling import Pulling
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.settlements import Settlements
@@ -174,6 +178,16 @@ class Roaming(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoamingProvider:
+    """Roaming as a provider: partners' places, sessions and CDRs, and what is asked of partners."""
+
+    places: PartnerPlaces
+    records: PartnerRecords
+    asking: Asking
+    pulling: Pulling
+
+
+@dataclass(frozen=True, kw_only=True)
 class Business:
     """Use cases about locations, prices, people, agreements and money; made by main/business."""
 
@@ -226,6 +240,7 @@ class Business:
     exports: Exports
     roaming: Roaming
     publications_to_partners: PartnerPublications
+    roaming_provider: RoamingProvider
     public_data: PublicData
     publications: Writer
     public_lists: ListWriter

@@ -48,6 +48,7 @@ from chargeplane.edges.http.routes.quirks import quirk_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.roaming import roaming_routes
 from chargeplane.edges.http.routes.roaming_operator import roaming_operator_routes
+from chargeplane.edges.http.routes.roaming_provider import roaming_provider_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
 from chargeplane.edges.http.routes.service_agreements import service_agreement_routes
 from chargeplane.edges.http.routes.sessions import session_routes
@@ -118,6 +119,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *webhook_routes(services),
         *roaming_routes(services),
         *roaming_operator_routes(services),
+        *roaming_provider_routes(services),
         *meter_key_routes(services),
         *booking_routes(services),
         *performance_routes(services),

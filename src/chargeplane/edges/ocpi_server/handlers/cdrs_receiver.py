@@ -9,6 +9,7 @@ from chargeplane.domain.roaming.records import cdr_said
 from chargeplane.domain.roaming.replicas import Module, Outcome
 from chargeplane.edges.ocpi_server.call import Call, Handler, Reply, not_found, refused
 from chargeplane.edges.ocpi_server.handlers.replicas import owner_of
+from chargeplane.edges.ocpi_server.routing import url_of
 from chargeplane.ocpi.status import Status
 
 
@@ -24,7 +25,7 @@ def handlers(replicas: Replicas, incoming: Incoming) -> dict[int, Handler]:
                 f"There is no party '{said.country_code}*{said.party_id}' behind this connection.",
             )
         written = await replicas.keep(owner, Module.CDRS, said.id, call.body)
-        location = f"{call.base_url.rstrip('/')}/{written.key}" if call.base_url else str(written.key)
+        location = f"{url_of(call.base_url, call.version, 'cdrs', 'RECEIVER')}/{written.key}"
         if written.outcome is Outcome.LATE:
             return Reply(
                 status=Status.INVALID_PARAMETERS,

@@ -1,4 +1,4 @@
-"""Rows by which partners bring what they own: locations, sessions, CDRs, tariffs, tokens, client info, and the modules of 2.3.0.
+"""Rows by which partners bring what they own: locations, sessions, CDRs, tariffs, tokens, and the modules of 2.3.0.
 
 The owner named in the URL must be a party on the other side of the connection, or anybody's where that is a hub; what is not known is told
 with HTTP 404 and OCPI 2003 (locations) or 2000 (OCPI 2.3.0 status_codes; transport_and_format, Errors).
@@ -218,8 +218,6 @@ def _named(call: Call, module: Module, name: str) -> tuple[str, str]:
     """The object's id, and of tokens their type (OCPI 2.3.0 mod_tokens: RFID where it is left out)."""
     if module is Module.TOKENS:
         return call.path[name], (call.query.get("type") or _RFID).upper()
-    if module is Module.CLIENT_INFO:
-        return "info", ""
     return call.path[name], ""
 
 
@@ -272,5 +270,4 @@ def handlers(replicas: Replicas) -> dict[int, Handler]:
         56: rows.delete(Module.INVOICES, "id"),
     }
     made[31] = rows.delete(Module.TARIFFS, "tariff_id")
-    made |= {50: rows.get(Module.CLIENT_INFO, "party_id"), 51: rows.put(Module.CLIENT_INFO, "party_id")}
     return made
