@@ -1,4 +1,5 @@
-"""How fast partners' writes are kept: PATCHes of EVSE status, durable before each is answered, and a pull of many Locations.
+"""How fast partners' writes are kept: PATCHes of EVSE status, durable before each is answered, and a pull of many Locations; and how soon
+a partner that asks about one of our id tokens is answered.
 
 Runs the use cases on a PostgreSQL of their own with fsync on; the doors of OCPI are not in it.
 """
@@ -20,6 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+from chargeplane.app.agreements.resolving import Resolving
+from chargeplane.app.roaming.own_tokens import OwnTokens
 from chargeplane.app.roaming.ports import PulledPage
 from chargeplane.app.roaming.pulling import Pulling
 from chargeplane.app.roaming.replicas import Owner, Replicas
@@ -32,6 +35,7 @@ from chargeplane.domain.roaming.connection import (
     PartyRole,
     Peer,
 )
+from chargeplane.domain.roaming.own_tokens import LocationReferences
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.embedded import EmbeddedPostgres
@@ -133,6 +137,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         took = time.perf_counter() - began
         found["pull_again"] = {"changed": again.changed, "per_second": round(again.objects / took)}
         found["patch"] = await patches(replicas, options)
+        found["authorize"] = await authorizations(database, options)
     finally:
         await replicas.stop()
         await database.close()
@@ -170,6 +175,43 @@ async def patches(replicas: Replicas, options: argparse.Namespace) -> dict[str, 
     }
 
 
+async def authorizations(database: Database, options: argparse.Namespace) -> dict[str, Any]:
+    """So many questions a second, each at its time whether or not others are answered."""
+    async with database.change() as db:
+        await db.execute(
+            "INSERT INTO roaming_party (tenant_id, country_code, party_id, roles, business_details)"
+            " VALUES (1, 'DE', 'EMP', '{EMSP}', '{\"name\": \"EMP\"}')"
+        )
+        await db.execute(
+            "INSERT INTO id_token (tenant_id, type, id_token, token_key, status) SELECT 1, 'ISO14443', 'CARD' || n, 'card' || n,"
+            " 'Accepted' FROM generate_series(1, 100000) n"
+        )
+        await db.execute("ANALYZE id_token")
+    tokens = OwnTokens(database, Resolving(database))
+    waited: list[float] = []
+    place = LocationReferences(location_id="LOC1", evse_uids=("1-0", "1-1"))
+
+    async def ask(number: int) -> None:
+        at = time.perf_counter()
+        await tokens.authorize(PARTNER, f"card{1 + number * 37 % 100_000}", "RFID", place, None)
+        waited.append(time.perf_counter() - at)
+
+    began = time.perf_counter()
+    asked: list[asyncio.Task[None]] = []
+    while (passed := time.perf_counter() - began) < options.seconds:
+        while len(asked) < passed * options.rate:
+            asked.append(asyncio.create_task(ask(len(asked))))
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*asked)
+    await tokens.stop()
+    waited.sort()
+    return {
+        "per_second": round(len(waited) / (time.perf_counter() - began)),
+        "p50_ms": round(waited[len(waited) // 2] * 1000, 2),
+        "p99_ms": round(waited[len(waited) * 99 // 100] * 1000, 2),
+    }
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -177,6 +219,7 @@ def main() -> None:
     parser.add_argument("--page", type=int, default=500)
     parser.add_argument("--clients", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rate", type=float, default=500, help="questions about id tokens a second")
     print(json.dumps(asyncio.run(measure(parser.parse_args())), indent=2))
 
 
