@@ -110,7 +110,9 @@ class Incoming:
         said = [(one, session_said(one.document)) for one in changed if one.document]
         if not said:
             return
-        tokens = await queries.our_tokens(db, [(one.tenant_id, session.cdr_token.uid) for one, session in said])
+        tokens = await queries.our_tokens(
+            db, [(one.tenant_id, session.cdr_token.uid, session.cdr_token.contract_id) for one, session in said]
+        )
         rows: list[NewSession] = []
         for one, session in said:
             token = tokens.get((one.tenant_id, session.cdr_token.uid.lower()))
@@ -165,7 +167,9 @@ class Incoming:
     async def cdrs(self, db: Db, changed: Sequence[ChangedObject]) -> None:
         """Hook of the copies: CDRs came."""
         said = [(one, cdr_said(one.document)) for one in changed]
-        tokens = await queries.our_tokens(db, [(one.tenant_id, cdr.cdr_token.uid) for one, cdr in said])
+        tokens = await queries.our_tokens(
+            db, [(one.tenant_id, cdr.cdr_token.uid, cdr.cdr_token.contract_id) for one, cdr in said]
+        )
         for one, cdr in said:
             token = tokens.get((one.tenant_id, cdr.cdr_token.uid.lower()))
             cost = cdr.total_cost.cost
@@ -253,9 +257,8 @@ class Incoming:
     async def _bill(
         self, db: Db, row: PartnerCdr, said: CdrSaid, zone: ZoneInfo, verdict: Verdict, asked: Tariff | None
     ) -> None:
-        token = (await queries.our_tokens(db, [(row.tenant_id, row.token_uid)])).get(
-            (row.tenant_id, row.token_uid.lower())
-        )
+        known = await queries.our_tokens(db, [(row.tenant_id, row.token_uid, said.cdr_token.contract_id)])
+        token = known.get((row.tenant_id, row.token_uid.lower()))
         if token is None:
             return
         place = place_of(said, zone.key)

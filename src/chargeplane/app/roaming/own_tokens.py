@@ -54,7 +54,7 @@ PUT_TOKEN: Final = 36
 """Row of the table."""
 _BATCH: Final = 1000
 _OVERLAP: Final = timedelta(seconds=60)
-_CLOCK_EVERY: Final = timedelta(seconds=20)
+_CLOCK_EVERY: Final = timedelta(seconds=60)
 _MOST_WAITING: Final = 10_000
 _PUSHED: Final = (TokenType.RFID,)
 _decode: Final = msgspec.json.Decoder(OwnToken).decode
@@ -135,7 +135,11 @@ class OwnTokens:
                 await queries.publish(
                     db,
                     tenant_id,
-                    [Published(gone.id_token_id, token.uid, token.type.value, False, now, encoded(token))],
+                    [
+                        Published(
+                            gone.id_token_id, token.uid, token.contract_id, token.type.value, False, now, encoded(token)
+                        )
+                    ],
                 )
                 if token.type in _PUSHED:
                     await note(db, tenant_id, MODULE, str(gone.id_token_id))
@@ -154,7 +158,7 @@ class OwnTokens:
             # Later than what partners have, or they would take it for an old one.
             token = replace(token, last_updated=rfc3339(now))
         at = now if row.known is not None else row.updated_at
-        return Published(row.id, token.uid, token.type.value, token.valid, at, encoded(token))
+        return Published(row.id, token.uid, token.contract_id, token.type.value, token.valid, at, encoded(token))
 
     async def page(
         self, peer: Peer, *, date_from: datetime | None, date_to: datetime | None, offset: int, limit: int

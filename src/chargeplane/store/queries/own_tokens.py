@@ -116,6 +116,7 @@ class Published(Struct, frozen=True):
 
     id_token_id: int
     uid: str
+    contract_id: str
     type: str
     valid: bool
     last_updated: datetime
@@ -125,14 +126,17 @@ class Published(Struct, frozen=True):
 async def publish(db: Db, tenant_id: TenantId, tokens: Sequence[Published]) -> None:
     """Writes what partners get from now on."""
     await db.execute(
-        "INSERT INTO provider_token (tenant_id, id_token_id, uid, uid_key, type, valid, last_updated, document)"
-        " SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::timestamptz[], $8::bytea[])"
+        "INSERT INTO provider_token (tenant_id, id_token_id, uid, uid_key, contract_key, type, valid, last_updated, document)"
+        " SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::timestamptz[],"
+        " $9::bytea[])"
         " ON CONFLICT (tenant_id, id_token_id) DO UPDATE SET uid = excluded.uid, uid_key = excluded.uid_key,"
+        " contract_key = excluded.contract_key,"
         " type = excluded.type, valid = excluded.valid, last_updated = excluded.last_updated, document = excluded.document",
         tenant_id,
         [one.id_token_id for one in tokens],
         [one.uid for one in tokens],
         [one.uid.lower() for one in tokens],
+        [one.contract_id.lower() for one in tokens],
         [one.type for one in tokens],
         [one.valid for one in tokens],
         [one.last_updated for one in tokens],
@@ -172,7 +176,7 @@ async def page(
 async def published(db: Db, tenant_id: TenantId, id_token_id: int) -> Published | None:
     """A token as it is published; None where it is not."""
     row = await db.fetchrow(
-        "SELECT id_token_id, uid, type, valid, last_updated, document FROM provider_token WHERE tenant_id = $1 AND id_token_id = $2",
+        "SELECT id_token_id, uid, contract_key, type, valid, last_updated, document FROM provider_token WHERE tenant_id = $1 AND id_token_id = $2",
         tenant_id,
         id_token_id,
     )

@@ -25,8 +25,12 @@ class OurToken(Struct, frozen=True):
     driver_id: int | None
 
 
-async def our_tokens(db: Db, asked: Sequence[tuple[int, str]]) -> dict[tuple[int, str], OurToken]:
-    """Our id tokens by (tenant, uid in lower case), accepted ones before others; those that are none of ours are absent."""
+async def our_tokens(db: Db, asked: Sequence[tuple[int, str, str | None]]) -> dict[tuple[int, str], OurToken]:
+    """Our id tokens by (tenant, uid in lower case), accepted ones before others; those that are none of ours are absent.
+
+    Args:
+        asked: (tenant, uid, contract id). OCPI 2.1.1 tells the contract alone, perhaps in place of the uid; then it is one of its tokens.
+    """
     if not asked:
         return {}
     rows = await db.fetch(
@@ -39,10 +43,26 @@ async def our_tokens(db: Db, asked: Sequence[tuple[int, str]]) -> dict[tuple[int
         [one[1].lower() for one in asked],
         [token_key(one[1]) for one in asked],
     )
-    return {
-        (row["tenant_id"], row["uid"]): OurToken(row["id"], row["id_token"], row["type"], row["driver_id"])
-        for row in rows
-    }
+    found = {(row["tenant_id"], row["uid"]): _token(row) for row in rows}
+    lacking = [one for one in asked if (one[0], one[1].lower()) not in found]
+    if lacking:
+        rows = await db.fetch(
+            "SELECT DISTINCT ON (w.tenant_id, w.uid) w.tenant_id, w.uid, i.id, i.id_token, i.type, d.driver_id"
+            " FROM unnest($1::int[], $2::text[], $3::text[]) AS w(tenant_id, uid, contract)"
+            " JOIN provider_token k ON k.tenant_id = w.tenant_id AND k.contract_key IN (w.uid, w.contract)"
+            " JOIN id_token i ON i.id = k.id_token_id"
+            " LEFT JOIN driver_id_token d ON d.id_token_id = i.id AND d.confirmed_at IS NOT NULL"
+            " ORDER BY w.tenant_id, w.uid, i.status = 'Accepted' DESC, k.type = 'RFID' DESC, i.id",
+            [one[0] for one in lacking],
+            [one[1].lower() for one in lacking],
+            [(one[2] or one[1]).lower() for one in lacking],
+        )
+        found |= {(row["tenant_id"], row["uid"]): _token(row) for row in rows}
+    return found
+
+
+def _token(row: Any) -> OurToken:
+    return OurToken(row["id"], row["id_token"], row["type"], row["driver_id"])
 
 
 class NewSession(Struct, frozen=True, kw_only=True):

@@ -197,6 +197,7 @@ CREATE TABLE provider_token (
     id_token_id  bigint NOT NULL,
     uid          text NOT NULL,
     uid_key      text NOT NULL,
+    contract_key text NOT NULL,                  -- contract_id, folded: OCPI 2.1.1 names tokens by it alone
     type         text NOT NULL,                  -- OCPI TokenType
     valid        boolean NOT NULL,
     last_updated timestamptz NOT NULL,
@@ -204,5 +205,6 @@ CREATE TABLE provider_token (
     UNIQUE (tenant_id, id_token_id)
 );
 CREATE INDEX provider_token_uid ON provider_token (tenant_id, uid_key);
+CREATE INDEX provider_token_contract ON provider_token (tenant_id, contract_key);
 CREATE INDEX provider_token_updated ON provider_token (tenant_id, last_updated);
 CREATE INDEX id_token_updated ON id_token (tenant_id, updated_at);
