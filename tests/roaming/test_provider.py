@@ -22,8 +22,8 @@ REGISTERED: set[str] = set()
 async def both(operator: Node, provider: Node, version: str) -> tuple[Peer, Peer]:
     """The provider as the operator knows it, and the operator as the provider does, in a version."""
     if version not in REGISTERED:
-        roles = {"host_role": "CPO", "guest_role": "EMSP"} if version == "2.1.1" else {}
-        await register(operator, provider, version, name=version, **roles)
+        host, guest = ("CPO", "EMSP") if version == "2.1.1" else (None, None)
+        await register(operator, provider, version, name=version, host_role=host, guest_role=guest)
         REGISTERED.add(version)
     return await operator.peer(version + "provider"), await provider.peer(version + "operator")
 
