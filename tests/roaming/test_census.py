@@ -13,8 +13,6 @@ from tests.roaming.test_faults import calling
 from tests.support.roaming import Node
 
 NOT_ANSWERED = {
-    47: "results of charging profiles that we asked for",
-    48: "active charging profiles of partners",
     52: "invoice reconciliation of ours",
     **dict.fromkeys(range(57, 69), "payments by terminals"),
     **dict.fromkeys(range(69, 74), "bookings by partners"),
