@@ -11,11 +11,11 @@ import enum
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
 from chargeplane.domain.rating import Charge, CostGroup, Period, PeriodState, Rating, rate
 from chargeplane.domain.roaming.records import CdrSaid, PeriodSaid, Price, tariff_said
@@ -49,8 +49,8 @@ class Tolerance(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         percent: of the CDR's total.
     """
 
-    amount: Annotated[Decimal, Meta(ge=0, le=1000)] = Decimal("0.02")
-    percent: Annotated[Decimal, Meta(ge=0, le=100)] = Decimal("0.5")
+    amount: Decimal = Decimal("0.02")
+    percent: Decimal = Decimal("0.5")
 
 
 class Difference(Struct, frozen=True, kw_only=True):

@@ -49,6 +49,7 @@ PartnerQuery = Annotated[
     QueryParameter(pattern=r"^[A-Za-z]{2}\*[A-Za-z0-9]{3}$", description="Country code and party, as `DE*ABC`."),
 ]
 _MINE = {"driver": True}
+_MOST = 1_000_000
 
 
 class RoamingStart(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,7 +233,7 @@ class DisputeStepBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     state: Literal["open", "accepted", "rejected"]
     reason: Reason
-    claimed: Annotated[Decimal, Meta(ge=0, le=1_000_000)] | None = None
+    claimed: Decimal | None = None
 
 
 class PullBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -512,6 +513,9 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[DisputeStepBody], if_match: IfMatch = None
     ) -> Response[RoamingCdrView]:
         """Opens a dispute about a CDR, or says how it went on. The partner's credit CDR ends it as credited."""
+        if data.claimed is not None and not (data.claimed.is_finite() and 0 <= data.claimed <= _MOST):
+            sentence = "Must be 0 to 1000000"
+            raise InvalidInputError(f"'claimed' is wrong: {sentence}.", (("/claimed", sentence),))
         found = await provider.records.dispute(
             caller_of(request),
             ident_of("CDR", id),
