@@ -79,8 +79,8 @@ from chargeplane.app.roaming.asking import Asking
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.partner_records import PartnerRecords
 from chargeplane.app.roaming.partners import Partners
-from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.roaming.places import PartnerPlaces
+from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.roaming.pulling import Pulling
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
