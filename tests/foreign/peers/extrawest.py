@@ -55,8 +55,9 @@ def now() -> str:
 
 
 def of(module, ident=None):
+    """Objects of a module, or one of them; the package makes ids small where it reads them."""
     found = store.setdefault(ModuleID(module).value, {})
-    return found if ident is None else found.get(str(ident))
+    return found if ident is None else found.get(str(ident).lower())
 
 
 def our_credentials(token):
@@ -102,7 +103,7 @@ class Books(Crud):
     async def create(cls, module, role, data, *args, **kwargs):
         if module == ModuleID.credentials_and_registration:
             return keep_partner(data)
-        of(module)[str(data.get("uid") or data["id"])] = data
+        of(module)[str(data.get("uid") or data["id"]).lower()] = data
         return data
 
     @classmethod
@@ -112,7 +113,7 @@ class Books(Crud):
         if module == ModuleID.commands:
             results[str(id)] = data
             return data
-        of(module)[str(id)] = {**(of(module, id) or {}), **data}
+        of(module)[str(id).lower()] = {**(of(module, id) or {}), **data}
         return of(module, id)
 
     @classmethod
@@ -121,7 +122,7 @@ class Books(Crud):
             partner.clear()
             ours.clear()
         else:
-            of(module).pop(str(id), None)
+            of(module).pop(str(id).lower(), None)
 
     @classmethod
     async def do(cls, module, role, action, data=None, *args, **kwargs):
@@ -322,7 +323,7 @@ async def look(module: str):
 
 @app.put("/control/{module}/{ident}")
 async def put(module: str, ident: str, request: Request):
-    of(ModuleID(module))[ident] = await request.json()
+    of(ModuleID(module))[ident.lower()] = await request.json()
 
 
 @app.post("/control/push/{module}/{ident}")

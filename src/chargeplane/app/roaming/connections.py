@@ -474,7 +474,7 @@ class Connections:
             )
         role = self._own_role(peer)
         partner_role = _partner_role(role)
-        modules = await self._handshaking.details(offered[version], token, form, version, partner_role)
+        modules, form = await self._handshaking.details(offered[version], token, form, version, partner_role)
         credentials_url = _credentials_url(modules)
         ours = make_token()
         async with self._database.change() as db:
@@ -555,7 +555,9 @@ class Connections:
                 )
             role = self._own_role(fresh)
             partner_role = _partner_role(role)
-            modules = await self._handshaking.details(offered[version], given.token, form, version, partner_role)
+            modules, form = await self._handshaking.details(
+                offered[version], given.token, form, version, partner_role
+            )
             _credentials_url(modules)
             ours = make_token()
             async with self._database.change() as db:

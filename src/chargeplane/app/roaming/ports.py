@@ -225,8 +225,8 @@ class Handshaking(Protocol):
 
     async def details(
         self, url: str, token: str, form: TokenForm, version: str, partner_role: PartyRole | None
-    ) -> tuple[ModuleUrl, ...]:
-        """Where a version's modules are.
+    ) -> tuple[tuple[ModuleUrl, ...], TokenForm]:
+        """Where a version's modules are, and in which form the token was taken there.
 
         Args:
             partner_role: by which the interfaces of 2.1.1 are known.

@@ -57,9 +57,13 @@ class Handshake:
 
     async def details(
         self, url: str, token: str, form: TokenForm, version: str, partner_role: PartyRole | None
-    ) -> tuple[ModuleUrl, ...]:
-        """Where a version's modules are."""
+    ) -> tuple[tuple[ModuleUrl, ...], TokenForm]:
+        """Where a version's modules are, and the form of the token that was taken: a list of versions that was given for one form may be
+        open to both, what lies behind it is not."""
         response = await self._ask("GET", url, token, form, None)
+        if response.status == 401:
+            form = TokenForm.RAW if form is TokenForm.BASE64 else TokenForm.BASE64
+            response = await self._ask("GET", url, token, form, None)
         found: list[ModuleUrl] = []
         for item in self._data(url, response, _Details).endpoints[:_MOST]:
             name = item.identifier.strip().lower()
@@ -71,7 +75,7 @@ class Handshake:
                 found.extend(ModuleUrl(name, side, item.url) for side in sides)
             else:
                 found.append(ModuleUrl(name, item.role.strip().upper(), item.url))
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(found)), form
 
     async def send_credentials(
         self, method: str, url: str, token: str, form: TokenForm, version: str, given: PeerCredentials | None

@@ -82,7 +82,8 @@ def _details(call: Call, offered: list[tuple[str, str]]) -> dict[str, Any]:
     for module, side in modules_of(_roles(call.peer, old=old)):
         if (module, side) not in here:
             continue
-        url = url_of(call.base_url, call.version, module, side)
+        # Peers that put a path behind it as it stands need the slash; to those that write one of their own two are as good as one here.
+        url = url_of(call.base_url, call.version, module, side) + "/"
         if old:
             endpoints.append({"identifier": module, "url": url})
         else:
