@@ -246,6 +246,9 @@ async def test_its_driver_starts_at_our_station_by_command_and_gets_the_cdr(hous
         uid = f"EXW{next(_numbers):04d}"
         await other.put("tokens", uid, token(version, uid))
         tenant, party = await tenant_with_party(house, "CPO")
+        partner = await registered(tenant, other, "CPO")
+        if version == "2.1.1":
+            await tenant.send("PATCH", f"/roaming/partners/{partner['id']}", {"quirks": {"cdr_end_date_time": True}})
         element = {"price_components": [{"type": "ENERGY", "price": 0.4, "vat": 19.0, "step_size": 1}]}
         body = {"id": "T1", "type": "REGULAR", "currency": "EUR", "tax_included": "NO", "elements": [element]}
         await tenant.send("POST", "/tariffs", body)
@@ -278,7 +281,6 @@ async def test_its_driver_starts_at_our_station_by_command_and_gets_the_cdr(hous
             "connectors": [connector],
         }
         await tenant.send("POST", "/locations/HOF/evses", evse)
-        await registered(tenant, other, "CPO")
 
         async def told() -> Any:
             return await other.get("locations"), await other.get("tariffs")

@@ -619,6 +619,8 @@ class RoamingConfig(Struct, frozen=True, kw_only=True):
             description="A hub asks a partner that it has not heard of for so long whether it is alive.",
         ),
     ] = 300.0
+
+
 class VatConfig(Struct, frozen=True, kw_only=True):
     """Who is asked whether VAT numbers are valid."""
 

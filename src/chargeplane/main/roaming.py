@@ -28,6 +28,7 @@ from chargeplane.edges.ocpi_server.hub import HubRouter
 from chargeplane.edges.ocpi_server.routing import url_of
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
+from chargeplane.main.roaming_contexts import Contexts
 from chargeplane.main.roaming_operator import MODULES, OperatorParts, follow, start_operator
 from chargeplane.main.roaming_provider import ProviderParts, start_roaming_provider
 from chargeplane.main.subjects import Parts
@@ -91,6 +92,7 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
     )
     door.offer(versions.handlers(connections, door.modules))
     door.offer(hub_client_info.handlers(ClientInfos(parts.database)))
+    caller.contexts = door.contexts = Contexts(parts.database)
     operator = await start_operator(
         parts, rating.locations, subjects.reservations, peers=connections, caller=caller, wake=outgoing.hint
     )

@@ -44,6 +44,8 @@ class Mend(Enum):
     TIME_FORMAT = "a time was sent in another form or zone; written in UTC"
     TIME_TAKEN = "last_updated was missing; taken from the object around"
     OLD_PRICE = "an amount was sent as excl_vat and incl_vat; read as before_taxes and taxes"
+    LATER_NAME = "a field was sent under the name that it has in a later version"
+    NO_EVSE = "a CDR's location named no EVSE; written as #NA, as OCPI does where there is none"
     NOT_STORABLE = "text had U+0000 or half a character; replaced"
 
 
@@ -87,6 +89,13 @@ class Walk:
         if around is not None and "last_updated" in known and "last_updated" not in tree and not partial:
             tree = tree | {"last_updated": around}
             self._note(f"{at}/last_updated", Mend.TIME_TAKEN)
+        if "stop_date_time" in known and "stop_date_time" not in tree and "end_date_time" in tree and not partial:
+            tree = {"stop_date_time" if name == "end_date_time" else name: sent for name, sent in tree.items()}
+            self._note(f"{at}/end_date_time", Mend.LATER_NAME)
+        if shape.__name__ == "CdrLocation" and tree.get("evse_uid") is None and not partial:
+            # A library in the field has no such field; what was charged is clear without it (OCPI 2.2.1 mod_cdrs, CdrLocation).
+            tree = tree | {"evse_uid": "#NA"}
+            self._note(f"{at}/evse_uid", Mend.NO_EVSE)
         mended: dict[str, Any] = {}
         values: dict[str, Any] = {}
         before = len(self.errors)

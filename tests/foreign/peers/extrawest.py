@@ -229,7 +229,7 @@ def cdr(ident, session, location, token):
         return {
             **common,
             "start_date_time": session["start_datetime"],
-            "stop_date_time": session["end_datetime"],
+            "end_date_time": session["end_datetime"],
             "auth_id": token["auth_id"],
             "auth_method": "AUTH_REQUEST",
             "location": location,

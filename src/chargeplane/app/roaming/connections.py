@@ -391,8 +391,8 @@ class Connections:
             if wanted.is_hub is not UNSET:
                 columns["is_hub"] = wanted.is_hub
             if not isinstance(wanted.quirks, UnsetType):
+                # The form in which it takes its token was found out and stays: a quirk goes before it.
                 columns |= queries.columns_of(quirks=wanted.quirks)
-                columns["token_form"] = None
             if columns:
                 await queries.update(db, ident, columns)
                 before = {"name": stored.peer.name, "quirks": stored.peer.quirks}

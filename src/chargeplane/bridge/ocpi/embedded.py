@@ -101,7 +101,11 @@ def _of_cdr(run: Run, cdr: Tree, place: Tree, known: Tree | None, at: At) -> Tre
     """A canonical Location as it was at the time of a CDR, as far as the CDR tells."""
     evse, connector = _inner(_narrowed(known or {}, place["evse_uid"], place["connector_id"]))
     direct = str(place.get("connector_power_type", "")).startswith("DC")
+    # What the CDR does not tell stands as it is known; some of it partners of 2.1.1 want to have.
+    beside = {name: connector[name] for name in ("tariff_ids",) if connector.get(name)}
+    around = {name: known[name] for name in ("time_zone", "parking_type") if known and known.get(name)}
     connector = {
+        **beside,
         "max_voltage": connector.get("max_voltage") or run.fill((at, "max_voltage"), 400 if direct else 230),
         "max_amperage": connector.get("max_amperage") or run.fill((at, "max_amperage"), 0),
         "id": place["connector_id"],
@@ -123,7 +127,7 @@ def _of_cdr(run: Run, cdr: Tree, place: Tree, known: Tree | None, at: At) -> Tre
         for name in ("id", "name", "address", "city", "postal_code", "state", "country", "coordinates")
         if name in place
     }
-    return {**there, "evses": [evse], "last_updated": cdr["last_updated"]}
+    return {**around, **there, "evses": [evse], "last_updated": cdr["last_updated"]}
 
 
 def _inner(location: Tree) -> tuple[Tree, Tree]:

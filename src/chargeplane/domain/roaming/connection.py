@@ -135,6 +135,7 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         headers: further headers that it wants.
         upper_case_parties: it wants country codes and party ids in URLs in capitals.
         no_routing_headers: it refuses requests that have them.
+        cdr_end_date_time: of 2.1.1: it reads the end of a CDR by the name of later versions; it is sent by both.
     """
 
     token_form: TokenForm | None = None
@@ -155,6 +156,7 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = {}
     upper_case_parties: bool = False
     no_routing_headers: bool = False
+    cdr_end_date_time: bool = False
 
 
 class Peer(Struct, frozen=True, kw_only=True):

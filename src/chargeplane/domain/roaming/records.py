@@ -192,6 +192,10 @@ def tariff_said(document: bytes) -> Tariff:
     """
     try:
         plain = _plain(document)
+        for name in ("country_code", "party_id"):
+            # CiStrings: some write them small, ours are in capitals.
+            if isinstance(plain.get(name), str):
+                plain[name] = plain[name].upper()
         found = msgspec.convert(_known(plain, Tariff), Tariff, strict=False, dec_hook=_number)
     except (msgspec.ValidationError, msgspec.DecodeError, ValueError, TypeError) as error:
         raise InvalidInputError(f"The tariff cannot be rated by: {error}.", (("", str(error)),)) from None

@@ -130,6 +130,8 @@ class OcpiCaller:
             except (PeerError, RuleError, ValueError) as error:
                 return _failed(Failure.NOT_SENDABLE, str(error), ids)
             wire, losses = carried.document.encode(), carried.losses
+            if peer.quirks.cdr_end_date_time and body_kind is Kind.CDR and version is Version.V2_1_1:
+                wire = _with_end(wire)
         elif body is not None:
             wire = body
         asked = dict(query or {})
@@ -140,7 +142,12 @@ class OcpiCaller:
         )
         if response is None or not outcome.ok:
             return outcome
-        return self._understood(endpoint, version, outcome, context or context_of(peer, _owner(path or {})))
+        if context is None:
+            context = context_of(peer, _owner(path or {}))
+            if endpoint.answer is Kind.AUTHORIZATION_INFO and self.contexts is not None:
+                # The answer of 2.1.1 does not say which token was asked about; the path does.
+                context = await self.contexts(peer, endpoint.answer, msgspec.json.encode(dict(path or {})), context)
+        return self._understood(endpoint, version, outcome, context)
 
     async def repeat(
         self, peer: Peer, row: int, url: str, body: bytes | None, route: Route, correlation_id: str | None
@@ -487,6 +494,14 @@ def _single(data: bytes) -> bytes | None:
     if len(items) > 1:
         return data
     return bytes(items[0]) if items else None
+
+
+def _with_end(cdr: bytes) -> bytes:
+    """A CDR of 2.1.1 that tells its end by the name of later versions too."""
+    fields = msgspec.json.decode(cdr, type=dict[str, msgspec.Raw])
+    if "stop_date_time" in fields:
+        fields["end_date_time"] = fields["stop_date_time"]
+    return msgspec.json.encode(fields)
 
 
 def _failed(failure: Failure, sentence: str, ids: tuple[str, str]) -> Outcome:

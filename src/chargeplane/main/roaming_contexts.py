@@ -1,0 +1,69 @@
+"""What conversions from and to OCPI 2.1.1 must know beyond the document: its Sessions and CDRs have the whole Location in them, and its answer about
+a token has no token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from chargeplane.bridge.ocpi import Context
+from chargeplane.domain.roaming.connection import Peer
+from chargeplane.domain.roaming.replicas import Module
+from chargeplane.ocpi.documents import parse
+from chargeplane.ocpi.kinds import Kind
+from chargeplane.ocpi.versions import Version
+from chargeplane.store.database import Database
+from chargeplane.store.queries import replicas
+from chargeplane.store.queries.roaming_documents import LOCATIONS
+from chargeplane.store.queries.roaming_documents import one as document_of
+
+
+class Contexts:
+    """Looks it up."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def __call__(self, peer: Peer, kind: Kind, body: bytes, plain: Context) -> Context:
+        """The context of a conversion for a partner.
+
+        Args:
+            body: the canonical document; of an answer about a token the path's values.
+        """
+        if peer.version != Version.V2_1_1:
+            return plain
+        if kind in (Kind.SESSION, Kind.CDR):
+            return await self._with_location(peer, body, plain)
+        if kind is Kind.AUTHORIZATION_INFO and plain.asked_token is None:
+            return await self._with_token(peer, body, plain)
+        return plain
+
+    async def _with_location(self, peer: Peer, body: bytes, plain: Context) -> Context:
+        said = msgspec.json.decode(body)
+        ident = said.get("location_id") or (said.get("cdr_location") or {}).get("id")
+        if not isinstance(ident, str):
+            return plain
+        async with self._database.read() as db:
+            found = await document_of(db, peer.tenant_id, LOCATIONS, ident)
+        if found is None:
+            return plain
+        tree = parse(found.body)
+
+        def find(location_id: str, evse_uid: str, connector_id: str) -> dict[str, Any] | None:
+            return tree if location_id.casefold() == ident.casefold() else None
+
+        return replace(plain, find_location=find)
+
+    async def _with_token(self, peer: Peer, body: bytes, plain: Context) -> Context:
+        path = msgspec.json.decode(body) if body else {}
+        uid = path.get("token_uid") if isinstance(path, dict) else None
+        if not isinstance(uid, str):
+            return plain
+        async with self._database.read() as db:
+            rows = await replicas.objects_named(db, peer.tenant_id, Module.TOKENS, uid)
+        for row in rows:
+            if row.connection_id == peer.id:
+                return replace(plain, asked_token=parse(row.document))
+        return plain
