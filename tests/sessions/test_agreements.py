@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from hypothesis import given
@@ -89,7 +89,12 @@ async def test_i08_a_station_that_calculates_is_told_the_drivers_tariff_and_name
         assert running.tariff_id == told
         await station.deliver(running, 4_000, meter_interval_s=60)
         await station.stop_transaction(running)
-    await made.settled(3)
+    cdrs = await made.settled(3)
+    # What was told is what is billed.
+    assert {cdr["tariff_id"] for cdr in cdrs} == {own["id"]}
+    for cdr in cdrs:
+        cost = (Decimal(str(cdr["energy_wh"])) / 4000).quantize(Decimal("0.01"), ROUND_HALF_UP)
+        assert cdr["total_excl"]["amount"] == str(cost)
 
 
 async def test_what_is_included_is_used_up_and_given_back(house: ChargingHouse) -> None:
