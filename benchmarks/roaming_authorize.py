@@ -85,7 +85,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         )
         async with database.change() as db:
             connection = await db.fetchval(
-                "INSERT INTO roaming_connection (tenant_id, name, state) VALUES ($1, 'TNM', 'registered') RETURNING id", TENANT
+                "INSERT INTO roaming_connection (tenant_id, name, state) VALUES ($1, 'TNM', 'registered') RETURNING id",
+                TENANT,
             )
             await db.execute(
                 "INSERT INTO partner_object (tenant_id, module, country_code, party_id, id_key, variant, connection_id, id,"
@@ -99,9 +100,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         async def one(number: int) -> None:
             began = time.perf_counter()
             token = IdToken(value=f"CARD{number % options.tokens + 1}")
-            (record,) = await authorizing.records(
-                TENANT, StationKey(number % 10_000), token, starts=True, begins=False
-            )
+            (record,) = await authorizing.records(TENANT, StationKey(number % 10_000), token, starts=True, begins=False)
             assert record.status is AuthorizationStatus.ACCEPTED
             waited.append(time.perf_counter() - began)
 

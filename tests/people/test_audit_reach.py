@@ -16,6 +16,9 @@ from tests.support.rest import Rest
 
 _STATION: Final = "/v1/charging-stations/{station_id:str}"
 _COMMAND: Final = "a command to a station is a record of its own: who asked, what, and the station's answer (/v1/.../commands, station requests)"
+_ROAMING: Final = (
+    "what partners are asked is a record of its own, with their answer (/v1/roaming/commands, /v1/roaming/exchanges)"
+)
 _NOTHING: Final = "changes nothing: it works something out"
 
 EXCEPTIONS: Final[dict[tuple[str, str], str]] = {
@@ -62,6 +65,19 @@ EXCEPTIONS: Final[dict[tuple[str, str], str]] = {
     ("POST", "/v1/tariffs/{tariff_id:str}/estimate"): _NOTHING,
     ("POST", "/v1/billing-runs/preview"): _NOTHING,
     ("POST", "/v1/sessions/{session_id:str}/refresh"): "has the house look at once at what it looks at soon by itself",
+    **dict.fromkeys(
+        (
+            ("POST", "/v1/roaming/commands"),
+            ("PUT", "/v1/roaming/sessions/{id:str}/charging-profile"),
+            ("DELETE", "/v1/roaming/sessions/{id:str}/charging-profile"),
+            ("POST", "/v1/roaming/sessions/{id:str}/charging-profile/read"),
+            ("POST", "/v1/roaming/sessions/{id:str}/charging-preferences"),
+            ("POST", "/v1/me/roaming/sessions/{id:str}/stop"),
+            ("POST", "/v1/me/roaming/reservations/{partner:str}/{reservation_id:str}/cancel"),
+        ),
+        _ROAMING,
+    ),
+    ("POST", "/v1/roaming/partners/{id:str}/pull"): "has the house read at once what it reads soon by itself",
     (
         "POST",
         "/v1/webhooks/payments/{token:str}",

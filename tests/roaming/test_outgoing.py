@@ -127,6 +127,10 @@ async def test_what_a_partner_refuses_is_parked_and_shown_and_does_not_keep_othe
         (found,) = await until(parked, 40)
         assert found["key"] == "BAD"
         assert "2001" in found["error"]
-        assert any("/GOOD-" in asked.path for asked in picky.asked)
+
+        async def sent() -> bool:
+            return any("/GOOD-" in asked.path for asked in picky.asked)
+
+        assert await until(sent, 40)
     if before is not None:
         renderers[MODULE] = before

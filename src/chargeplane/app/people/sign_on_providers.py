@@ -19,7 +19,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.queries import sign_on as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db, Position
-from chargeplane.store.queries.sign_on import Provider, ProviderView
+from chargeplane.store.queries.sign_on import Provider, SignOnProviderView
 from chargeplane.store.secrets import InstallationKeys
 
 MOST_PROVIDERS: Final = 200
@@ -64,12 +64,12 @@ class SignOnProviders:
         self._keys = keys
         self._plain_http = plain_http
 
-    async def page(self, caller: Caller, limit: int, after: Position | None) -> list[ProviderView]:
+    async def page(self, caller: Caller, limit: int, after: Position | None) -> list[SignOnProviderView]:
         """The tenant's providers, newest first; at most `limit`."""
         async with self._database.read() as db:
             return [one.view() for one in await queries.page(db, caller.tenant_id, limit, after)]
 
-    async def one(self, caller: Caller, ident: int) -> ProviderView:
+    async def one(self, caller: Caller, ident: int) -> SignOnProviderView:
         """A provider of the tenant.
 
         Raises:
@@ -78,7 +78,7 @@ class SignOnProviders:
         async with self._database.read() as db:
             return (await _found(db, caller, ident)).view()
 
-    async def create(self, caller: Caller, wanted: ProviderChanges) -> ProviderView:
+    async def create(self, caller: Caller, wanted: ProviderChanges) -> SignOnProviderView:
         """A new provider.
 
         Raises:
@@ -121,7 +121,7 @@ class SignOnProviders:
 
     async def change(
         self, caller: Caller, ident: int, wanted: ProviderChanges, if_revision: int | None
-    ) -> ProviderView:
+    ) -> SignOnProviderView:
         """A provider after a change. Where it is asked otherwise than before, or not at all any more, who came in by it is signed out.
 
         Raises:
@@ -214,7 +214,9 @@ async def _found(db: Db, caller: Caller, ident: int, *, lock: bool = False) -> P
     return found
 
 
-async def _note(db: Db, caller: Caller, action: str, before: ProviderView | None, after: ProviderView | None) -> None:
+async def _note(
+    db: Db, caller: Caller, action: str, before: SignOnProviderView | None, after: SignOnProviderView | None
+) -> None:
     one = after or before
     assert one is not None
     await audit(

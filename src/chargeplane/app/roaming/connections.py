@@ -555,9 +555,7 @@ class Connections:
                 )
             role = self._own_role(fresh)
             partner_role = _partner_role(role)
-            modules, form = await self._handshaking.details(
-                offered[version], given.token, form, version, partner_role
-            )
+            modules, form = await self._handshaking.details(offered[version], given.token, form, version, partner_role)
             _credentials_url(modules)
             ours = make_token()
             async with self._database.change() as db:

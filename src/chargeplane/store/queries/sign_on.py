@@ -13,7 +13,7 @@ from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position
 
 
-class ProviderView(Struct, frozen=True, kw_only=True):
+class SignOnProviderView(Struct, frozen=True, kw_only=True):
     """A provider of identities, as its tenant sees it.
 
     Args:
@@ -59,10 +59,10 @@ class Provider(Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
 
-    def view(self) -> ProviderView:
+    def view(self) -> SignOnProviderView:
         """As its tenant sees it."""
         said = {name: getattr(self.content, name) for name in ProviderContent.__struct_fields__}
-        return ProviderView(
+        return SignOnProviderView(
             id=str(self.id),
             slug=self.slug,
             issuer=self.issuer,

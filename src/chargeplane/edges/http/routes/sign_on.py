@@ -24,7 +24,7 @@ from chargeplane.edges.http.routes.common import IfMatch, etag, ident_of, revisi
 from chargeplane.edges.http.routes.logins import LoginKind, address_of, door_of, is_secure, login_cookie, taken_back
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError, ThrottledError
-from chargeplane.store.queries.sign_on import ProviderView
+from chargeplane.store.queries.sign_on import SignOnProviderView
 
 _CALLBACK: Final = "/v1/login/sign-on/callback"
 _PAGE: Final = {"public": True, "any_query": True}
@@ -150,7 +150,7 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
     @post("/v1/sign-on-providers", tags=["users"], opt={"scope": Scope.USERS_WRITE})
     async def create_sign_on_provider(
         request: Request[Any, Any, Any], data: JSONBody[ProviderChanges]
-    ) -> Response[ProviderView]:
+    ) -> Response[SignOnProviderView]:
         """Adds a provider of identities (OpenID Connect). Register `/v1/login/sign-on/callback` of this server there. Nobody gives a role by
         it that allows more than they may."""
         view = await providers.create(caller_of(request), data)
@@ -159,14 +159,14 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
     @get("/v1/sign-on-providers", tags=["users"], opt={"scope": Scope.USERS_READ})
     async def list_sign_on_providers(
         request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
-    ) -> Page[ProviderView]:
+    ) -> Page[SignOnProviderView]:
         """The tenant's providers of identities, newest first."""
         after = decode_cursor("sign-on-providers", cursor, (int,))
         found = await providers.page(caller_of(request), limit + 1, after)
         return as_page("sign-on-providers", found, limit, lambda view: (int(view.id),))
 
     @get("/v1/sign-on-providers/{id:str}", tags=["users"], opt={"scope": Scope.USERS_READ})
-    async def get_sign_on_provider(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[ProviderView]:
+    async def get_sign_on_provider(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[SignOnProviderView]:
         """A provider of identities."""
         view = await providers.one(caller_of(request), ident_of("sign-on provider", id))
         return Response(view, headers=etag(view.revision))
@@ -174,7 +174,7 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
     @patch("/v1/sign-on-providers/{id:str}", tags=["users"], opt={"scope": Scope.USERS_WRITE})
     async def update_sign_on_provider(
         request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[ProviderChanges], if_match: IfMatch = None
-    ) -> Response[ProviderView]:
+    ) -> Response[SignOnProviderView]:
         """Changes a provider; what is left out stays. Another issuer or client, or `enabled: false`, signs out who came in by it."""
         ident = ident_of("sign-on provider", id)
         view = await providers.change(caller_of(request), ident, data, revision_of(if_match))
