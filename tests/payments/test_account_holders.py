@@ -338,3 +338,41 @@ async def test_a_hold_whose_session_the_station_refuses_is_released(
             return [one.status.value for one in intents(simulator, tenant)]
 
         assert await tenant.until(released, lambda seen: seen == ["canceled"], timeout_s=LIMIT_S) == ["canceled"]
+
+
+async def test_a_card_is_saved_though_the_hold_was_told_while_the_provider_was_being_asked(
+    house: ChargingHouse, server: Server, simulator: PaymentSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await priced_site(house, ENERGY)
+    tenant = made.tenant
+    await provider(made, simulator)
+    owner, _ = await driver(tenant)
+    begun = await tenant.send("POST", "/payment-methods", {"owner": owner, "currency": "EUR"})
+    ident = int(begun["id"])
+    assert server.business is not None
+    carrying = server.business.payments._carrying
+    ask, stale = carrying._call, []
+
+    async def answered_late(provider: Any, work: Any) -> Any:
+        answer = await ask(provider, work)
+        if work.stored.id == ident and not stale:
+            stale.append(answer)
+            async with httpx.AsyncClient(trust_env=False) as browser:
+                await browser.post(begun["action_url"], data={"do": "pay", "number": GOOD})
+            async with asyncio.timeout(LIMIT_S):
+                held = 0
+                while not held:
+                    await asyncio.sleep(0.02)
+                    async with server.database.read() as db:
+                        held = await db.fetchval("SELECT authorized FROM payment WHERE id = $1", ident)
+        return answer
+
+    monkeypatch.setattr(carrying, "_call", answered_late)
+    await carrying.drive(ident, look=True)
+    assert stale[0].seen.authorized == 0
+
+    async def saved() -> list[Any]:
+        return list((await tenant.get("/payment-methods", owner=owner))["items"])
+
+    (one,) = await tenant.until(saved, bool, timeout_s=LIMIT_S)
+    assert one["label"] == "Visa 4242"

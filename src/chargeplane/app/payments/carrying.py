@@ -392,16 +392,22 @@ class Carrying:
                     columns[name] = value
             if payment.state in OVER:
                 columns["client_secret"] = None
+            early = False
             if fresh.purpose == METHOD and payment.authorized > 0 and payment.goal is Goal.HOLD:
-                if begun.seen.saved is not None and fresh.driver_id is not None:
+                # Where the provider told of the hold after it was asked, this answer does not say what it calls the card: it is asked again.
+                early = begun.seen.authorized <= 0
+                if early:
+                    columns["next_at"] = now
+                elif begun.seen.saved is not None and fresh.driver_id is not None:
                     label = begun.seen.method or fresh.method
                     await payment_methods.insert(
                         db, fresh.tenant_id, fresh.driver_id, fresh.provider, begun.seen.saved, label, fresh.id
                     )
-                payment = replace(payment, goal=Goal.VOID)
+                if not early:
+                    payment = replace(payment, goal=Goal.VOID)
             await self.write(db, fresh, payment, **columns)
         await self._tell(stored, payment.state)
-        return not waits
+        return not waits and not early
 
     async def _declined(
         self, stored: StoredPayment, operation: StoredOperation | None, code: str, sentence: str
