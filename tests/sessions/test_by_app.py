@@ -11,8 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from chargeplane.main.wiring import Server
+from chargeplane.simulator import FAST, Plan
 from tests.sessions.making import ENERGY, site
 from tests.support.charging_house import VERSIONS, ChargingHouse
 
@@ -40,7 +42,8 @@ async def test_a_driver_registers_starts_stops_and_sees_the_exact_energy(
     house: ChargingHouse, server: Server, version: str
 ) -> None:
     made = await site(house, ENERGY)
-    station = await made.station(version)
+    # Charges until it is told to stop, however long that takes.
+    station = await made.station(version, replace(FAST, remote_plan=Plan(hold=True)))
     (evse,) = (await made.tenant.get(f"/locations/{made.location_id}"))["evses"]
     who = {"email": ADDRESS.format(version.replace(".", "")), "password": PASSWORD, "tenant": made.tenant.slug}
     async with httpx.AsyncClient(base_url=house.base, timeout=60) as app:
