@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from chargeplane.main.limits import raise_descriptor_limit
 from tests.support import postgres
 
 pytest.register_assert_rewrite("tests.faults.town")
+
+# How long an example takes says something of the machine, which others use too, and nothing of the code.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from hypothesis import settings
 
-settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("steady", settings.get_profile("unhurried"), derandomize=True)
 settings.load_profile("steady")
