@@ -338,7 +338,7 @@ async def test_partner_starts_and_stops_with_a_token_that_nobody_is_asked_about(
     session = yard.sessions()[-1]
     assert session["cdr_token"]["uid"] == token["uid"], "whatever name the station knows it by"
     assert (session["auth_method"], session["authorization_reference"]) == ("COMMAND", "CMD-3")
-    assert yard.partner.of("tokens") == []
+    assert yard.partner.of("tokens", "POST") == []
     said, reference = await yard.command("STOP_SESSION", session_id=session["id"])
     assert said["data"]["result"] == "ACCEPTED"
     assert await yard.result(reference) == {"result": "ACCEPTED"}
