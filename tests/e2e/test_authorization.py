@@ -484,7 +484,9 @@ async def test_opening_hours_take_a_station_out_of_service_and_in_again(house: C
     station = await tenant.station(version, evses=2, settings={"opening_hours": week(is_open=False)}, faults=faults)
     path = f"/charging-stations/{station.station_id}"
     await tenant.until(_operative(station), lambda seen: seen == [False, False])
-    (wanted,) = (await tenant.get(f"{path}/availability"))["items"]
+    (wanted,) = (await tenant.until(lambda: tenant.get(f"{path}/availability"), lambda seen: bool(seen["items"])))[
+        "items"
+    ]
     assert (wanted["evse_id"], wanted["operative"]) == (0, False)
     station.reboot(stop=None)
     await tenant.until(_operative(station), lambda seen: seen == [True, True])
