@@ -1,0 +1,2 @@
+-- Payment terminals of partners.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- Bookings by partners.
+SELECT 1;

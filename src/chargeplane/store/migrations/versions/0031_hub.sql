@@ -1,0 +1,2 @@
+-- Messages of a hub.
+SELECT 1;

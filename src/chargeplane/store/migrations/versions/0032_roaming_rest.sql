@@ -1,0 +1,2 @@
+-- Roaming, continued.
+SELECT 1;

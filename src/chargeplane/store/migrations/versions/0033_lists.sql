@@ -1,0 +1,2 @@
+-- Lists of the business.
+SELECT 1;

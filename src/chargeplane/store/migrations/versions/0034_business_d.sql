@@ -1,0 +1,2 @@
+-- Business, continued.
+SELECT 1;
