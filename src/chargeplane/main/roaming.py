@@ -16,6 +16,7 @@ from chargeplane.app.roaming.hub_keeping import HubKeeping
 from chargeplane.app.roaming.outgoing import Outgoing
 from chargeplane.app.roaming.own_tokens import MODULE as TOKENS
 from chargeplane.app.roaming.partners import Partners
+from chargeplane.app.roaming.pushing import Pushing
 from chargeplane.app.roaming.tokens import Tokens
 from chargeplane.domain.roaming.connection import Peer
 from chargeplane.edges.http.services import Subjects
@@ -53,6 +54,7 @@ class Roaming:
     door: OcpiServer
     http: PartnerHttp
     partners: Partners
+    pushing: Pushing
     operator: OperatorParts
     provider: ProviderParts
 
@@ -120,6 +122,10 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
     )
     door.offer(provider.handlers)
     outgoing.register(TOKENS, provider.own_tokens)
+    pushing = Pushing(parts.database, connections, outgoing.hint)
+    if parts.config.role in (Role.ALL, Role.JOBS):
+        await pushing.start()
+        parts.on_stop.append(pushing.stop)
     return Roaming(
         operator=operator,
         provider=provider,
@@ -130,5 +136,6 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
         outgoing=outgoing,
         door=door,
         http=http,
+        pushing=pushing,
         partners=Partners(parts.database, exchanges, outgoing, caller),
     )

@@ -40,7 +40,7 @@ from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFound
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.database import Database
-from chargeplane.store.queries import roaming_client_info
+from chargeplane.store.queries import roaming_client_info, roaming_pushes
 from chargeplane.store.queries import roaming_connections as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db, Position
@@ -695,6 +695,7 @@ class Connections:
     async def _end(self, db: Db, ident: int, because: str) -> None:
         await queries.delete_tokens(db, ident)
         await db.execute("DELETE FROM roaming_outgoing WHERE connection_id = $1", ident)
+        await roaming_pushes.forget(db, ident)
         await queries.update(
             db,
             ident,

@@ -256,8 +256,10 @@ class Outgoing:
             return True
         self.failed += 1
         if outcome.failure in (Failure.REFUSED, Failure.NOT_UNDERSTOOD, Failure.REDIRECT, Failure.TOO_LARGE):
-            # The partner is well and does not want this one; a few more tries, should it be a fault of the moment.
-            await self._settle_failure(one, sentence, None if one.attempts + 1 >= _REFUSALS else self._later(one))
+            # The partner is well and does not want this one; a few more tries, should it be a fault of the moment. A part of what
+            # it lost, or never had, it cannot take: the next attempt brings the whole.
+            again = None if one.attempts + 1 >= _REFUSALS else self._later(one)
+            await self._settle_failure(one, sentence, again, whole=one.hint is not None)
             return True
         for_good = outcome.failure in (Failure.NOT_SENDABLE, Failure.FORBIDDEN_ADDRESS)
         await self._settle_failure(one, sentence, None if for_good or one.attempts >= _ATTEMPTS else self._later(one))
@@ -267,6 +269,6 @@ class Outgoing:
         wait: float = min(1.0 * 2 ** min(one.attempts, 12), _LAST_WAIT_S) * random.uniform(0.8, 1.2)
         return wait
 
-    async def _settle_failure(self, one: Due, sentence: str, again_in_s: float | None) -> None:
+    async def _settle_failure(self, one: Due, sentence: str, again_in_s: float | None, *, whole: bool = False) -> None:
         async with self._database.change() as db:
-            await queries.failed(db, one.id, sentence, again_in_s)
+            await queries.failed(db, one.id, sentence, again_in_s, whole=whole)

@@ -127,6 +127,7 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         pull: modules that are pulled regularly, because it does not push them.
         pull_every_s: how often.
         no_push: modules that it does not want pushed.
+        push_all: it reads no lists: once it is registered it is pushed all that it may see.
         no_patch: it understands no PATCH: whole objects are PUT instead.
         no_date_filters: it takes no date_from and date_to in lists: everything is read each time.
         page_limit: documents asked for in one page.
@@ -142,6 +143,7 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pull: Annotated[tuple[Annotated[str, Meta(max_length=40)], ...], Meta(max_length=20)] = ()
     pull_every_s: Annotated[int, Meta(ge=10, le=604_800)] = 3600
     no_push: Annotated[tuple[Annotated[str, Meta(max_length=40)], ...], Meta(max_length=20)] = ()
+    push_all: bool = False
     no_patch: bool = False
     no_date_filters: bool = False
     page_limit: Annotated[int, Meta(ge=1, le=10_000)] = 500

@@ -82,6 +82,7 @@ from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.roaming.places import PartnerPlaces
 from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.roaming.pulling import Pulling
+from chargeplane.app.roaming.pushing import Pushing
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.settlements import Settlements
@@ -169,6 +170,11 @@ class Roaming(Protocol):
     @property
     def partners(self) -> Partners:
         """What operators see of what goes on with partners."""
+        ...
+
+    @property
+    def pushing(self) -> Pushing:
+        """Partners that are pushed all they may see."""
         ...
 
     @property

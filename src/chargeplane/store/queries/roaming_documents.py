@@ -239,7 +239,7 @@ async def seen(
     db: Db, tenant_id: TenantId, module: str, ident: str, connection_id: int, publication: Publication
 ) -> Stored | None:
     """The document, where the partner may see it; also one that is gone."""
-    where = _visible(tenant_id, module, connection_id, publication)
+    where = visible(tenant_id, module, connection_id, publication)
     where.add("lower(d.id) = lower(?)", ident)
     row = await db.fetchrow(f"SELECT {_COLUMNS} FROM roaming_document d WHERE {where}", *where.values)
     return None if row is None else _stored(row)
@@ -264,7 +264,7 @@ async def page(
         date_from: included, `date_to` not; of `last_updated`. With it, also what is gone since.
         party: of this operator alone.
     """
-    where = _visible(tenant_id, module, connection_id, publication)
+    where = visible(tenant_id, module, connection_id, publication)
     if date_from is None:
         where.add("d.removed_at IS NULL")
     where.add_if("d.last_updated >= ?", date_from)
@@ -287,7 +287,7 @@ async def after(
     db: Db, tenant_id: TenantId, module: str, publication: Publication, seq: int, limit: int
 ) -> list[tuple[int, bytes]]:
     """Documents that anybody may see, behind a place in the list, with their places."""
-    where = _visible(tenant_id, module, None, publication)
+    where = visible(tenant_id, module, None, publication)
     where.add("d.removed_at IS NULL")
     where.add("d.seq > ?", seq)
     where.values.append(limit)
@@ -298,7 +298,8 @@ async def after(
     return [(row["seq"], row["body"].encode()) for row in rows]
 
 
-def _visible(tenant_id: TenantId, module: str, connection_id: int | None, rule: Publication) -> Where:
+def visible(tenant_id: TenantId, module: str, connection_id: int | None, rule: Publication) -> Where:
+    """Which documents `d` a partner may see; without one, which anybody may."""
     where = Where()
     where.add("d.tenant_id = ?", tenant_id)
     where.add("d.module = ?", module)
@@ -361,7 +362,7 @@ async def is_partner(db: Db, tenant_id: TenantId, connection_id: int) -> bool:
 async def tell_all(db: Db, tenant_id: TenantId, connection_id: int, publication: Publication) -> None:
     """Notes for a partner all locations and tariffs that it sees, and those that it saw and sees no more."""
     for module in (LOCATIONS, TARIFFS):
-        where = _visible(tenant_id, module, connection_id, publication)
+        where = visible(tenant_id, module, connection_id, publication)
         where.values += [connection_id, module]
         partner, named = f"${len(where.values) - 1}::bigint", f"${len(where.values)}::text"
         await db.execute(

@@ -128,19 +128,21 @@ async def done(db: Db, ident: int, ticks: int) -> None:
     )
 
 
-async def failed(db: Db, ident: int, error: str, again_in_s: float | None) -> None:
+async def failed(db: Db, ident: int, error: str, again_in_s: float | None, *, whole: bool = False) -> None:
     """It did not go.
 
     Args:
         again_in_s: None: it is given up.
+        whole: the next attempt tells the whole object, whatever changed.
     """
     await db.execute(
-        "UPDATE roaming_outgoing SET attempts = attempts + 1, error = $2,"
+        "UPDATE roaming_outgoing SET attempts = attempts + 1, error = $2, hint = CASE WHEN NOT $4 THEN hint END,"
         " parked_at = CASE WHEN $3::float8 IS NULL THEN now() END,"
         " next_at = now() + make_interval(secs => coalesce($3::float8, 0)) WHERE id = $1",
         ident,
         made_storable(error, 500),
         again_in_s,
+        whole,
     )
 
 

@@ -24,6 +24,7 @@ from chargeplane.store.queries.roaming_connections import IssuedToken, ModuleSta
 from chargeplane.store.queries.roaming_exchanges import ExchangeFilter, ExchangeView
 from chargeplane.store.queries.roaming_hub import RouteView
 from chargeplane.store.queries.roaming_outgoing import OutgoingView
+from chargeplane.store.queries.roaming_pushes import PushView
 
 _PARTNER = "roaming partner"
 _EXCHANGE = "roaming exchange"
@@ -224,6 +225,18 @@ class Retried(Struct, kw_only=True):
     count: int
 
 
+class PushBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a partner is to be pushed.
+
+    Args:
+        modules: of locations, tariffs, sessions, cdrs and tokens; null: all that the partner takes.
+    """
+
+    modules: (
+        Annotated[list[Annotated[str, Meta(min_length=1, max_length=40)]], Meta(min_length=1, max_length=20)] | None
+    ) = None
+
+
 class Replayed(Struct, kw_only=True):
     """What became of a request that was sent once more."""
 
@@ -268,6 +281,7 @@ class HandshakeProblemError(ProblemError):
 def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     connections, partners = services.business.roaming.connections, services.business.roaming.partners
+    pushing = services.business.roaming.pushing
     read, write = {"scope": Scope.ROAMING_READ}, {"scope": Scope.ROAMING_WRITE}
     tags = ["roaming"]
 
@@ -459,6 +473,18 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
         await connections.one(caller_of(request), ident)
         return Retried(count=await partners.retry(caller_of(request), ident))
 
+    @post("/v1/roaming/partners/{id:str}/push", tags=tags, opt=write, status_code=202)
+    async def push_to_roaming_partner(
+        request: Request[Any, Any, Any], id: FromPath[str], data: JSONBody[PushBody]
+    ) -> list[PushView]:
+        """Has a partner sent all that it may see, whether it changed or not: for one that does not read our lists."""
+        return await pushing.push(caller_of(request), ident_of(_PARTNER, id), data.modules)
+
+    @get("/v1/roaming/partners/{id:str}/pushes", tags=tags, opt=read)
+    async def list_roaming_pushes(request: Request[Any, Any, Any], id: FromPath[str]) -> list[PushView]:
+        """What a partner was sent as a whole, and how much of it still waits."""
+        return await pushing.pushes(caller_of(request), ident_of(_PARTNER, id))
+
     @get("/v1/roaming/exchanges", tags=tags, opt=read)
     async def list_roaming_exchanges(
         request: Request[Any, Any, Any],
@@ -551,6 +577,8 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
         get_roaming_partner_health,
         list_roaming_outgoing,
         retry_roaming_partner,
+        push_to_roaming_partner,
+        list_roaming_pushes,
         list_roaming_exchanges,
         get_roaming_exchange,
         replay_roaming_exchange,
