@@ -14,6 +14,7 @@ import pytest_asyncio
 
 from chargeplane.domain.people.lockout import BY_ACCOUNT, BY_ADDRESS, BY_CARD, BY_KEYS
 from chargeplane.domain.people.totp import code_at
+from tests.people.post import mail_to
 from tests.people.test_driver_accounts import PASSWORD, account, address, signed_in
 from tests.people.test_users import login, user
 from tests.support.postgres import TestServer
@@ -26,10 +27,13 @@ Send = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def nodes(postgres_server: TestServer) -> AsyncIterator[tuple[Rest, Rest]]:
-    """Two nodes over one database. Mails go out from either, to the first one's folder."""
+async def nodes(
+    postgres_server: TestServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Rest, Rest]]:
+    """Two nodes over one database. Either sends mails that the other has written, so they share a folder."""
+    folder = tmp_path_factory.mktemp("nodes")
     with postgres_server.database() as url:
-        async with running_rest(url) as one, running_rest(url) as two:
+        async with running_rest(url, data_dir=folder) as one, running_rest(url, data_dir=folder) as two:
             yield one, two
 
 
@@ -195,6 +199,17 @@ async def test_wrong_keys_are_counted_on_both_nodes_and_a_known_one_passes(nodes
     for rest in nodes:
         assert (await rest.client.get("/v1/drivers")).status_code == 200
     await nodes[0].execute("DELETE FROM login_failure")
+
+
+async def test_a_mail_is_found_whichever_node_sends_it(nodes: tuple[Rest, Rest]) -> None:
+    for asked in nodes:
+        mail = address("either")
+        # The node that took the request looks for the mail at once and nearly always sends it itself.
+        async with httpx.AsyncClient(base_url=asked.base_url, timeout=60) as client:
+            answer = await client.post("/v1/me/register", json={"email": mail, "password": PASSWORD})
+        assert answer.status_code == 202
+        for rest in nodes:
+            assert (await mail_to(rest, mail))["To"] == mail
 
 
 async def test_many_accounts_from_one_address_shut_the_address(nodes: tuple[Rest, Rest]) -> None:

@@ -222,11 +222,14 @@ async def _no_metrics() -> tuple[bytes, str]:
 async def running_rest(
     database_url: str,
     proxies: TrustedProxies = TrustedProxies(),  # noqa: B008
+    data_dir: Path | None = None,
     **config: Any,
 ) -> AsyncIterator[Rest]:
     """The server on a free port, with the admin's client.
 
     Args:
+        data_dir: the node's folder (mails go to `mail` in it), which the caller removes; None makes one. Nodes over one
+            database need the same one: either may send what another's request has written.
         config: sections of the configuration that are to be otherwise.
     """
     database = Database(database_url, readers=4)
@@ -249,7 +252,7 @@ async def running_rest(
     await commands.start()
     authority = HouseAuthority(database, keys, organization="Operator", station_days=30)
     certificates = Certificates(database, authority, authority, commands, stations, events)
-    folder = tempfile.mkdtemp(prefix="chargeplane-files-")
+    folder = str(data_dir) if data_dir is not None else tempfile.mkdtemp(prefix="chargeplane-files-")
     outbox = OutboxWorker(lambda: database.connect_writer("outbox"))
     outbox.observe(is_fact_told, webhook_events.note_facts)
     await outbox.start()
@@ -338,7 +341,8 @@ async def running_rest(
         await outbox.stop()
         await commands.stop()
         await database.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        if data_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def assert_problem(

@@ -44,10 +44,20 @@ KIND = "charging_profiles"
 
 _AT_ONCE = 16
 _LOOK_EVERY_S = 2.0
+_SELDOM = 50
+_LONGEST_REST_S = 15.0
 _TRIES = 4
 _MOST_BOOTED = 10_000
 _ROUNDS = 5
 _log = structlog.get_logger(__name__)
+
+
+def rest_after(took_s: float) -> float:
+    """How long a look at everything that took so long is not made again, in seconds.
+
+    It takes a fiftieth of the time at most, but where a busy machine made one look long, the next is not put off for minutes.
+    """
+    return min(_SELDOM * took_s, _LONGEST_REST_S)
 
 
 class ProfileKeeper:
@@ -122,9 +132,11 @@ class ProfileKeeper:
         begun = time.monotonic()
         if self._ends_profiles and begun >= self._ends_at:
             async with self._database.change() as db:
+                begun = time.monotonic()  # what waited for a connection was no work
                 await queries.end_with_transactions(db)
-            # it looks at every TxProfile there is: among very many less often, a fiftieth of the time at most
-            self._ends_at = time.monotonic() + 50 * (time.monotonic() - begun)
+                took = time.monotonic() - begun
+            # It looks at every TxProfile there is: among very many less often.
+            self._ends_at = time.monotonic() + rest_after(took)
         async with self._database.read() as db:
             found = await queries.due(db, 200)
             begun = time.monotonic()
@@ -135,8 +147,8 @@ class ProfileKeeper:
                 self._looked_at(some, {one.key for one in there})
             if begun >= self._boots_at:
                 found += [one for one in await queries.booted(db, 200) if one not in found]
-                # among very many stations it is looked for less often: a fiftieth of the time at most
-                self._boots_at = time.monotonic() + 50 * (time.monotonic() - begun)
+                # Among very many stations it is looked for less often.
+                self._boots_at = time.monotonic() + rest_after(time.monotonic() - begun)
         for one in found:
             if len(self._running) >= _AT_ONCE:
                 break
