@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chargeplane.domain.messages import Reading, Sample
-from chargeplane.domain.timeline import Heard, Standing, timeline
+from chargeplane.domain.timeline import Heard, Standing, _covering, timeline
 from tests.domain.desk import NOON, at
 
 
@@ -109,3 +110,14 @@ def test_all_of_the_time_is_accounted_for_once(told: list[Heard], length: int) -
         assert timeline(list(reversed(told)), started_at=NOON, until=at(length)).charging_s == pytest.approx(
             seen.charging_s
         )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.sampled_from(list(Standing))), max_size=12),
+    st.lists(st.integers(-1, 45), max_size=12),
+)
+def test_one_walk_finds_what_looking_at_each_moment_finds(parts: list[Any], moments: list[int]) -> None:
+    laid = sorted(((at(since), at(since + lasting), one) for since, lasting, one in parts), key=lambda part: part[0])
+    looked = [at(moment) for moment in sorted(moments)]
+    slow = [next((one for since, end, one in reversed(laid) if since <= moment < end), None) for moment in looked]
+    assert _covering(laid, looked) == slow

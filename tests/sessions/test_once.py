@@ -16,6 +16,7 @@ from chargeplane.app.locations import Locations
 from chargeplane.app.locations.binding import Binding
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.keeper import KeeperSettings, SessionKeeper
+from chargeplane.app.sessions.looks import Looks
 from chargeplane.app.sessions.ports import NoAgreements, Nobody
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.kernel.ids import TransactionId
@@ -52,7 +53,7 @@ class DyingDatabase(Database):
             raise Killed
 
 
-def keeper_on(database: Database) -> SessionKeeper:
+def keeper_on(database: Database, looks: Looks | None = None) -> SessionKeeper:
     events = EventFeed()
     tariffs = Tariffs(database, events)
     places, nobody = Locations(database, events, Binding(database, events)), Nobody()
@@ -63,6 +64,7 @@ def keeper_on(database: Database) -> SessionKeeper:
         tariffs,
         NoAgreements(),
         KeeperSettings(running_cost_s=3600, settle_after_s=0),
+        looks=looks,
     )
 
 

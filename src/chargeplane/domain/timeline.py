@@ -103,9 +103,10 @@ def timeline(heard: Sequence[Heard], *, started_at: datetime, until: datetime) -
         | {moment for since, end, _ in stated + measured for moment in (since, end) if started_at < moment < until}
     )
     spans: list[Span] = []
-    for since, end in itertools.pairwise(cuts):
-        said = _covering(stated, since)
-        seen = said or _covering(measured, since) or Standing.IDLE
+    moments = cuts[:-1]
+    saying, seeing = _covering(stated, moments), _covering(measured, moments)
+    for (since, end), said, shown in zip(itertools.pairwise(cuts), saying, seeing, strict=True):
+        seen = said or shown or Standing.IDLE
         last = spans[-1] if spans else None
         if last is not None and last.standing is seen and last.stated is (said is not None):
             spans[-1] = Span(since=last.since, until=end, standing=seen, stated=last.stated)
@@ -128,14 +129,23 @@ def timeline(heard: Sequence[Heard], *, started_at: datetime, until: datetime) -
 _Part = tuple[datetime, datetime, Standing]
 
 
-def _covering(parts: Sequence[_Part], moment: datetime) -> Standing | None:
-    """The last begun of the parts that a moment is in."""
-    found: Standing | None = None
-    for since, until, standing in parts:
-        if since > moment:
-            break
-        if moment < until:
-            found = standing
+def _covering(parts: Sequence[_Part], moments: Sequence[datetime]) -> list[Standing | None]:
+    """For each moment the last begun of the parts that it is in; one walk, since a long transaction has thousands of both.
+
+    Args:
+        parts: by when they begin.
+        moments: rising.
+    """
+    found: list[Standing | None] = []
+    begun: list[_Part] = []  # the last begun is at the end; what is under it begun earlier and may last longer
+    place = 0
+    for moment in moments:
+        while place < len(parts) and parts[place][0] <= moment:
+            begun.append(parts[place])
+            place += 1
+        while begun and begun[-1][1] <= moment:
+            begun.pop()
+        found.append(begun[-1][2] if begun else None)
     return found
 
 
@@ -177,5 +187,7 @@ def _measured(heard: Sequence[Heard]) -> list[_Part]:
     if not rises or len(parts) > 2 * len(rises):
         # Few register values, many of power: where the register stood still nothing flowed, else power tells.
         still = [part for part in rises if part[2] is Standing.IDLE]
-        return sorted([part for part in parts if _covering(still, part[0]) is None] + still, key=lambda part: part[0])
+        covered = _covering(still, [part[0] for part in parts])
+        flowing = [part for part, standing in zip(parts, covered, strict=True) if standing is None]
+        return sorted(flowing + still, key=lambda part: part[0])
     return rises

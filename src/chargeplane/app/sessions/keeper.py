@@ -26,6 +26,7 @@ from chargeplane.app.house import utc_now
 from chargeplane.app.sessions import telling
 from chargeplane.app.sessions.freezing import Freezing
 from chargeplane.app.sessions.limiting import SessionLimits
+from chargeplane.app.sessions.looks import Looks
 from chargeplane.app.sessions.ports import (
     Nobody,
     RoamingSessions,
@@ -41,6 +42,7 @@ from chargeplane.app.sessions.settling import Settling
 from chargeplane.app.sessions.showing import CostDisplay
 from chargeplane.app.sessions.views import session_view
 from chargeplane.domain.cdrs.cdr import charging_periods
+from chargeplane.domain.cdrs.charging import ToldEvent
 from chargeplane.domain.cdrs.included import SessionTerms
 from chargeplane.domain.cdrs.session import SessionState
 from chargeplane.domain.rating import Rating
@@ -89,6 +91,7 @@ class SessionKeeper:
         proofs: verifies signed meter values.
         roaming: hears of sessions of partners' drivers.
         limits: keeps sessions within their agreements' limits.
+        looks: keeps what was read of long sessions.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class SessionKeeper:
         final_costs: FinalCosts | None = None,
         roaming: RoamingSessions | None = None,
         limits: SessionLimits | None = None,
+        looks: Looks | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
@@ -128,7 +132,8 @@ class SessionKeeper:
         self._now = now
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._looks: set[asyncio.Task[None]] = set()
+        self._looking: set[asyncio.Task[None]] = set()
+        self._looks = looks or Looks()
         self._count_at = 0.0
         self.due = 0
         """Transactions that wait to be looked at, as last counted."""
@@ -147,7 +152,7 @@ class SessionKeeper:
 
     async def stop(self) -> None:
         """Ends; what is being looked at is cut off, and looked at again by whoever comes next."""
-        tasks = [task for task in (self._task, *self._looks) if task is not None]
+        tasks = [task for task in (self._task, *self._looking) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -157,11 +162,11 @@ class SessionKeeper:
         while True:
             self._wake.clear()
             try:
-                room = self._settings.concurrency - len(self._looks)
+                room = self._settings.concurrency - len(self._looking)
                 works = await self._take(room) if room > 0 else []
                 for work in works:
                     task = asyncio.create_task(self._look(work))
-                    self._looks.add(task)
+                    self._looking.add(task)
                     task.add_done_callback(self._looked)
                 if room and len(works) == room:
                     continue
@@ -173,8 +178,8 @@ class SessionKeeper:
                     await self._wake.wait()
 
     def _looked(self, task: asyncio.Task[None]) -> None:
-        self._looks.discard(task)
-        if len(self._looks) == self._settings.concurrency - 1:
+        self._looking.discard(task)
+        if len(self._looking) == self._settings.concurrency - 1:
             self._wake.set()
 
     async def _take(self, limit: int) -> list[Work]:
@@ -207,7 +212,12 @@ class SessionKeeper:
 
     async def look(self, work: Work) -> None:
         """Does what is to be done about a transaction now, and says when to look again."""
-        transaction, session, rows = await self._read(work)
+        ident = work.transaction_id
+        known = self._looks.known(ident)
+        transaction, session, rows = await read_session(self._database, work.tenant_id, ident, known)
+        if transaction is None or not transaction.is_open:
+            known = ()
+            self._looks.forget(ident)
         if transaction is None:
             return await self._done(work, None)
         if session is None:
@@ -221,8 +231,9 @@ class SessionKeeper:
             hold_again = await self.holds.hold(session, transaction)
         if session.payment_id is None:
             session = await self._paid(session, transaction)
-        what = await prepared(transaction, session, rows)
+        what = await prepared(transaction, session, rows, known)
         if transaction.is_open:
+            self._looks.note(ident, what.told)
             await self._go_on(session, what)
             return await self._done(work, hold_again or self._later())
         now = self._now()
@@ -234,9 +245,6 @@ class SessionKeeper:
                 return await self._done(work, settle_at)
         again = await self._settle(work, what)
         return await self._done(work, again)
-
-    async def _read(self, work: Work) -> tuple[SessionTransaction | None, Session | None, Sequence[Any]]:
-        return await read_session(self._database, work.tenant_id, work.transaction_id)
 
     def _later(self) -> datetime:
         return self._now() + timedelta(seconds=self._settings.running_cost_s)
@@ -381,12 +389,19 @@ class SessionKeeper:
 
 
 async def read_session(
-    database: Database, tenant_id: TenantId, ident: int
+    database: Database, tenant_id: TenantId, ident: int, known: Sequence[ToldEvent] = ()
 ) -> tuple[SessionTransaction | None, Session | None, Sequence[Any]]:
-    """A transaction, its session and its messages, as of one moment."""
+    """A transaction, its session and its messages, as of one moment.
+
+    Args:
+        known: its first messages, by ordinal: of a transaction that is open, they are not read again.
+    """
     async with database.read() as db, db.transaction(isolation="repeatable_read", readonly=True):
         transaction = await session_transactions.head(db, tenant_id, ident)  # type: ignore[arg-type]
         if transaction is None:
             return None, None, ()
         session = await queries.one(db, tenant_id, ident)
-        return transaction, session, await session_transactions.event_rows(db, transaction)
+        if not transaction.is_open or not known:
+            return transaction, session, await session_transactions.event_rows(db, transaction)
+        after = known[-1].event.ordinal
+        return transaction, session, await session_transactions.event_rows(db, transaction, len(known), after)

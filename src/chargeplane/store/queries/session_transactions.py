@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -106,16 +107,22 @@ async def closed_ordinal(db: Db, ident: TransactionId) -> int | None:
     return value
 
 
-async def event_rows(db: Db, transaction: SessionTransaction) -> list[Any]:
-    """The rows that `told_events` reads, one more than are rated where there are too many."""
+async def event_rows(db: Db, transaction: SessionTransaction, known: int = 0, after: int = 0) -> list[Any]:
+    """The rows that `told_events` reads, one more than are rated where there are too many.
+
+    Args:
+        known: how many were read before, and are not read again.
+        after: the ordinal of the last of those.
+    """
     return list(
         await db.fetch(
             "SELECT ordinal, kind, content_hash, seq_no, at, received_at, payload, readings FROM transaction_event"
             " WHERE transaction_id = $1 AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date"
-            " ORDER BY ordinal LIMIT $3",
+            " AND ordinal > $4 ORDER BY ordinal LIMIT $3",
             transaction.id,
             transaction.opened_at,
-            MOST_EVENTS + 1,
+            MOST_EVENTS + 1 - known,
+            after,
         )
     )
 
@@ -131,23 +138,28 @@ class _Payload(Struct):
 _payload = msgspec.json.Decoder(_Payload).decode
 
 
-def told_events(rows: list[Any]) -> list[ToldEvent]:
-    """The messages as they are rated. Slow with many: not for the loop of stations."""
-    return [
-        ToldEvent(
-            event=StoredEvent(
-                ordinal=row["ordinal"],
-                kind=ReportKind(row["kind"]),
-                content_hash=row["content_hash"],
-                seq_no=row["seq_no"],
-                at=row["at"],
-                received_at=row["received_at"],
-                readings=_readings(row["readings"]) if row["readings"] else (),
-            ),
-            charging_state=_state(row["payload"]),
-        )
-        for row in rows[:MOST_EVENTS]
-    ]
+def told_events(rows: Sequence[Any], known: Sequence[ToldEvent] = ()) -> list[ToldEvent]:
+    """The messages as they are rated. Slow with many: not for the loop of stations.
+
+    Args:
+        known: those before the rows.
+    """
+    return [*known, *map(_told, rows[: MOST_EVENTS - len(known)])]
+
+
+def _told(row: Any) -> ToldEvent:
+    return ToldEvent(
+        event=StoredEvent(
+            ordinal=row["ordinal"],
+            kind=ReportKind(row["kind"]),
+            content_hash=row["content_hash"],
+            seq_no=row["seq_no"],
+            at=row["at"],
+            received_at=row["received_at"],
+            readings=_readings(row["readings"]) if row["readings"] else (),
+        ),
+        charging_state=_state(row["payload"]),
+    )
 
 
 def _state(payload: str) -> str | None:
