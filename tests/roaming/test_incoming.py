@@ -7,7 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,7 @@ from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import partner_records as queries
 from chargeplane.store.queries.partner_records import PartnerCdr, PartnerCdrFilter
 from tests.invoicing.making import CLIENTS, Tenant, agreement, billing_tenant, run
+from tests.invoicing.test_settlements import contract, settle
 from tests.support.postgres import TestServer
 from tests.support.rest import Rest, running_rest
 
@@ -106,6 +107,23 @@ async def driver_with_token(one: Tenant) -> tuple[str, str]:
     given = await one.client.post(f"/v1/drivers/{made.json()['id']}/id-tokens", json={"id_token": uid})
     assert given.status_code == 201, given.text
     return made.json()["id"], uid
+
+
+def _ago(**more: int) -> str:
+    return (
+        (datetime.now(UTC) - timedelta(**{"minutes": 1, **more})).isoformat(timespec="seconds").replace("+00:00", "Z")
+    )
+
+
+async def owed(house: House, one: Tenant) -> Decimal:
+    """What the ledger says that we owe the partner, below nothing."""
+    return Decimal(
+        await house.rest.execute(
+            "SELECT coalesce(sum(p.amount), 0) FROM ledger_posting p JOIN ledger_account a ON a.id = p.account_id"
+            " WHERE p.tenant_id = $1 AND a.code = 'payable:DE*ABC'",
+            one.id,
+        )
+    )
 
 
 def tariff(price: str = "0.50", **more: Any) -> dict[str, Any]:
@@ -332,6 +350,94 @@ async def test_dispute_goes_its_way_and_a_credit_ends_it(house: House) -> None:
     assert (await house.cdr(one, first.object_key)).dispute_state is DisputeState.CREDITED
     with pytest.raises(NotFoundError):
         await records.dispute(caller, 10**12, DisputeState.OPEN, "Nothing")
+
+
+async def test_received_cdrs_are_settled_and_disputed_ones_wait_until_that_is_over(house: House) -> None:
+    one = await billing_tenant(house.rest)
+    _, uid = await driver_with_token(one)
+    party = {"kind": "ocpi_party", "id": "DE*ABC", "name": "ABC"}
+    agreement = await contract(house.rest, one, "roaming_bilateral", party=party)
+    when = {"start_date_time": _ago(hours=3), "end_date_time": _ago(hours=2)}
+    said = [cdr(uid, cost, **when) for cost in ("10.00", "12.00", "20.00")]
+    taken = [await house.take(one, each) for each in said]
+    caller = Caller(key_id=0, tenant_id=one.id, name="desk", scopes=frozenset())
+    for row in taken[1:]:
+        await house.records.dispute(caller, row.object_key, DisputeState.OPEN, "Too much")
+    listed = (await one.client.get("/v1/partner-cdrs", params={"open": "true"})).json()["items"]
+    assert [(row["cdr_id"], row["agreement_id"], row["dispute"]) for row in listed] == [
+        (said[2]["id"], agreement, "open"),
+        (said[1]["id"], agreement, "open"),
+        (said[0]["id"], agreement, None),
+    ]
+    assert listed[2]["received_cdr_id"] == str(taken[0].object_key)
+    first = await settle(one, agreement, until=datetime.now(UTC) - timedelta(minutes=2))
+    assert [(line["kind"], line["amount"]["amount"]) for line in first["lines"]] == [
+        ("owed_to_partner", "11.90"),
+        ("disputed", "38.08"),
+    ]
+    assert first["payable"]["amount"] == "11.90"
+    document = await one.client.get(f"/v1/partner-statements/{first['id']}/pdf")
+    assert document.content.startswith(b"%PDF-")
+
+    # One stands after all, the other is credited: the next statement has the one, and the other with what takes it back.
+    await house.records.dispute(caller, taken[1].object_key, DisputeState.REJECTED, "It is right")
+    await house.records.dispute(caller, taken[2].object_key, DisputeState.ACCEPTED, "They agree")
+    still = (
+        await one.client.post("/v1/partner-statements/preview", json={"agreement_id": agreement, "until": _ago()})
+    ).json()
+    assert [(line["kind"], line["amount"]["amount"]) for line in still["lines"]] == [
+        ("owed_to_partner", "14.28"),
+        ("disputed", "23.80"),
+    ]
+    back = {"before_taxes": -20.0, "taxes": [{"name": "VAT", "percentage": 19.0, "amount": -3.8}]}
+    credit = {**said[2], "id": f"{said[2]['id']}-C", "credit": True, "credit_reference_id": said[2]["id"]}
+    await house.take(one, {**credit, "total_cost": back})
+    second = await settle(one, agreement, until=datetime.now(UTC))
+    (line,) = second["lines"]
+    assert (line["kind"], line["amount"]["amount"], line["sessions"]) == ("owed_to_partner", "14.28", 1)
+    paid = [
+        (await one.client.post(f"/v1/partner-statements/{made['id']}/pay", json={})).json() for made in (first, second)
+    ]
+    assert all(made["paid_at"] for made in paid)
+    assert await owed(house, one) == 0
+
+
+async def test_cdr_that_came_before_the_agreement_was_made_is_on_its_first_statement(house: House) -> None:
+    one = await billing_tenant(house.rest)
+    _, uid = await driver_with_token(one)
+    await house.take(one, cdr(uid, start_date_time=_ago(hours=3), end_date_time=_ago(hours=2)))
+    await house.take(one, cdr(uid))  # long before the agreement: owed, and not settled by it
+    party = {"kind": "ocpi_party", "id": "de*abc", "name": "ABC"}
+    agreement = await contract(house.rest, one, "roaming_bilateral", party=party)
+    made = await settle(one, agreement, until=datetime.now(UTC))
+    assert [(line["kind"], line["amount"]["amount"]) for line in made["lines"]] == [("owed_to_partner", "11.90")]
+    assert await owed(house, one) == Decimal("-23.80")
+
+
+async def test_cdr_that_was_handed_in_and_comes_again_is_owed_once(house: House) -> None:
+    one = await billing_tenant(house.rest)
+    driver_id, uid = await driver_with_token(one)
+    party = {"kind": "ocpi_party", "id": "DE*ABC", "name": "ABC"}
+    await contract(house.rest, one, "roaming_bilateral", party=party)
+    for cost, gross in (
+        ("10.00", "11.90"),
+        ("10.00", "12.00"),
+    ):  # the same, and one that was handed in with other amounts
+        said = cdr(uid, cost, start_date_time=_ago(hours=3), end_date_time=_ago(hours=2))
+        body = {
+            "party": "DE*ABC",
+            "cdr_id": said["id"],
+            "started_at": said["start_date_time"],
+            "ended_at": said["end_date_time"],
+            "energy_wh": "20000",
+            "total_excl": {"amount": cost, "currency": "EUR"},
+            "total_incl": {"amount": gross, "currency": "EUR"},
+            "country": "DE",
+        }
+        assert (await one.client.post("/v1/partner-cdrs", json=body)).status_code == 201
+        assert (await house.take(one, said)).posted_at is not None
+    assert await owed(house, one) == Decimal("-23.90")
+    assert len(await ours(one, driver_id)) == 2
 
 
 async def test_session_is_linked_to_its_driver_and_follows_its_patches(house: House) -> None:

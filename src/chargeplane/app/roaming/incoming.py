@@ -23,8 +23,9 @@ from chargeplane.app.agreements.resolving import Resolved, Resolving
 from chargeplane.app.cdrs.writing import CREATED, key_of, payload_of, take_back
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import utc_now
-from chargeplane.app.ledger import post
 from chargeplane.app.roaming.replicas import ChangedObject
+from chargeplane.app.settlements.partner_cdrs import NewPartnerCdr as SettledCdr
+from chargeplane.app.settlements.partner_cdrs import keep
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.agreements.clock import as_of
 from chargeplane.domain.agreements.scope import ResolveAsk
@@ -33,8 +34,6 @@ from chargeplane.domain.cdrs.cdr import CdrContent, CdrKind, cdr_of
 from chargeplane.domain.cdrs.holds import Hold
 from chargeplane.domain.cdrs.included import SessionTerms, grants_of, left_of, periods_of, terms_of, used_of
 from chargeplane.domain.cdrs.session import CdrPlace, CdrToken, Frozen, FrozenAgreement, PricedBy
-from chargeplane.domain.ledger import Entry, EntryKind, Posting
-from chargeplane.domain.ledger.accounts import input_tax, partner, partner_cost
 from chargeplane.domain.locations.countries import ALPHA2
 from chargeplane.domain.rating import Charge, Period, rate
 from chargeplane.domain.roaming.billing import as_one_fee, tariff_item
@@ -43,7 +42,7 @@ from chargeplane.domain.roaming.disputes import DisputeState, DisputeStep, moved
 from chargeplane.domain.roaming.records import CdrSaid, cdr_said, place_of, qualified, session_said
 from chargeplane.domain.roaming.replicas import Module
 from chargeplane.domain.tariffs.model import Tariff
-from chargeplane.kernel.errors import RuleError
+from chargeplane.kernel.errors import ConflictError, RuleError
 from chargeplane.kernel.ids import TenantId, TransactionId
 from chargeplane.kernel.money import Money
 from chargeplane.kernel.time import as_utc
@@ -63,7 +62,6 @@ log = structlog.get_logger(__name__)
 TOPIC: Final = "partner.cdr"
 """Fact: a CDR of a partner came."""
 
-_LONGEST: Final = 400
 _DIGITS: Final = 18
 _AGREEMENT_LOCK: Final = 0x6167_7265  # as settling takes it: what agreements include is used up by one at a time
 
@@ -352,36 +350,27 @@ class Incoming:
         await queries.put_billed(db, credit.object_key, made.id)
 
     async def _book(self, db: Db, row: PartnerCdr, said: CdrSaid) -> None:
-        """What we owe the partner: its price before taxes is a cost, the taxes are ours to claim."""
-        excl, incl = _cents(row.total_excl, row.currency), _cents(said.total_cost.cost.incl, row.currency)
-        if row.credit and incl > 0:
-            excl, incl = -excl, -incl  # some send credits with amounts above nothing
+        """What we owe the partner: booked, and settled by the agreement with it."""
         who = f"{row.country_code}*{row.party_id}"
-        country = ALPHA2.get(said.cdr_location.country, row.country_code)
-
-        pairs = ((partner_cost("roaming"), excl), (input_tax(country), incl - excl), (partner(who), -incl))
-        await post(
-            db,
-            row.tenant_id,
-            Entry(
-                key=f"received-cdr:{row.object_key}",
-                kind=EntryKind.SHARE,
-                text=f"{'Credit CDR' if row.credit else 'CDR'} {row.id} of {who}"[:_LONGEST],
-                happened_at=row.ended_at,
-                postings=tuple(
-                    Posting(account=account, amount=Money(amount=amount, currency=row.currency))
-                    for account, amount in pairs
-                    if amount
-                ),
-                reference_kind="received-cdr",
-                reference=str(row.object_key),
-            ),
+        new = SettledCdr(
+            party=who,
+            cdr_id=row.id,
+            started_at=row.started_at,
+            ended_at=row.ended_at,
+            energy_wh=row.kwh * 1000,
+            total_excl=Money(amount=row.total_excl, currency=row.currency),
+            total_incl=Money(amount=said.total_cost.cost.incl, currency=row.currency),
+            country=ALPHA2.get(said.cdr_location.country, row.country_code),
+            credit=row.credit,
+            id_token=row.token_uid,
+            object_key=row.object_key,
         )
+        try:
+            await keep(db, row.tenant_id, new, self._now())
+        except ConflictError as error:
+            # It was handed in before, with other amounts: a person has to say which are right.
+            log.warning("partner_cdr_handed_in_otherwise", partner=who, cdr=row.id, error=str(error))
         await queries.put_posted(db, row.object_key)
-
-
-def _cents(amount: Decimal, currency: str) -> Decimal:
-    return Money(amount=amount, currency=currency).rounded().amount
 
 
 def _zone(name: str | None) -> ZoneInfo:

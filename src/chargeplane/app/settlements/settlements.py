@@ -14,17 +14,20 @@ from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.house import utc_now
 from chargeplane.app.ledger import post
+from chargeplane.app.settlements.partner_cdrs import NewPartnerCdr, keep
 from chargeplane.domain.agreements.clock import as_of
 from chargeplane.domain.agreements.model import Agreement, AgreementKind, Party, PartyKind, PartyRole, version_at
 from chargeplane.domain.agreements.scope import ResolveAsk, covers_place
 from chargeplane.domain.invoicing.parties import InvoicingSettings
 from chargeplane.domain.invoicing.periods import cycle_end
-from chargeplane.domain.settlements.booking import partner_cdr_entry, payout_entry, share_entry
-from chargeplane.domain.settlements.model import SettlementKind, Statement, StatementLine, StatementLineKind
+from chargeplane.domain.roaming.disputes import WAITING
+from chargeplane.domain.settlements.booking import payout_entry, share_entry
+from chargeplane.domain.settlements.model import SIGN, SettlementKind, Statement, StatementLine, StatementLineKind
 from chargeplane.domain.settlements.shares import earned_of, share_lines
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
@@ -53,27 +56,6 @@ class StatementPainter(Protocol):
     def statement(self, stored: StoredStatement, settings: InvoicingSettings) -> bytes:
         """A PDF."""
         ...
-
-
-class NewPartnerCdr(Struct, frozen=True, kw_only=True):
-    """A CDR as a partner sent it.
-
-    Args:
-        party: `DE*ABC`.
-        credit: it takes another one back; amounts are given as the partner gives them, and count below nothing.
-        country: where it was charged, ISO 3166-1 alpha-2.
-    """
-
-    party: str
-    cdr_id: str
-    started_at: datetime
-    ended_at: datetime
-    energy_wh: Decimal
-    total_excl: Money
-    total_incl: Money
-    country: str
-    credit: bool = False
-    id_token: str | None = None
 
 
 class StatementDetails(Struct, frozen=True, kw_only=True):
@@ -185,7 +167,7 @@ class Settlements:
             number = f"PS-{year}-{running:06d}"
             made = await queries.insert(db, tenant_id, agreement_id, number, statement, caller.actor)
             await queries.mark(db, tenant_id, agreement_id, [one.id for one in ours], made)
-            await queries.mark_partner_cdrs(db, [one.id for one in theirs], made)
+            await queries.mark_partner_cdrs(db, agreement_id, [one.id for one in theirs], made)
             if statement.kind is SettlementKind.SITE_HOST:
                 # What roaming partners get is booked with each CDR they send.
                 await post(db, tenant_id, share_entry(number, made, statement, now))
@@ -218,9 +200,7 @@ class Settlements:
             if found.paid_at is not None:
                 raise ConflictError(f"Statement {found.number} was paid on {found.paid_at.date()} already.")
             said = found.statement
-            owed = sum(
-                (line.amount for line in said.lines if line.kind is not StatementLineKind.OWED_BY_PARTNER), _NOTHING
-            )
+            owed = sum((max(SIGN[line.kind], 0) * line.amount for line in said.lines), _NOTHING)
             if not owed:
                 raise ConflictError(f"Nothing is owed by statement {found.number}.")
             at = paid_at or now
@@ -261,63 +241,20 @@ class Settlements:
             ConflictError: another CDR of the partner has the id, or no agreement with it had begun.
             InvalidInputError: amounts or times do not fit each other.
         """
+        _check(new)
+        new = replace(new, total_excl=_positive(new.total_excl), total_incl=_positive(new.total_incl))
         async with self._database.change() as db:
-            found, is_new = await self.receive_within(db, caller.tenant_id, new)
+            found, is_new = await keep(db, caller.tenant_id, new, self._now())
+            if found.agreement_id is None:
+                party = new.party.upper()
+                raise ConflictError(
+                    f"There is no roaming agreement with {party} that had begun by then: make one first."
+                )
             if is_new:
                 await audit(
                     db, caller.tenant_id, actor=caller.actor, action="create", kind="partner CDR", ident=str(found.id)
                 )
         return found
-
-    async def receive_within(self, db: Db, tenant_id: TenantId, new: NewPartnerCdr) -> tuple[PartnerCdr, bool]:
-        """The same within the caller's change; whether it is new."""
-        _check(new)
-        party = new.party.upper()
-        sign = -1 if new.credit else 1
-        chosen = None
-        for ident in await queries.roaming_agreement(db, tenant_id, party):
-            stored = await agreement_queries.one(db, tenant_id, ident)
-            began = None if stored is None else stored.agreement.begun_at
-            if stored is not None and began is not None and began <= new.ended_at:
-                chosen = ident
-                break
-        if chosen is None:
-            raise ConflictError(f"There is no roaming agreement with {party} that had begun by then: make one first.")
-        net = Money(amount=sign * abs(new.total_excl.amount), currency=new.total_excl.currency).rounded()
-        gross = Money(amount=sign * abs(new.total_incl.amount), currency=new.total_incl.currency).rounded()
-        row = PartnerCdr(
-            id=0,
-            agreement_id=chosen,
-            party=party,
-            cdr_id=new.cdr_id,
-            credit=new.credit,
-            id_token=new.id_token,
-            started_at=new.started_at,
-            ended_at=new.ended_at,
-            energy_wh=sign * abs(new.energy_wh),
-            currency=gross.currency,
-            total_excl=net.amount,
-            total_incl=gross.amount,
-            country=new.country.upper(),
-            statement_id=None,
-            received_at=self._now(),
-        )
-        made = await queries.insert_cdr(db, tenant_id, row)
-        if made is not None:
-            entry = partner_cdr_entry(made, party, new.cdr_id, row.country, net, gross, self._now())
-            await post(db, tenant_id, entry)
-        found = await queries.cdr_by_ref(db, tenant_id, party, new.cdr_id)
-        assert found is not None
-        if made is None and (found.total_excl, found.total_incl, found.currency, found.credit) != (
-            row.total_excl,
-            row.total_incl,
-            row.currency,
-            row.credit,
-        ):
-            raise ConflictError(
-                f"{party} sent CDR '{new.cdr_id}' before, with other amounts; it has to credit that one."
-            )
-        return found, made is not None
 
     # Within
 
@@ -366,19 +303,27 @@ class Settlements:
     ) -> tuple[Statement, list[StatedCdr], list[PartnerCdr]]:
         assert agreement.begun_at is not None
         ours = await queries.cdrs_under(db, tenant_id, agreement.id, agreement.currency, agreement.begun_at, end)
-        theirs = await queries.open_cdrs(db, tenant_id, agreement.id, agreement.currency, end)
+        parties = [one.id.upper() for one in agreement.parties if one.kind is PartyKind.OCPI_PARTY and one.id]
+        came = await queries.open_cdrs(
+            db, tenant_id, agreement.id, parties, agreement.currency, agreement.begun_at, end
+        )
+        # What is disputed waits until it is known whether it stands; then it is on the next statement, with its credit or without.
+        theirs = [one for one in came if one.dispute not in WAITING]
+        disputed = [one for one in came if one.dispute in WAITING]
         name = _party(agreement)[1]
         lines = []
-        if theirs:
-            gross = sum((one.total_incl for one in theirs), _NOTHING)
-            net = sum((one.total_excl for one in theirs), _NOTHING)
+        for kind, cdrs in ((StatementLineKind.OWED_TO_PARTNER, theirs), (StatementLineKind.DISPUTED, disputed)):
+            if not cdrs:
+                continue
+            gross = sum((one.total_incl for one in cdrs), _NOTHING)
+            net = sum((one.total_excl for one in cdrs), _NOTHING)
             lines.append(
                 StatementLine(
-                    kind=StatementLineKind.OWED_TO_PARTNER,
+                    kind=kind,
                     name=name,
                     version=agreement.version,
-                    sessions=sum(-1 if one.credit else 1 for one in theirs),
-                    energy_kwh=sum((one.energy_wh for one in theirs), _NOTHING) / 1000,
+                    sessions=sum(-1 if one.credit else 1 for one in cdrs),
+                    energy_kwh=sum((one.energy_wh for one in cdrs), _NOTHING) / 1000,
                     amount=gross,
                     revenue=net,
                     tax=gross - net,
@@ -398,10 +343,7 @@ class Settlements:
                     tax=gross - net,
                 )
             )
-        payable = sum(
-            (line.amount if line.kind is StatementLineKind.OWED_TO_PARTNER else -line.amount for line in lines),
-            _NOTHING,
-        )
+        payable = sum((SIGN[line.kind] * line.amount for line in lines), _NOTHING)
         return _statement(SettlementKind.ROAMING, agreement, start, end, lines, ours, payable), ours, theirs
 
 
@@ -452,6 +394,10 @@ def _party(agreement: Agreement) -> tuple[str, str]:
         return f"agreement:{agreement.id}", agreement.name or f"Agreement {agreement.number}"
     ident = chosen.id.upper() if chosen.kind is PartyKind.OCPI_PARTY else f"{chosen.kind.value}:{chosen.id}"
     return ident, chosen.name or chosen.id
+
+
+def _positive(money: Money) -> Money:
+    return Money(amount=abs(money.amount), currency=money.currency)
 
 
 def _check(new: NewPartnerCdr) -> None:

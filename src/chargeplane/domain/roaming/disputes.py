@@ -27,6 +27,9 @@ class DisputeState(enum.StrEnum):
     CREDITED = "credited"
 
 
+WAITING: Final = frozenset({DisputeState.OPEN, DisputeState.ACCEPTED})
+"""It is not known yet whether the CDR stands, or its credit is to come."""
+
 NEXT: Final = {
     None: frozenset({DisputeState.OPEN}),
     DisputeState.OPEN: frozenset({DisputeState.ACCEPTED, DisputeState.REJECTED, DisputeState.CREDITED}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from msgspec import Struct
 
@@ -29,6 +30,19 @@ class StatementLineKind(enum.StrEnum):
     """CDRs that the partner sent of our drivers."""
     OWED_BY_PARTNER = "owed_by_partner"
     """Our CDRs of the partner's drivers; they are on invoices."""
+    DISPUTED = "disputed"
+    """CDRs of the partner that are disputed: told, and not counted until that is over."""
+
+
+SIGN: Final = {
+    StatementLineKind.REVENUE_SHARE: 1,
+    StatementLineKind.ENERGY_SHARE: 1,
+    StatementLineKind.ENERGY: 1,
+    StatementLineKind.OWED_TO_PARTNER: 1,
+    StatementLineKind.OWED_BY_PARTNER: -1,
+    StatementLineKind.DISPUTED: 0,
+}
+"""How a line counts in what we owe."""
 
 
 class StatementLine(Struct, frozen=True, kw_only=True, omit_defaults=True):

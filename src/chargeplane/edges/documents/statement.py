@@ -10,12 +10,17 @@ from fpdf.enums import XPos, YPos
 
 from chargeplane.domain.invoicing.parties import InvoicingSettings
 from chargeplane.domain.languages import known, money, number, say
-from chargeplane.domain.settlements.model import SettlementKind, Statement, StatementLine, StatementLineKind
+from chargeplane.domain.settlements.model import SIGN, SettlementKind, Statement, StatementLine, StatementLineKind
 from chargeplane.edges.documents.pdf import LEFT, WIDTH, Sheet, xmp
 from chargeplane.store.queries.settlements_of_partners import StoredStatement
 
 _AMOUNT: Final = 34.0
 _NOTHING: Final = Decimal(0)
+_OF_ROAMING: Final = {
+    StatementLineKind.OWED_TO_PARTNER: "settlement.owed_to",
+    StatementLineKind.OWED_BY_PARTNER: "settlement.owed_by",
+    StatementLineKind.DISPUTED: "settlement.disputed",
+}
 
 
 def statement_pdf(stored: StoredStatement, settings: InvoicingSettings) -> bytes:
@@ -77,9 +82,8 @@ def line_text(line: StatementLine, currency: str, language: str) -> str:
         )
     if line.kind in (StatementLineKind.ENERGY_SHARE, StatementLineKind.ENERGY):
         return say("settlement.share_energy", language, name=line.name, energy=energy, price=amount(line.per_kwh))
-    key = "owed_to" if line.kind is StatementLineKind.OWED_TO_PARTNER else "owed_by"
     return say(
-        f"settlement.{key}",
+        _OF_ROAMING[line.kind],
         language,
         name=line.name,
         sessions=str(line.sessions),
@@ -92,9 +96,9 @@ def line_text(line: StatementLine, currency: str, language: str) -> str:
 def _line(page: Sheet, said: Statement, line: StatementLine, language: str) -> None:
     if page.will_page_break(16):
         page.add_page()
-    sign = -1 if line.kind is StatementLineKind.OWED_BY_PARTNER else 1
     page.ln(1)
-    _row(page, line_text(line, said.currency, language), money(sign * line.amount, said.currency, language))
+    counted = SIGN[line.kind] * line.amount
+    _row(page, line_text(line, said.currency, language), money(counted, said.currency, language))
     if said.kind is SettlementKind.SITE_HOST:
         text = say(
             "settlement.rests_on",

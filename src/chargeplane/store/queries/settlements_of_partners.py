@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from chargeplane.domain.roaming.disputes import DisputeState
 from chargeplane.domain.settlements.model import SettlementKind, Statement
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position, Where
@@ -50,11 +51,13 @@ class PartnerCdr(Struct, frozen=True, kw_only=True):
     """A CDR that a partner sent.
 
     Args:
+        agreement_id: by which it is settled; None where there was none when it came.
         cdr_id: the partner's.
+        object_key: of its document, where it came over OCPI.
     """
 
     id: int
-    agreement_id: int
+    agreement_id: int | None
     party: str
     cdr_id: str
     credit: bool
@@ -68,6 +71,8 @@ class PartnerCdr(Struct, frozen=True, kw_only=True):
     country: str
     statement_id: int | None
     received_at: datetime
+    object_key: int | None
+    dispute: DisputeState | None
 
 
 _COLUMNS: Final = "id, agreement_id, number, body, created_at, created_by, paid_at, paid_reference"
@@ -200,16 +205,23 @@ async def put_paid(db: Db, ident: int, at: datetime, reference: str | None) -> N
 # CDRs of partners
 
 _CDR: Final = (
-    "id, agreement_id, party, cdr_id, credit, id_token, started_at, ended_at, energy_wh, currency, total_excl, total_incl, country,"
-    " statement_id, received_at"
+    "p.id, p.agreement_id, p.party, p.cdr_id, p.credit, p.id_token, p.started_at, p.ended_at, p.energy_wh, p.currency, p.total_excl,"
+    " p.total_incl, p.country, p.statement_id, p.received_at, p.object_key,"
+    " (SELECT k.dispute FROM checked_cdr k WHERE k.object_key = p.object_key) AS dispute"
 )
+
+
+def _partner_cdr(row: Any) -> PartnerCdr:
+    said = dict(row)
+    dispute = said.pop("dispute")
+    return PartnerCdr(dispute=None if dispute is None else DisputeState(dispute), **said)
 
 
 async def insert_cdr(db: Db, tenant_id: TenantId, new: PartnerCdr) -> int | None:
     """A new CDR of a partner; None where it is known."""
     ident: int | None = await db.fetchval(
         "INSERT INTO partner_cdr (tenant_id, agreement_id, party, cdr_id, credit, id_token, started_at, ended_at, energy_wh, currency,"
-        " total_excl, total_incl, country) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+        " total_excl, total_incl, country, object_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
         " ON CONFLICT (tenant_id, party, cdr_id) DO NOTHING RETURNING id",
         tenant_id,
         new.agreement_id,
@@ -224,6 +236,7 @@ async def insert_cdr(db: Db, tenant_id: TenantId, new: PartnerCdr) -> int | None
         new.total_excl,
         new.total_incl,
         new.country,
+        new.object_key,
     )
     return ident
 
@@ -231,9 +244,12 @@ async def insert_cdr(db: Db, tenant_id: TenantId, new: PartnerCdr) -> int | None
 async def cdr_by_ref(db: Db, tenant_id: TenantId, party: str, cdr_id: str) -> PartnerCdr | None:
     """A CDR by the partner's id."""
     row = await db.fetchrow(
-        f"SELECT {_CDR} FROM partner_cdr WHERE tenant_id = $1 AND party = $2 AND cdr_id = $3", tenant_id, party, cdr_id
+        f"SELECT {_CDR} FROM partner_cdr p WHERE tenant_id = $1 AND party = $2 AND cdr_id = $3",
+        tenant_id,
+        party,
+        cdr_id,
     )
-    return None if row is None else PartnerCdr(**row)
+    return None if row is None else _partner_cdr(row)
 
 
 async def cdrs_page(
@@ -249,27 +265,46 @@ async def cdrs_page(
         where.add("id < ?", after[0])
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_CDR} FROM partner_cdr WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}", *where.values
+        f"SELECT {_CDR} FROM partner_cdr p WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}", *where.values
     )
-    return [PartnerCdr(**row) for row in rows]
+    return [_partner_cdr(row) for row in rows]
 
 
-async def open_cdrs(db: Db, tenant_id: TenantId, agreement_id: int, currency: str, until: datetime) -> list[PartnerCdr]:
-    """Those on no statement that ended before `until`, locked until the transaction ends."""
+async def open_cdrs(
+    db: Db,
+    tenant_id: TenantId,
+    agreement_id: int,
+    parties: Sequence[str],
+    currency: str,
+    since: datetime,
+    until: datetime,
+) -> list[PartnerCdr]:
+    """Those on no statement that ended before `until`, locked until the transaction ends.
+
+    Args:
+        parties, since: of those without an agreement: whose, and what ended from then on.
+    """
     rows = await db.fetch(
-        f"SELECT {_CDR} FROM partner_cdr WHERE tenant_id = $1 AND agreement_id = $2 AND currency = $3 AND ended_at < $4"
-        " AND statement_id IS NULL ORDER BY id FOR UPDATE",
+        f"SELECT {_CDR} FROM partner_cdr p WHERE tenant_id = $1 AND currency = $3 AND ended_at < $4 AND statement_id IS NULL"
+        " AND (agreement_id = $2 OR agreement_id IS NULL AND party = ANY($5) AND ended_at >= $6) ORDER BY id FOR UPDATE OF p",
         tenant_id,
         agreement_id,
         currency,
         until,
+        list(parties),
+        since,
     )
-    return [PartnerCdr(**row) for row in rows]
+    return [_partner_cdr(row) for row in rows]
 
 
-async def mark_partner_cdrs(db: Db, idents: Sequence[int], statement_id: int) -> None:
-    """They are on a statement now."""
-    await db.execute("UPDATE partner_cdr SET statement_id = $2 WHERE id = ANY($1)", list(idents), statement_id)
+async def mark_partner_cdrs(db: Db, agreement_id: int, idents: Sequence[int], statement_id: int) -> None:
+    """They are on a statement of an agreement now."""
+    await db.execute(
+        "UPDATE partner_cdr SET statement_id = $2, agreement_id = $3 WHERE id = ANY($1)",
+        list(idents),
+        statement_id,
+        agreement_id,
+    )
 
 
 async def roaming_agreement(db: Db, tenant_id: TenantId, party: str) -> list[int]:

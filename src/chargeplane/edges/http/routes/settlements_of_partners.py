@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.settlements import NewPartnerCdr, Settlements, StatementDetails
+from chargeplane.domain.roaming.disputes import DisputeState
 from chargeplane.domain.settlements.model import SettlementKind, Statement, StatementLine, StatementLineKind
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import money_view
@@ -139,10 +140,16 @@ class NewPartnerCdrBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class PartnerCdrView(Struct, kw_only=True):
-    """A CDR that a roaming partner sent; below nothing of a credit."""
+    """A CDR that a roaming partner sent; below nothing of a credit.
+
+    Args:
+        agreement_id: by which it is settled; null where there was none when it came.
+        received_cdr_id: where it came over OCPI: as under /v1/roaming/received-cdrs.
+        dispute: where one is, or was: what is `open` or `accepted` is on no statement.
+    """
 
     id: str
-    agreement_id: str
+    agreement_id: str | None
     party: str
     cdr_id: str
     credit: bool
@@ -155,6 +162,8 @@ class PartnerCdrView(Struct, kw_only=True):
     country: str
     statement_id: str | None
     received_at: datetime
+    received_cdr_id: str | None
+    dispute: DisputeState | None
 
 
 def _line(line: StatementLine, currency: str) -> StatementLineView:
@@ -211,7 +220,7 @@ def _made(agreement_id: int, found: StatementDetails) -> PartnerStatementView:
 def _cdr(found: PartnerCdr) -> PartnerCdrView:
     return PartnerCdrView(
         id=str(found.id),
-        agreement_id=str(found.agreement_id),
+        agreement_id=None if found.agreement_id is None else str(found.agreement_id),
         party=found.party,
         cdr_id=found.cdr_id,
         credit=found.credit,
@@ -224,6 +233,8 @@ def _cdr(found: PartnerCdr) -> PartnerCdrView:
         country=found.country,
         statement_id=None if found.statement_id is None else str(found.statement_id),
         received_at=found.received_at,
+        received_cdr_id=None if found.object_key is None else str(found.object_key),
+        dispute=found.dispute,
     )
 
 

@@ -1,2 +1,5 @@
--- Business, continued.
-SELECT 1;
+-- CDRs of roaming partners that came over OCPI are settled as those that were handed in; one whose agreement is made later is on its first statement.
+ALTER TABLE partner_cdr ALTER COLUMN agreement_id DROP NOT NULL;
+ALTER TABLE partner_cdr ADD COLUMN object_key bigint;  -- partner_object.key: came over OCPI
+CREATE UNIQUE INDEX partner_cdr_object ON partner_cdr (object_key) WHERE object_key IS NOT NULL;
+CREATE INDEX partner_cdr_unagreed ON partner_cdr (tenant_id, party, ended_at) WHERE statement_id IS NULL AND agreement_id IS NULL;
