@@ -108,3 +108,19 @@ async def station_of(pair: Pair, **more: Any) -> tuple[Any, str]:
     # OCPI 2.1.1 has no VAT in tariffs.
     assert evse["connectors"][0]["price"]["per_kwh"]["amount"] == ("0.40" if pair.version == "2.1.1" else "0.476")
     return station, uid
+
+
+async def begun(pair: Pair, uid: str) -> dict[str, Any]:
+    """A session at an EVSE that the provider began by command, as the provider was told it."""
+    order = {
+        "type": "start_session", "partner": pair.partner, "location_id": pair.location, "evse_uid": uid, "id_token": pair.card,
+    }  # fmt: skip
+    given = await pair.provider.send("POST", "/roaming/commands?wait_s=30", order)
+    assert (given["state"], given["result"]) == ("done", "ACCEPTED"), given
+
+    async def there() -> Any:
+        found = (await pair.provider.get("/roaming/sessions", driver_id=pair.driver_id))["items"]
+        return next((one for one in found if one["status"] == "ACTIVE"), None)
+
+    session: dict[str, Any] = await pair.provider.until(there, bool)
+    return session

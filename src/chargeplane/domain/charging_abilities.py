@@ -49,7 +49,7 @@ def abilities_of(base: StationAbilities, reported: Reported, evse_ids: tuple[int
         operation_modes=frozenset(OperationMode)
         if v2x is None
         else frozenset(modes[word.strip().lower()] for word in v2x.split(",") if word.strip().lower() in modes),
-        max_stack_level=_whole(known.get("profilestacklevel") or known.get("chargeprofilemaxstacklevel")),
+        max_stack_level=max_stack_level(reported),
         max_periods=_whole(known.get("periodsperschedule") or known.get("chargingschedulemaxperiods")),
         phase_switching=frozenset(switching),
         local_time=known.get("supportsuselocaltime", "true").lower() == "true",
@@ -58,6 +58,12 @@ def abilities_of(base: StationAbilities, reported: Reported, evse_ids: tuple[int
         evse_sleep=known.get("supportsevsesleep", "true").lower() == "true",
         max_external_id=_whole(known.get("maxexternalconstraintsid")),
     )
+
+
+def max_stack_level(reported: Reported) -> int | None:
+    """The highest stack level that a station takes; None: it did not tell."""
+    known = {name: value for (component, name, _, _), value in reported.items() if component != "evse"}
+    return _whole(known.get("profilestacklevel") or known.get("chargeprofilemaxstacklevel"))
 
 
 def electrics_of(reported: Reported, evse_id: int, evses: int) -> Electrics:

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from chargeplane.app.addresses import own_host
 from chargeplane.app.agreements.resolving import Resolving
+from chargeplane.app.roaming.active_profiles import MODULE as ACTIVE_PROFILES
 from chargeplane.app.roaming.client_info import ClientInfos
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.exchanges import ExchangeLog
@@ -96,10 +97,11 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
     door.offer(hub_client_info.handlers(ClientInfos(parts.database)))
     caller.contexts = door.contexts = Contexts(parts.database)
     operator = await start_operator(
-        parts, rating.locations, subjects.reservations, peers=connections, caller=caller, wake=outgoing.hint
+        parts, rating.locations, subjects.reservations, subjects, peers=connections, caller=caller, wake=outgoing.hint
     )
     follow(operator, parts)
     door.offer(operator.handlers)
+    outgoing.register(ACTIVE_PROFILES, operator.active)
     for module in MODULES:
         outgoing.register(module, operator.rendering)
 

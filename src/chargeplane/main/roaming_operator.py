@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
+from chargeplane.app.charging_profiles import ChargingProfiles
+from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.pulse import Pulse
 from chargeplane.app.reservations import Reservations
+from chargeplane.app.roaming.active_profiles import ActiveProfiles
 from chargeplane.app.roaming.authorizing import Authorizing, AuthorizingSettings
 from chargeplane.app.roaming.commands import PartnerCommands, Places
 from chargeplane.app.roaming.operator import OurParties, Outgoing, PartnersAsked, PeerSource, Rendering
@@ -33,6 +37,20 @@ MODULES = ("locations", "tariffs", "sessions", "cdrs")
 """Modules whose objects are told by `OperatorParts.rendering`."""
 
 
+class Charging(Protocol):
+    """Smart charging."""
+
+    @property
+    def charging_profiles(self) -> ChargingProfiles:
+        """Profiles, and what they add up to."""
+        ...
+
+    @property
+    def profile_keeper(self) -> ProfileKeeper:
+        """Who brings them to stations."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class OperatorParts:
     """Their use cases.
@@ -51,6 +69,7 @@ class OperatorParts:
     documents: OwnDocuments
     commands: PartnerCommands
     profiles: PartnerProfiles
+    active: ActiveProfiles
     results: Results
     rendering: Rendering
     publications: PartnerPublications
@@ -62,6 +81,7 @@ async def start_operator(
     parts: Parts,
     places: Places,
     reservations: Reservations,
+    charging: Charging,
     *,
     peers: PeerSource,
     caller: Caller,
@@ -98,7 +118,10 @@ async def start_operator(
         timeout_s=config.command_timeout_s,
     )
     parts.on_stop.append(commands.stop)
-    profiles = PartnerProfiles(database, parts.commands, commands)
+    profiles = PartnerProfiles(
+        database, parts.commands, commands, charging.charging_profiles, parts.reach, charging.profile_keeper.kick
+    )
+    active = ActiveProfiles(database, charging.charging_profiles, telling)
     documents = OwnDocuments(database)
     sessions = SessionsOfPartners(
         database, authorizing, parties, telling, SESSION_MAKING, every_s=config.session_push_s
@@ -109,6 +132,8 @@ async def start_operator(
             await parts.status_hints.listen(publishing.heard)
         await publishing.start()
         parts.on_stop.append(publishing.stop)
+        await active.start()
+        parts.on_stop.append(active.stop)
         await results.start()
         parts.on_stop.append(results.stop)
         forgetting = Pulse("roaming requests", _FORGET_S, results.forget)
@@ -122,6 +147,7 @@ async def start_operator(
         documents=documents,
         commands=commands,
         profiles=profiles,
+        active=active,
         results=results,
         rendering=Rendering(database),
         publications=PartnerPublications(database, wake),

@@ -420,6 +420,28 @@ class PartnerCommands:
         self._spawn(ident, asked, wait())
         return self.said(Response.ACCEPTED)
 
+    async def work(
+        self,
+        peer: Partner,
+        asked: Asked,
+        body: bytes,
+        response_url: str,
+        work: Callable[[], Coroutine[Any, Any, tuple[Result, dict[str, object] | None]]],
+    ) -> Said:
+        """Does something for a partner that takes a while, and tells it how that ended.
+
+        Args:
+            work: ends within `timeout_s`.
+        """
+        ident = await self._note(peer, asked, body, response_url)
+        self._spawn(ident, asked, work())
+        return self.said(Response.ACCEPTED)
+
+    @property
+    def timeout_s(self) -> float:
+        """How long a station may take."""
+        return self._timeout_s
+
     def _spawn(
         self, ident: int, asked: Asked, work: Coroutine[Any, Any, tuple[Result, dict[str, object] | None]]
     ) -> None:

@@ -1,30 +1,43 @@
 """Charging profiles of partners for sessions of their drivers (OCPI 2.3.0 mod_charging_profiles, Receiver).
 
-A profile goes to the station as one of the session's transaction; the partner is answered at once and told the result afterwards. The
+A profile goes to the station as one of the session's transaction, by whoever brings all profiles to stations: within the static limits of
+the EVSE, in a form that its model takes, and again after a boot. The partner is answered at once and told the result afterwards. The
 station gives it up with the transaction.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from msgspec.structs import replace
+
+from chargeplane.app.charging_profiles import ChargingProfiles
 from chargeplane.app.commands import Commands, reply_of
 from chargeplane.app.house import utc_now
+from chargeplane.app.reach import StationReach
 from chargeplane.app.roaming.commands import Partner, PartnerCommands, Said, decoded
 from chargeplane.domain.cdrs.session import SessionState
-from chargeplane.domain.commands import ClearChargingProfile, CommandOutcome, GetCompositeSchedule, SetChargingProfile
+from chargeplane.domain.commands import CommandOutcome, GetCompositeSchedule
 from chargeplane.domain.commands.smart_charging import StationSchedule
 from chargeplane.domain.roaming.commands import Asked, Response, Result, SetProfile, result_of
-from chargeplane.domain.roaming.profiles import active_profile, profile_id, station_profile
+from chargeplane.domain.roaming.profiles import active_profile, level_of, profile_id, station_profile
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.store.database import Database
+from chargeplane.store.queries import charging_profiles as stored
 from chargeplane.store.queries import roaming_requests as queries
+from chargeplane.store.queries import smart_charging as smart
 from chargeplane.store.queries.sessions import Session
 
+ORIGIN: Final = "partner"
+"""Whose a profile is, as it is kept."""
+
 _KEPT: Final = 10_000
+_LOOK_EVERY_S: Final = 0.1
+_GONE: Final = ("removed", "refused")
 _LONGEST_S: Final = 7 * 86_400
 
 
@@ -32,6 +45,7 @@ class PartnerProfiles:
     """Takes them.
 
     Args:
+        kick: tells who brings profiles to stations that there is one.
         every_s: a session is asked about no more often than this.
     """
 
@@ -40,6 +54,9 @@ class PartnerProfiles:
         database: Database,
         commands: Commands,
         asking: PartnerCommands,
+        profiles: ChargingProfiles,
+        reach: StationReach,
+        kick: Callable[[], None],
         *,
         every_s: float = 1.0,
         now: Callable[[], datetime] = utc_now,
@@ -47,6 +64,9 @@ class PartnerProfiles:
         self._database = database
         self._commands = commands
         self._asking = asking
+        self._profiles = profiles
+        self._reach = reach
+        self._kick = kick
         self._every_s = every_s
         self._now = now
         self._last: dict[tuple[int, Asked], float] = {}
@@ -62,37 +82,77 @@ class PartnerProfiles:
         if isinstance(session, Said):
             return session
         profile = station_profile(ask.charging_profile, session.id, session.frozen.ocpp_evse_id, _name(session))
+        if not await self._reach.ready(session.station_key):
+            return self._asking.said(Response.REJECTED, "The charging station is not connected.")
+        try:
+            async with self._database.change() as db:
+                reported = await smart.variables_of(db, session.station_key)
+                profile = replace(profile, stack_level=level_of(reported))
+                await self._profiles.check(db, session.station_key, profile)
+                await stored.put(
+                    db,
+                    partner.tenant_id,
+                    session.station_key,
+                    profile,
+                    origin=ORIGIN,
+                    set_by=f"partner: {partner.name}",
+                )
+                found = await stored.one(db, session.station_key, profile.id)
+        except InvalidInputError as error:
+            return self._asking.said(Response.NOT_SUPPORTED, str(error))
+        assert found is not None
+        revision = found.revision
+        self._kick()
 
-        async def noted(outcome: CommandOutcome) -> tuple[Result, dict[str, object] | None]:
-            result = result_of(Asked.SET_PROFILE, outcome)
-            if result is Result.ACCEPTED:
+        async def settled() -> tuple[Result, None]:
+            state = await self._settled(session, profile.id, revision)
+            if state == "installed":
                 async with self._database.change() as db:
                     await queries.note_profile(db, session.id, partner.tenant_id, partner.connection_id, None)
-            return result, None
+                return Result.ACCEPTED, None
+            if state is None:
+                # What the partner is told that it is not set must not come to be set afterwards.
+                async with self._database.change() as db:
+                    await stored.remove(db, session.station_key, profile.id, "policy: no answer in time")
+                self._kick()
+                return Result.TIMEOUT, None
+            return Result.REJECTED, None
 
-        return await self._asking.ask(
-            partner,
-            Asked.SET_PROFILE,
-            body,
-            ask.response_url,
-            session.station_key,
-            SetChargingProfile(profile=profile),
-            noted,
-        )
+        return await self._asking.work(partner, Asked.SET_PROFILE, body, ask.response_url, settled)
 
     async def clear(self, partner: Partner, session_id: str, response_url: str) -> Said:
         """Removes the profile that the partner set."""
         session = await self._session(partner, session_id, Asked.CLEAR_PROFILE)
         if isinstance(session, Said):
             return session
-        return await self._asking.ask(
-            partner,
-            Asked.CLEAR_PROFILE,
-            b"{}",
-            response_url,
-            session.station_key,
-            ClearChargingProfile(id=profile_id(session.id)),
-        )
+        ident = profile_id(session.id)
+        async with self._database.change() as db:
+            there = await stored.one(db, session.station_key, ident, lock=True)
+            if there is not None and there.state not in _GONE:
+                await stored.remove(db, session.station_key, ident, f"partner: {partner.name}")
+                there = await stored.one(db, session.station_key, ident)
+        self._kick()
+
+        async def settled() -> tuple[Result, None]:
+            if there is None or there.state in _GONE:
+                return Result.REJECTED, None  # told as UNKNOWN: there is none
+            state = await self._settled(session, ident, there.revision)
+            return (Result.ACCEPTED if state == "removed" else Result.TIMEOUT), None
+
+        return await self._asking.work(partner, Asked.CLEAR_PROFILE, b"{}", response_url, settled)
+
+    async def _settled(self, session: Session, ident: int, revision: int) -> str | None:
+        """How bringing a profile to its station ended; None: it did not in time. Another one in its place ends it, too."""
+        until = time.monotonic() + self._asking.timeout_s
+        while time.monotonic() < until:
+            async with self._database.read() as db:
+                found = await stored.one(db, session.station_key, ident)
+            if found is None or found.revision != revision or found.state in ("refused", "removed"):
+                return "removed" if found is None else found.state if found.revision == revision else "replaced"
+            if found.state == "installed":
+                return found.state
+            await asyncio.sleep(_LOOK_EVERY_S)
+        return None
 
     async def get(self, partner: Partner, session_id: str, duration_s: int, response_url: str) -> Said:
         """Has the station say what it plans.
@@ -106,6 +166,11 @@ class PartnerProfiles:
         session = await self._session(partner, session_id, Asked.GET_PROFILE)
         if isinstance(session, Said):
             return session
+
+        async with self._database.read() as db:
+            there = await stored.one(db, session.station_key, profile_id(session.id))
+        # In the unit in which the station took the partner's own.
+        unit = None if there is None or there.state != "installed" else there.held.schedules[0].unit
 
         async def told(outcome: CommandOutcome) -> tuple[Result, dict[str, object] | None]:
             schedule = reply_of(outcome, StationSchedule)
@@ -122,7 +187,7 @@ class PartnerProfiles:
             b"{}",
             response_url,
             session.station_key,
-            GetCompositeSchedule(evse_id=session.frozen.ocpp_evse_id, duration_s=duration_s),
+            GetCompositeSchedule(evse_id=session.frozen.ocpp_evse_id, duration_s=duration_s, unit=unit),
             told,
         )
 

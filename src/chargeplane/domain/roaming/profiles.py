@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chargeplane.domain.charging_abilities import Reported, max_stack_level
+from chargeplane.domain.charging_plans import differences
 from chargeplane.domain.charging_profiles import (
     ChargingPeriod,
     ChargingProfile,
@@ -16,6 +22,7 @@ from chargeplane.domain.charging_profiles import (
     RateUnit,
 )
 from chargeplane.domain.commands.smart_charging import StationSchedule
+from chargeplane.domain.composite_schedules import CompositeSchedule
 from chargeplane.domain.roaming.commands import Profile
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.time import as_utc, rfc3339
@@ -25,6 +32,7 @@ FIRST_ID: Final = 1_300_000_000
 
 _IDS: Final = 100_000_000
 MOST_PERIODS: Final = 1000
+_LEVEL: Final = 2
 _TENTH: Final = Decimal("0.1")
 
 
@@ -84,11 +92,73 @@ def station_profile(wanted: Profile, session_id: int, evse_id: int, transaction_
     )
 
 
+def level_of(reported: Reported) -> int:
+    """The stack level of a partner's profile: above what is planned for the vehicle, where the station has as many.
+
+    Args:
+        reported: what the station told of itself.
+    """
+    most = max_stack_level(reported)
+    return _LEVEL if most is None else max(0, min(_LEVEL, most))
+
+
+class ActiveProfile(Struct, frozen=True, kw_only=True):
+    """What limits a session from a moment on, as a partner was told.
+
+    Args:
+        duration_s: what is later is not known.
+        periods: a `limit` of None is no limit.
+    """
+
+    start: datetime
+    duration_s: int
+    unit: RateUnit
+    periods: tuple[ChargingPeriod, ...]
+
+    def since(self, at: datetime) -> tuple[ChargingPeriod, ...]:
+        """The periods counted from a later moment."""
+        passed = int((at - self.start) / timedelta(seconds=1))
+        shifted = [replace(one, start_s=one.start_s - passed) for one in self.periods]
+        first = max((place for place, one in enumerate(shifted) if one.start_s <= 0), default=0)
+        return tuple(replace(one, start_s=max(0, one.start_s)) for one in shifted[first:])
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As OCPI ActiveChargingProfile."""
+        schedule = StationSchedule(start=self.start, duration_s=self.duration_s, unit=self.unit, periods=self.periods)
+        return active_profile(schedule, self.start)
+
+
+def told_of(schedule: CompositeSchedule) -> ActiveProfile:
+    """A composite schedule as a partner is told it."""
+    return ActiveProfile(
+        start=schedule.start,
+        duration_s=schedule.duration_s,
+        unit=schedule.unit,
+        periods=tuple(ChargingPeriod(start_s=one.start_s, limit=one.limit) for one in schedule.periods),
+    )
+
+
+def is_other(told: ActiveProfile, now: ActiveProfile) -> bool:
+    """Whether what holds from now on is other than was told, as far as that went."""
+    if told.unit is not now.unit or now.start < told.start:
+        return True
+    ends = min(told.start + timedelta(seconds=told.duration_s), now.start + timedelta(seconds=now.duration_s))
+    left = int((ends - now.start) / timedelta(seconds=1))
+    if left <= 0:
+        return True
+    return bool(differences(_until(now.periods, left), _until(told.since(now.start), left), left))
+
+
+def _until(periods: Sequence[ChargingPeriod], seconds: int) -> list[ChargingPeriod]:
+    return [one for one in periods if one.start_s < seconds]
+
+
 def active_profile(schedule: StationSchedule, now: datetime) -> dict[str, Any]:
     """What a station plans, as OCPI ActiveChargingProfile. Periods without a limit are left out: OCPI cannot say so.
 
     Args:
-        now: where the station names no start.
+        now: where the schedule names no start.
     """
     start = rfc3339(schedule.start or now)
     profile: dict[str, Any] = {

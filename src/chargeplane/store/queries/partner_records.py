@@ -97,11 +97,13 @@ class PartnerSession(NewSession, frozen=True, kw_only=True):
     Args:
         location_name, evse_id: of our copy of the Location; None where we have none.
         partner: country code and party, as `DE*ABC`.
+        profile: JSON: its active charging profile as the partner told it last.
     """
 
     location_name: str | None
     city: str | None
     partner: str
+    profile: bytes | None = None
 
 
 _SESSION_FIELDS: Final = NewSession.__struct_fields__
@@ -134,7 +136,7 @@ async def put_sessions(db: Db, sessions: Sequence[NewSession]) -> None:
 
 _SESSION: Final = (
     ", ".join(f"s.{name}" for name in _SESSION_FIELDS)
-    + ", l.name AS location_name, l.city, s.country_code || '*' || s.party_id AS partner"
+    + ", l.name AS location_name, l.city, s.country_code || '*' || s.party_id AS partner, s.profile"
 )
 _OF_SESSION: Final = (
     "received_session s LEFT JOIN partner_location l ON l.tenant_id = s.tenant_id AND l.country_code = s.country_code"

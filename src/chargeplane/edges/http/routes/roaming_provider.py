@@ -151,6 +151,7 @@ class RoamingSessionView(Struct, frozen=True, kw_only=True):
     Args:
         session_id: the partner's.
         status: OCPI SessionStatus.
+        active_profile: OCPI ActiveChargingProfile as the partner told it by itself; null: it did not.
     """
 
     id: str
@@ -169,6 +170,7 @@ class RoamingSessionView(Struct, frozen=True, kw_only=True):
     cost_excl: MoneyView | None
     cost_incl: MoneyView | None
     last_updated: datetime
+    active_profile: dict[str, Any] | None
 
 
 class RoamingCdrView(Struct, frozen=True, kw_only=True):
@@ -289,6 +291,7 @@ def _session(one: PartnerSession) -> RoamingSessionView:
         cost_excl=_money(one.cost_excl, one.currency),
         cost_incl=_money(one.cost_incl, one.currency),
         last_updated=one.last_updated,
+        active_profile=None if one.profile is None else decode(one.profile),
     )
 
 
