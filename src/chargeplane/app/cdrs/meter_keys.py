@@ -185,16 +185,18 @@ class MeterKeys:
             summary=checked.summary, kept=False, values=await asyncio.to_thread(_views, checked.values)
         )
 
-    async def transparency_file(self, caller: Caller, cdr_id: int) -> bytes:
+    async def transparency_file(self, caller: Caller, cdr_id: int, *, driver_id: int | None = None) -> bytes:
         """The file that the driver checks a CDR's signed values with.
 
+        Args:
+            driver_id: who may; None: the operator.
         Raises:
-            NotFoundError: the tenant has no such CDR.
+            NotFoundError: the tenant has no such CDR, or it is another driver's.
             ConflictError: its session has no signed values that can be read.
         """
         async with self._database.read() as db:
             found = await cdr_queries.one(db, caller.tenant_id, cdr_id)
-            if found is None:
+            if found is None or (driver_id is not None and found[0].driver_id != driver_id):
                 raise NotFoundError("CDR", str(cdr_id))
             session_id = found[0].session_id
             values = await queries.values_of(db, caller.tenant_id, session_id)
@@ -248,5 +250,5 @@ def _view(value: CheckedValue) -> SignedValueView:
 
 
 def _file(session_id: TransactionId, values: Sequence[CheckedValue], keys: dict[int, MeterPublicKey]) -> bytes | None:
-    records = [(record, keys.get(one.key_id or 0)) for one in values if (record := _record(one)) is not None]
+    records = [(record, one.key or keys.get(one.key_id or 0)) for one in values if (record := _record(one)) is not None]
     return transparency_file(str(session_id), records) if records else None

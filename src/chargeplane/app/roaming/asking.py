@@ -63,6 +63,9 @@ from chargeplane.store.queries.partner_records import PartnerSession
 PREFERENCES: Final = 21
 """Row of the table."""
 
+UNLOCKS_FOR: Final = timedelta(minutes=30)
+"""So long after the end of a session its driver may have the connector unlocked."""
+
 _LONGEST_S: Final = 600
 _UNANSWERED_S: Final = 120
 _SPARE_S: Final = 5
@@ -246,6 +249,38 @@ class Asking:
             wait_s,
         )
 
+    async def unlock_after(self, caller: Caller, key: int, *, driver_id: int, wait_s: float = 0.0) -> CommandRecord:
+        """Has a partner unlock the connector of a driver's session that is over.
+
+        OCPI leaves unlocking to people: it is asked for where the driver's own session ended within `UNLOCKS_FOR`, and for nobody else's.
+
+        Raises:
+            NotFoundError: there is none, or it is somebody else's.
+            ConflictError: it goes on, ended too long ago, or its connector is not known.
+        """
+        async with self._database.read() as db:
+            session = await record_queries.session(db, caller.tenant_id, key)
+            latest = None if session is None else await record_queries.latest_at(db, session)
+        if session is None or session.driver_id != driver_id:
+            raise NotFoundError("session", str(key))
+        if session.status not in _ENDED:
+            raise ConflictError(f"Session '{key}' goes on: stop it first.")
+        ended = session.ended_at or session.last_updated
+        if self._now() - ended > UNLOCKS_FOR:
+            raise ConflictError(f"Session '{key}' ended too long ago.")
+        if latest != session.object_key:
+            raise ConflictError("Somebody else has charged there since.")
+        connector = session.connector_id
+        if connector is None:
+            raise ConflictError("The partner did not tell at which connector it was.")
+        at = At(
+            partner=session.partner,
+            location_id=session.location_id,
+            evse_uid=session.evse_uid,
+            connector_id=connector,
+        )
+        return await self.unlock(caller, at, wait_s=wait_s)
+
     async def stop_session(
         self, caller: Caller, key: int, *, driver_id: int | None = None, wait_s: float = 0.0
     ) -> CommandRecord:
@@ -301,19 +336,24 @@ class Asking:
             caller, key, CommandType.CLEAR_PROFILE, lambda url: Asked(query={"response_url": url}), wait_s
         )
 
-    async def prefer(self, caller: Caller, key: int, wishes: Preferences) -> str:
+    async def prefer(self, caller: Caller, key: int, wishes: Preferences, *, driver_id: int | None = None) -> str:
         """Tells the operator of a session what its driver needs (OCPI 2.3.0 mod_sessions, PUT charging_preferences); its answer.
 
+        Args:
+            driver_id: who may; None: the operator.
         Raises:
-            NotFoundError: there is no such session.
-            ConflictError: it is over, or the partner gave no answer.
+            NotFoundError: there is no such session, or it is somebody else's.
+            ConflictError: it is over, its EVSE takes none, or the partner gave no answer.
         """
-        session, peer, party = await self._running(caller, key, None)
+        session, peer, party = await self._running(caller, key, driver_id)
         ours = peer.own_party(PartyRole.EMSP)
         route = Route(from_party=None if ours is None else ours.id, to_party=party)
         outcome = await self._partners.call(
             peer, PREFERENCES, {"session_id": session.id}, body=encoded(wishes), route=route
         )
+        if outcome.http_status == 404:
+            # OCPI 2.3.0 mod_sessions: of an EVSE without CHARGING_PREFERENCES_CAPABLE.
+            raise ConflictError(f"The operator takes no preferences for this session: {outcome.sentence}")
         answer = None if outcome.data is None else decode(outcome.data)
         if not outcome.ok or not isinstance(answer, str):
             raise ConflictError(outcome.sentence or "The partner's answer could not be understood.")

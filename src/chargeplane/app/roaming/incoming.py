@@ -41,6 +41,7 @@ from chargeplane.domain.roaming.checking import Tolerance, Verdict, charge_told,
 from chargeplane.domain.roaming.disputes import DisputeState, DisputeStep, moved
 from chargeplane.domain.roaming.records import CdrSaid, cdr_said, place_of, qualified, session_said
 from chargeplane.domain.roaming.replicas import Module
+from chargeplane.domain.roaming.signed import SignedCheck, signed_check, signed_said
 from chargeplane.domain.tariffs.model import Tariff
 from chargeplane.kernel.errors import ConflictError, RuleError
 from chargeplane.kernel.ids import TenantId, TransactionId
@@ -50,10 +51,11 @@ from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import agreements as agreement_queries
 from chargeplane.store.queries import cdrs as cdr_queries
-from chargeplane.store.queries import facts
+from chargeplane.store.queries import facts, meter_keys
 from chargeplane.store.queries import partner_records as queries
 from chargeplane.store.queries import replicas as replica_queries
 from chargeplane.store.queries.cdrs import NewCdr
+from chargeplane.store.queries.meter_keys import CheckedValue
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.partner_records import NewPartnerCdr, NewSession, OurToken, PartnerCdr
 
@@ -232,18 +234,20 @@ class Incoming:
         zone = _zone(named)
         replicas = {one.id.lower(): one.document for one in copies}
         check, _, tariff = await asyncio.to_thread(checked, said, replicas, zone, self._tolerance)
+        told = None if found.credit else signed_said(bytes(said.signed_data))
+        signed = await asyncio.to_thread(signed_check, told, found.kwh * 1000)
         async with self._database.change() as db:
             row = await queries.cdr(db, tenant_id, key, locked=True)
             if row is None:
                 return
             if row.verdict is Verdict.WAITING:
-                await queries.put_check(db, key, check)
+                await queries.put_check(db, key, check, None if signed is None else signed.summary)
             if row.posted_at is None:
                 await self._book(db, row, said)
             if row.credit:
                 await self._credited(db, row)
             elif row.cdr_id is None and row.id_token_id is not None:
-                await self._bill(db, row, said, zone, check.verdict, tariff)
+                await self._bill(db, row, said, zone, check.verdict, tariff, signed)
         self._told()
         self._events.publish(
             "received_cdr.checked",
@@ -253,7 +257,14 @@ class Incoming:
         )
 
     async def _bill(
-        self, db: Db, row: PartnerCdr, said: CdrSaid, zone: ZoneInfo, verdict: Verdict, asked: Tariff | None
+        self,
+        db: Db,
+        row: PartnerCdr,
+        said: CdrSaid,
+        zone: ZoneInfo,
+        verdict: Verdict,
+        asked: Tariff | None,
+        signed: SignedCheck | None,
     ) -> None:
         known = await queries.our_tokens(db, [(row.tenant_id, row.token_uid, said.cdr_token.contract_id)])
         token = known.get((row.tenant_id, row.token_uid.lower()))
@@ -292,9 +303,22 @@ class Incoming:
             tariff=tariff,
             rating=rating,
             priced_by=priced_by,
+            signed=None if signed is None else signed.summary,
         )
         session_id = TransactionId(await db.fetchval("SELECT nextval('transaction_id_seq')"))
         made = await _written(db, row, content, session_id, token, holds)
+        if signed is not None:
+            await meter_keys.keep_values(
+                db,
+                row.tenant_id,
+                session_id,
+                [
+                    CheckedValue(
+                        ordinal=0, data=one.data, verdict=one.verdict, because=one.because, key_id=None, key=signed.key
+                    )
+                    for one in signed.values
+                ],
+            )
         if agreed is not None:
             await cdr_queries.note_use(db, made, agreed.agreement_id, row.started_at, used_of(terms, rating, tariff))
         await queries.put_billed(db, row.object_key, made)

@@ -31,6 +31,7 @@ from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import cdrs as cdr_queries
 from chargeplane.store.queries import meter_keys
 from chargeplane.store.queries import roaming_documents as queries
+from chargeplane.store.queries import sessions as session_queries
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.roaming_documents import CDRS, SESSIONS, NewDocument
 from chargeplane.store.queries.session_transactions import SessionTransaction
@@ -162,7 +163,17 @@ class SessionsOfPartners:
                     return False  # what was never told need not be taken back
             values = await meter_keys.values_of(db, tenant_id, cdr.session_id)
             keys = await meter_keys.keys_by_id(db, [one.key_id for one in values if one.key_id is not None])
-            public = next((base64.b64encode(key.der).decode() for key in keys.values()), None)
+            key = next(iter(keys.values()), None)
+            if key is None and values:
+                # Nobody registered it: the one that the station sent along is better than none.
+                session = await session_queries.one(db, tenant_id, cdr.session_id)
+                known = (
+                    []
+                    if session is None
+                    else await meter_keys.in_use(db, session.station_key, session.frozen.ocpp_evse_id)
+                )
+                key = known[0].key if known else None
+            public = None if key is None else base64.b64encode(key.der).decode()
             party = PartyId(country_code=driver.operator[0], party_id=driver.operator[1])
             now = _truncated(self._now())
             body = self._making.cdr(

@@ -19,6 +19,7 @@ from chargeplane.app.sessions.settling import Proof
 from chargeplane.domain.alerts import Severity
 from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.cdrs.charging import ToldEvent
+from chargeplane.domain.cdrs.proofs import summary_of
 from chargeplane.domain.cdrs.session import SignedPolicy
 from chargeplane.domain.messages import SignedValue
 from chargeplane.domain.ocmf import (
@@ -27,7 +28,6 @@ from chargeplane.domain.ocmf import (
     SignedRecord,
     Verdict,
     Verification,
-    prove,
     public_key_of,
     record_of,
     verify,
@@ -40,9 +40,6 @@ from chargeplane.store.queries.meter_keys import CheckedValue, StoredKey
 from chargeplane.store.queries.paging import Db
 
 ALERT: Final = "signed_meter_value"
-_SLACK_WH: Final = Decimal(10)
-"""Stations round the register that they tell; so much it may be off what the meter signed."""
-
 _MOST: Final = 500
 """Signed values of one session that are verified: the first, and the newest."""
 
@@ -158,27 +155,9 @@ def check(told: Sequence[ToldEvent], keys: Sequence[StoredKey], energy_wh: Decim
             )
         )
         records.append(SignedRecord(record=record, verification=verification))
-    proof = prove(records)
-    agrees = None if proof.energy_wh is None else abs(proof.energy_wh - energy_wh) <= _SLACK_WH
-    because = list(proof.because)
-    if unreadable:
-        because.append(f"{unreadable} of {len(found)} signed values cannot be read.")
-    if agrees is False:
-        because.append(f"The meter signed {proof.energy_wh} Wh, the session has {energy_wh} Wh.")
     return Checked(
         values=tuple(values),
-        summary=SignedSummary(
-            values=len(found),
-            valid=sum(1 for one in values if one.verdict is Verdict.VALID),
-            proven=proof.is_proven and not unreadable,
-            energy_wh=proof.energy_wh,
-            agrees=agrees,
-            register=proof.register,
-            begin_wh=proof.begin_wh,
-            end_wh=proof.end_wh,
-            flaws=tuple(flaw.value for flaw in proof.flaws),
-            because=tuple(because),
-        ),
+        summary=summary_of([one.verdict for one in values], records, unreadable, energy_wh),
         sent=tuple(sent.values()),
     )
 

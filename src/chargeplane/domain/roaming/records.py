@@ -143,6 +143,7 @@ class CdrSaid(Struct, frozen=True):
     total_parking_time: Decimal | None = None
     charging_periods: tuple[PeriodSaid, ...] = ()
     tariffs: tuple[Raw, ...] = ()
+    signed_data: Raw = Raw()
     session_id: str | None = None
     authorization_reference: str | None = None
     credit: bool | None = None

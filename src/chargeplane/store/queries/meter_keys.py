@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -54,6 +55,7 @@ class CheckedValue(Struct, frozen=True, kw_only=True):
         ordinal: of the transaction's event it came with.
         data: as received.
         because: the verdict in a sentence.
+        key: that it came with, where it is a partner's station's.
     """
 
     ordinal: int
@@ -61,6 +63,7 @@ class CheckedValue(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     because: str
     key_id: int | None
+    key: MeterPublicKey | None = None
 
 
 class SignedSettings(Struct, frozen=True, kw_only=True):
@@ -166,10 +169,21 @@ async def keep_values(db: Db, tenant_id: TenantId, session_id: TransactionId, va
     """What came of verifying a session's values, in place of what came of it before."""
     await db.execute("DELETE FROM signed_meter_value WHERE session_id = $1", session_id)
     await db.executemany(
-        "INSERT INTO signed_meter_value (session_id, place, tenant_id, ordinal, data, verdict, because, key_id)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO signed_meter_value (session_id, place, tenant_id, ordinal, data, verdict, because, key_id, curve, der)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         [
-            (session_id, place, tenant_id, one.ordinal, one.data, one.verdict.value, one.because, one.key_id)
+            (
+                session_id,
+                place,
+                tenant_id,
+                one.ordinal,
+                one.data,
+                one.verdict.value,
+                one.because,
+                one.key_id,
+                None if one.key is None else one.key.curve.value,
+                None if one.key is None else one.key.der,
+            )
             for place, one in enumerate(values, 1)
         ],
     )
@@ -178,12 +192,26 @@ async def keep_values(db: Db, tenant_id: TenantId, session_id: TransactionId, va
 async def values_of(db: Db, tenant_id: TenantId, session_id: int) -> list[CheckedValue]:
     """What came of verifying a session's values, in order of arrival."""
     rows = await db.fetch(
-        "SELECT ordinal, data, verdict, because, key_id FROM signed_meter_value"
+        "SELECT ordinal, data, verdict, because, key_id, curve, der FROM signed_meter_value"
         " WHERE session_id = $1 AND tenant_id = $2 ORDER BY place",
         session_id,
         tenant_id,
     )
-    return [CheckedValue(**{**row, "verdict": Verdict(row["verdict"])}) for row in rows]
+    return [
+        CheckedValue(
+            ordinal=row["ordinal"],
+            data=row["data"],
+            verdict=Verdict(row["verdict"]),
+            because=row["because"],
+            key_id=row["key_id"],
+            key=None if row["der"] is None else _key(row["curve"], row["der"]),
+        )
+        for row in rows
+    ]
+
+
+def _key(curve: str, der: bytes) -> MeterPublicKey:
+    return MeterPublicKey(curve=Curve(curve), der=der, fingerprint=hashlib.sha256(der).hexdigest())
 
 
 async def keys_by_id(db: Db, idents: Sequence[int]) -> dict[int, MeterPublicKey]:

@@ -7,13 +7,18 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.authorization import token_key
+from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.roaming.checking import Check, Verdict, check_of, check_text
 from chargeplane.domain.roaming.disputes import Dispute, DisputeState, dispute_of, dispute_text
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position, Where
+
+_signed = msgspec.json.Decoder(SignedSummary).decode
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class OurToken(Struct, frozen=True):
@@ -193,6 +198,19 @@ async def session_by_reference(db: Db, tenant_id: TenantId, reference: str) -> P
     return None if row is None else PartnerSession(**row)
 
 
+async def latest_at(db: Db, at: PartnerSession) -> int | None:
+    """Our key of the session that began last at the same EVSE."""
+    found: int | None = await db.fetchval(
+        "SELECT object_key FROM received_session WHERE tenant_id = $1 AND country_code = $2 AND party_id = $3"
+        " AND evse_uid = $4 ORDER BY started_at DESC, object_key DESC LIMIT 1",
+        at.tenant_id,
+        at.country_code,
+        at.party_id,
+        at.evse_uid,
+    )
+    return found
+
+
 class NewPartnerCdr(Struct, frozen=True, kw_only=True):
     """A partner's CDR as it is written when it comes."""
 
@@ -224,6 +242,7 @@ class PartnerCdr(NewPartnerCdr, frozen=True, kw_only=True):
 
     Args:
         cdr_id: ours, by which the driver is billed.
+        signed: what its signed meter values prove; None: it has none.
     """
 
     received_at: datetime
@@ -235,12 +254,13 @@ class PartnerCdr(NewPartnerCdr, frozen=True, kw_only=True):
     posted_at: datetime | None
     revision: int
     credited_by: int | None
+    signed: SignedSummary | None = None
 
 
 _CDR_FIELDS: Final = NewPartnerCdr.__struct_fields__
 _CDR: Final = (
     ", ".join(f"c.{name}" for name in _CDR_FIELDS)
-    + ", c.received_at, c.verdict, c.check_body, c.dispute, c.dispute_body, c.cdr_id, c.posted_at, c.revision,"
+    + ", c.received_at, c.verdict, c.check_body, c.dispute, c.dispute_body, c.cdr_id, c.posted_at, c.revision, c.signed,"
     " (SELECT min(k.object_key) FROM checked_cdr k WHERE k.tenant_id = c.tenant_id AND k.country_code = c.country_code"
     " AND k.party_id = c.party_id AND lower(k.credits) = lower(c.id) AND k.credits IS NOT NULL) AS credited_by"
 )
@@ -259,6 +279,7 @@ def _cdr(row: Any) -> PartnerCdr:
         posted_at=said["posted_at"],
         revision=said["revision"],
         credited_by=said["credited_by"],
+        signed=None if said["signed"] is None else _signed(said["signed"]),
     )
 
 
@@ -336,13 +357,14 @@ async def document(db: Db, tenant_id: TenantId, key: int) -> bytes | None:
     return found
 
 
-async def put_check(db: Db, key: int, check: Check) -> None:
-    """Writes what came of the check."""
+async def put_check(db: Db, key: int, check: Check, signed: SignedSummary | None) -> None:
+    """Writes what came of the check, and of verifying the signed values."""
     await db.execute(
-        "UPDATE checked_cdr SET verdict = $2, check_body = $3, revision = revision + 1 WHERE object_key = $1",
+        "UPDATE checked_cdr SET verdict = $2, check_body = $3, signed = $4, revision = revision + 1 WHERE object_key = $1",
         key,
         check.verdict.value,
         check_text(check),
+        None if signed is None else _encode(signed).decode(),
     )
 
 

@@ -38,6 +38,7 @@ from chargeplane.edges.http.routes.monitoring import monitoring_routes
 from chargeplane.edges.http.routes.my_bookings import my_booking_routes
 from chargeplane.edges.http.routes.my_charging import my_charging_routes
 from chargeplane.edges.http.routes.my_money import my_money_routes
+from chargeplane.edges.http.routes.my_roaming import my_roaming_routes
 from chargeplane.edges.http.routes.outbox import outbox_routes
 from chargeplane.edges.http.routes.payments import payment_routes
 from chargeplane.edges.http.routes.performance import performance_routes
@@ -120,6 +121,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *roaming_routes(services),
         *roaming_operator_routes(services),
         *roaming_provider_routes(services),
+        *my_roaming_routes(services),
         *meter_key_routes(services),
         *booking_routes(services),
         *performance_routes(services),

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
@@ -242,7 +242,21 @@ def my_charging_routes(services: Services) -> list[HTTPRouteHandler]:
         view, said = await own.cdr(caller_of(request), ident_of("CDR", id))
         return whole_cdr(view, said, known(language))
 
+    @get(
+        "/v1/me/cdrs/{id:str}/transparency-file",
+        tags=["me"],
+        opt={**_MINE, "files": ("application/xml",)},
+    )
+    async def get_my_transparency_file(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[bytes]:
+        """The XML file with which one checks the signed meter values of a CDR of one's own by the S.A.F.E. transparency software; of
+        partners' stations too."""
+        caller, ident = caller_of(request), ident_of("CDR", id)
+        content = await business.meter_keys.transparency_file(caller, ident, driver_id=caller.driver_id)
+        disposition = f'attachment; filename="cdr-{ident}.xml"'
+        return Response(content, media_type="application/xml", headers={"Content-Disposition": disposition})
+
     return [
+        get_my_transparency_file,
         price_my_charge,
         unlock_my_cable,
         list_my_sessions,

@@ -19,6 +19,7 @@ from chargeplane.app.roaming.asking import At, TokenOf
 from chargeplane.app.roaming.errors import PulledError
 from chargeplane.app.roaming.places import PartnerLocationView
 from chargeplane.app.roaming.pulling import Pulled
+from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.roaming.asking import CommandRecord, CommandState, CommandType, Preferences, Profile
 from chargeplane.domain.roaming.checking import Check, Verdict
 from chargeplane.domain.roaming.disputes import Dispute, DisputeState
@@ -179,6 +180,7 @@ class RoamingCdrView(Struct, frozen=True, kw_only=True):
     Args:
         cdr_id: the partner's; billed_by: ours, by which the driver is billed.
         credited_by: our id of the credit CDR that took it back.
+        signed_data: what its signed meter values prove, by the key that came with it; null: it has none.
     """
 
     id: str
@@ -202,6 +204,7 @@ class RoamingCdrView(Struct, frozen=True, kw_only=True):
     dispute: Dispute
     billed_by: str | None
     booked_at: datetime | None
+    signed_data: SignedSummary | None
     received_at: datetime
     revision: int
 
@@ -250,9 +253,10 @@ class PullBody(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     full: bool = False
 
 
-def _command(
+def command_view(
     record: CommandRecord, session: PartnerSession | None = None, reservation_id: str | None = None
 ) -> CommandView:
+    """As it is shown."""
     return CommandView(
         id=str(record.id),
         type=record.type,
@@ -273,7 +277,8 @@ def _money(amount: Decimal | None, currency: str) -> MoneyView | None:
     return None if amount is None else Money(amount=amount, currency=currency).view()
 
 
-def _session(one: PartnerSession) -> RoamingSessionView:
+def session_view(one: PartnerSession) -> RoamingSessionView:
+    """As it is shown."""
     return RoamingSessionView(
         id=str(one.object_key),
         partner=one.partner,
@@ -318,6 +323,7 @@ def _cdr(one: PartnerCdr) -> RoamingCdrView:
         dispute=one.dispute,
         billed_by=None if one.cdr_id is None else str(one.cdr_id),
         booked_at=one.posted_at,
+        signed_data=one.signed,
         received_at=one.received_at,
         revision=one.revision,
     )
@@ -456,13 +462,16 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
             status=status,
         )
         return as_page(
-            "roaming-sessions", [_session(one) for one in found], limit, lambda view: (view.started_at, int(view.id))
+            "roaming-sessions",
+            [session_view(one) for one in found],
+            limit,
+            lambda view: (view.started_at, int(view.id)),
         )
 
     @get("/v1/roaming/sessions/{id:str}", tags=tags, opt=read)
     async def get_roaming_session(request: Request[Any, Any, Any], id: FromPath[str]) -> RoamingSessionView:
         """A session at a partner's station."""
-        return _session(await provider.records.session(caller_of(request), ident_of("session", id)))
+        return session_view(await provider.records.session(caller_of(request), ident_of("session", id)))
 
     @get("/v1/me/roaming/sessions", tags=["me"], opt=_MINE)
     async def list_my_roaming_sessions(
@@ -473,14 +482,17 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         after = decode_cursor("my-roaming-sessions", cursor, (datetime, int))
         found = await provider.records.sessions(caller, limit + 1, after, driver_id=caller.driver_id)
         return as_page(
-            "my-roaming-sessions", [_session(one) for one in found], limit, lambda view: (view.started_at, int(view.id))
+            "my-roaming-sessions",
+            [session_view(one) for one in found],
+            limit,
+            lambda view: (view.started_at, int(view.id)),
         )
 
     @get("/v1/me/roaming/sessions/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_roaming_session(request: Request[Any, Any, Any], id: FromPath[str]) -> RoamingSessionView:
         """A session of one's own at a partner's station."""
         caller = caller_of(request)
-        return _session(await provider.records.session(caller, ident_of("session", id), driver_id=caller.driver_id))
+        return session_view(await provider.records.session(caller, ident_of("session", id), driver_id=caller.driver_id))
 
     # CDRs
 
@@ -540,17 +552,17 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         match data:
             case StartOrder():
                 token = TokenOf(id_token=data.id_token, type=data.id_token_type)
-                return _command(await asking.start_session(caller, _at(data), token, wait_s=wait_s))
+                return command_view(await asking.start_session(caller, _at(data), token, wait_s=wait_s))
             case ReserveOrder():
                 token = TokenOf(id_token=data.id_token, type=data.id_token_type)
                 ident, record = await asking.reserve(
                     caller, _at(data), token, data.until, reservation_id=data.reservation_id, wait_s=wait_s
                 )
-                return _command(record, reservation_id=ident)
+                return command_view(record, reservation_id=ident)
             case StopOrder():
-                return _command(await asking.stop_session(caller, int(data.session_id), wait_s=wait_s))
+                return command_view(await asking.stop_session(caller, int(data.session_id), wait_s=wait_s))
             case CancelOrder():
-                return _command(await asking.cancel(caller, data.partner, data.reservation_id, wait_s=wait_s))
+                return command_view(await asking.cancel(caller, data.partner, data.reservation_id, wait_s=wait_s))
             case UnlockOrder():
                 at = At(
                     partner=data.partner,
@@ -558,7 +570,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
                     evse_uid=data.evse_uid,
                     connector_id=data.connector_id,
                 )
-                return _command(await asking.unlock(caller, at, wait_s=wait_s))
+                return command_view(await asking.unlock(caller, at, wait_s=wait_s))
 
     @get("/v1/roaming/commands", tags=tags, opt=read)
     async def list_roaming_commands(
@@ -567,14 +579,14 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         """Commands to partners, the newest first."""
         after = decode_cursor("roaming-commands", cursor, (int,))
         found = await provider.asking.page(caller_of(request), limit + 1, after)
-        return as_page("roaming-commands", [_command(one) for one in found], limit, lambda view: (int(view.id),))
+        return as_page("roaming-commands", [command_view(one) for one in found], limit, lambda view: (int(view.id),))
 
     @get("/v1/roaming/commands/{id:str}", tags=tags, opt=read)
     async def get_roaming_command(request: Request[Any, Any, Any], id: FromPath[str]) -> CommandView:
         """A command to a partner, and the session it began."""
         caller = caller_of(request)
         record = await provider.asking.one(caller, ident_of("command", id))
-        view = _command(record, await provider.asking.session_of(caller, record))
+        view = command_view(record, await provider.asking.session_of(caller, record))
         told = await provider.asking.told(caller, record.id)
         return view if told is None else replace(view, told=decode(told))
 
@@ -588,14 +600,16 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
     ) -> CommandView:
         """Has a session at a partner's station charge by a profile."""
         ident = ident_of("session", id)
-        return _command(await provider.asking.set_profile(caller_of(request), ident, data, wait_s=wait_s))
+        return command_view(await provider.asking.set_profile(caller_of(request), ident, data, wait_s=wait_s))
 
     @delete(profile_path, tags=tags, opt=write, status_code=202)
     async def clear_partners_profile(
         request: Request[Any, Any, Any], id: FromPath[str], wait_s: WaitS = 0
     ) -> CommandView:
         """Takes our profile of a session at a partner's station back."""
-        return _command(await provider.asking.clear_profile(caller_of(request), ident_of("session", id), wait_s=wait_s))
+        return command_view(
+            await provider.asking.clear_profile(caller_of(request), ident_of("session", id), wait_s=wait_s)
+        )
 
     @post(profile_path + "/read", tags=tags, opt=write, status_code=202)
     async def read_partners_profile(
@@ -603,7 +617,9 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
     ) -> CommandView:
         """Asks for the profile by which a session at a partner's station charges; the command's `told` has it."""
         ident = ident_of("session", id)
-        return _command(await provider.asking.active_profile(caller_of(request), ident, data.duration_s, wait_s=wait_s))
+        return command_view(
+            await provider.asking.active_profile(caller_of(request), ident, data.duration_s, wait_s=wait_s)
+        )
 
     @post("/v1/roaming/sessions/{id:str}/charging-preferences", tags=tags, opt=write, status_code=200)
     async def tell_preferences(
@@ -623,20 +639,20 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         caller = caller_of(request)
         own = await tokens.app_token(caller.tenant_id, caller.driver_id)
         token = TokenOf(id_token=own.id_token, type=own.type)
-        return _command(await provider.asking.start_session(caller, _at(data), token, wait_s=wait_s))
+        return command_view(await provider.asking.start_session(caller, _at(data), token, wait_s=wait_s))
 
     @get("/v1/me/roaming/charges/{id:str}", tags=["me"], opt=_MINE)
     async def get_roaming_charge(request: Request[Any, Any, Any], id: FromPath[str]) -> CommandView:
         """What became of an order of one's own to a partner, and the session it began."""
         caller = caller_of(request)
         record = await provider.asking.one(caller, ident_of("order", id), driver_id=caller.driver_id)
-        return _command(record, await provider.asking.session_of(caller, record))
+        return command_view(record, await provider.asking.session_of(caller, record))
 
     @post("/v1/me/roaming/sessions/{id:str}/stop", tags=["me"], opt=_MINE, status_code=202)
     async def stop_roaming_charge(request: Request[Any, Any, Any], id: FromPath[str], wait_s: WaitS = 0) -> CommandView:
         """Has the partner end a session of one's own."""
         caller = caller_of(request)
-        return _command(
+        return command_view(
             await provider.asking.stop_session(
                 caller, ident_of("session", id), driver_id=caller.driver_id, wait_s=wait_s
             )
@@ -655,7 +671,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         ident, record = await provider.asking.reserve(
             caller, _at(data), TokenOf(id_token=own.id_token, type=own.type), data.until, wait_s=wait_s
         )
-        return _command(record, reservation_id=ident)
+        return command_view(record, reservation_id=ident)
 
     @post(
         "/v1/me/roaming/reservations/{partner:str}/{reservation_id:str}/cancel", tags=["me"], opt=_MINE, status_code=202
@@ -666,7 +682,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         """Has a partner give one's own reservation free."""
         caller = caller_of(request)
         await provider.asking.reserved_by(caller, partner, reservation_id, caller.driver_id)
-        return _command(await provider.asking.cancel(caller, partner, reservation_id, wait_s=wait_s))
+        return command_view(await provider.asking.cancel(caller, partner, reservation_id, wait_s=wait_s))
 
     # Reading what partners own
 

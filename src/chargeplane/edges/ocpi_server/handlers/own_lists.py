@@ -18,6 +18,9 @@ from chargeplane.ocpi.status import Status
 _LISTS: Final = {7: "locations", 20: "sessions", 25: "cdrs", 28: "tariffs"}
 
 
+_GRANTED: Final = frozenset({"REGULAR", "FAST"})
+
+
 class _Preferences(Struct):
     profile_type: str
 
@@ -66,9 +69,9 @@ def own_lists(documents: OwnDocuments, commands: PartnerCommands) -> dict[int, H
         if not await documents.takes_preferences(partner.tenant_id, partner.connection_id, place.id, place.evse_uid):
             # OCPI 2.3.0 mod_sessions, ChargingPreferencesResponse: 404 with 2001.
             return not_found("EVSE that takes charging preferences", Status.INVALID_PARAMETERS)
-        # Nothing is planned by preferences here: having none is what can be granted.
-        regular = _preferences(call.body).profile_type == "REGULAR"
-        return Reply(document=b'"ACCEPTED"' if regular else b'"PROFILE_TYPE_NOT_SUPPORTED"')
+        # Nothing is held back or planned by price here: every session charges as fast as the limits of its place allow.
+        granted = _preferences(call.body).profile_type in _GRANTED
+        return Reply(document=b'"ACCEPTED"' if granted else b'"PROFILE_TYPE_NOT_SUPPORTED"')
 
     found: dict[int, Handler] = {row: listed(module) for row, module in _LISTS.items()}
     return {**found, 8: location, 9: evse, 10: connector, 21: preferences}
