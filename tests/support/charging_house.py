@@ -115,6 +115,7 @@ class ChargingHouse:
     def __init__(self, server: Server) -> None:
         assert server.http is not None
         assert server.ocpp is not None
+        self.server = server
         self.base = f"http://127.0.0.1:{server.http.port}/v1"
         self.url = f"ws://127.0.0.1:{server.ocpp.ports[0]}/ocpp"
         self.stations: list[VirtualStation] = []

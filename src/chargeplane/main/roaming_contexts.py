@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from chargeplane.app.house import utc_now
 from chargeplane.bridge.ocpi import Context
-from chargeplane.domain.roaming.connection import Peer
+from chargeplane.domain.roaming.connection import PartyId, PartyRole, Peer
 from chargeplane.domain.roaming.replicas import Module
+from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpi.documents import parse
 from chargeplane.ocpi.kinds import Kind
 from chargeplane.ocpi.versions import Version
@@ -63,7 +65,29 @@ class Contexts:
             return plain
         async with self._database.read() as db:
             rows = await replicas.objects_named(db, peer.tenant_id, Module.TOKENS, uid)
-        for row in rows:
-            if row.connection_id == peer.id:
-                return replace(plain, asked_token=parse(row.document))
-        return plain
+        theirs = [row for row in rows if peer.has_party(PartyId(row.country_code, row.party_id))]
+        # Several connections may lead to one platform: what it told by another is its token all the same.
+        theirs.sort(key=lambda row: row.connection_id != peer.id)
+        if theirs:
+            return replace(plain, asked_token=parse(theirs[0].document))
+        return replace(plain, asked_token=_nobody_told(peer, uid))
+
+
+def _nobody_told(peer: Peer, uid: str) -> dict[str, Any] | None:
+    """A token that was never pushed: 2.1.1 tells but whether it may charge, so that its uid stands for its contract. None: nobody knows whose
+    it is."""
+    providers = [one for one in peer.parties if one.role is PartyRole.EMSP] or list(peer.parties)
+    if not providers:
+        return None
+    owner = providers[0]
+    return {
+        "country_code": owner.id.country_code,
+        "party_id": owner.id.party_id,
+        "uid": uid,
+        "type": "RFID",
+        "contract_id": uid,
+        "issuer": owner.business_details.name or str(owner.id),
+        "valid": True,
+        "whitelist": "NEVER",
+        "last_updated": rfc3339(utc_now()),
+    }

@@ -8,8 +8,10 @@ from decimal import Decimal
 from typing import Protocol
 
 from chargeplane.app.agreements.resolving import Resolving
+from chargeplane.app.locations import Locations
 from chargeplane.app.roaming.asking import Asking
 from chargeplane.app.roaming.incoming import TOPIC, Incoming
+from chargeplane.app.roaming.nearby import Nearby
 from chargeplane.app.roaming.own_tokens import OwnTokens
 from chargeplane.app.roaming.partner_records import PartnerRecords
 from chargeplane.app.roaming.places import PartnerPlaces
@@ -64,6 +66,7 @@ async def start_roaming_provider(
     parts: Parts,
     resolving: Resolving,
     tariffs: Tariffs,
+    locations: Locations,
     partners: Partners,
     peers: Peers,
     own_url: Callable[[Peer, str, str], str],
@@ -86,6 +89,7 @@ async def start_roaming_provider(
     parts.on_stop.append(replicas.stop)
     parts.outbox.register(TOPIC, Topic(handler=incoming.came))
     own_tokens = OwnTokens(database, resolving, agreement_required=config.agreement_required, told=outgoing)
+    places = PartnerPlaces(database)
     asking = Asking(database, partners, peers, parts.events, own_url)
     pulling = Pulling(
         database,
@@ -102,7 +106,8 @@ async def start_roaming_provider(
         replicas=replicas,
         own_tokens=own_tokens,
         rest=RoamingProvider(
-            places=PartnerPlaces(database),
+            places=places,
+            nearby=Nearby(database, locations, places),
             records=PartnerRecords(database, parts.events),
             asking=asking,
             pulling=pulling,

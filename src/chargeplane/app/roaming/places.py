@@ -25,7 +25,9 @@ from chargeplane.store.queries import replicas as replica_queries
 from chargeplane.store.queries.paging import Db, Position
 from chargeplane.store.queries.partner_places import FoundPlace, PlaceFilter
 
-_ENERGY_WH: Final = Decimal(20_000)
+ENERGY_WH: Final = Decimal(20_000)
+"""That a session is priced for where nobody says."""
+
 _LEAST_POWER_W: Final = 1
 
 
@@ -64,7 +66,7 @@ _location: Final = msgspec.json.Decoder(_Location, strict=False).decode
 
 
 class PriceView(Struct, frozen=True, kw_only=True):
-    """What charging costs at a connector, by the partner's tariff. Without taxes that the tariff does not name.
+    """What charging costs at a connector, by its tariff. Without taxes that the tariff does not name.
 
     Args:
         per_kwh, per_hour, per_parking_hour, fee: with taxes, as they hold now; null where nothing is asked.
@@ -149,7 +151,7 @@ class PartnerPlaces:
         """
         async with self._database.read() as db:
             found = await queries.search(db, caller.tenant_id, wanted, limit, after)
-            prices = _Prices(self._now(), energy_wh or _ENERGY_WH)
+            prices = _Prices(self._now(), energy_wh or ENERGY_WH)
             await prices.read(db, caller, found)
         return [((one.distance_m or 0.0, one.key), _view(one, prices)) for one in found]
 
@@ -201,34 +203,40 @@ class _Prices:
                 continue
             key = (place.country_code, place.party_id, ident.lower(), connector.power_w, place.time_zone or "UTC")
             if key not in self._known:
-                self._known[key] = self._price(tariff, connector.power_w, _zone(place.time_zone))
+                self._known[key] = self._price(tariff, connector.power_w, zone_of(place.time_zone))
             return self._known[key]
         return None
 
     def _price(self, tariff: Tariff, power_w: int, zone: ZoneInfo) -> PriceView | None:
-        power = max(power_w, _LEAST_POWER_W)
-        try:
-            expected = Expected(at=self._at, energy_wh=self._energy_wh, default_power_w=Decimal(power))
-            rating: Rating = estimate(expected, tariff, zone)
-            now: PricesNow = prices_now(tariff, zone, self._at, power_w=Decimal(power))
-        except (RuleError, ArithmeticError):
-            return None
-
-        def money(cost: Cost | None) -> MoneyView | None:
-            return None if cost is None else Money(amount=cost.incl, currency=tariff.currency).view()
-
-        return PriceView(
-            tariff_id=tariff.id,
-            currency=tariff.currency,
-            per_kwh=money(now.per_kwh),
-            per_hour=money(now.per_hour),
-            per_parking_hour=money(now.per_parking_hour),
-            fee=money(now.fee),
-            session=rating.due_incl.view(),
-        )
+        return price_of(tariff, power_w, zone, self._at, self._energy_wh)
 
 
-def _zone(name: str | None) -> ZoneInfo:
+def price_of(tariff: Tariff, power_w: int, zone: ZoneInfo, at: datetime, energy_wh: Decimal) -> PriceView | None:
+    """What a tariff asks at a connector; None where it cannot be rated by."""
+    power = max(power_w, _LEAST_POWER_W)
+    try:
+        expected = Expected(at=at, energy_wh=energy_wh, default_power_w=Decimal(power))
+        rating: Rating = estimate(expected, tariff, zone)
+        now: PricesNow = prices_now(tariff, zone, at, power_w=Decimal(power))
+    except (RuleError, ArithmeticError):
+        return None
+
+    def money(cost: Cost | None) -> MoneyView | None:
+        return None if cost is None else Money(amount=cost.incl, currency=tariff.currency).view()
+
+    return PriceView(
+        tariff_id=tariff.id,
+        currency=tariff.currency,
+        per_kwh=money(now.per_kwh),
+        per_hour=money(now.per_hour),
+        per_parking_hour=money(now.per_parking_hour),
+        fee=money(now.fee),
+        session=rating.due_incl.view(),
+    )
+
+
+def zone_of(name: str | None) -> ZoneInfo:
+    """A time zone by its name; UTC where there is none of that name."""
     try:
         return ZoneInfo(name or "UTC")
     except (ZoneInfoNotFoundError, ValueError):
@@ -247,8 +255,8 @@ def _view(place: FoundPlace, prices: _Prices) -> PartnerLocationView:
         postal_code=said.postal_code,
         city=place.city,
         country=said.country,
-        latitude=_degrees(None if geo is None else geo.latitude),
-        longitude=_degrees(None if geo is None else geo.longitude),
+        latitude=degrees(None if geo is None else geo.latitude),
+        longitude=degrees(None if geo is None else geo.longitude),
         time_zone=place.time_zone,
         distance_m=place.distance_m,
         last_updated=place.last_updated,
@@ -277,7 +285,8 @@ def _evse_view(place: FoundPlace, status: str, document: bytes, prices: _Prices)
     )
 
 
-def _degrees(text: str | None) -> float | None:
+def degrees(text: str | None) -> float | None:
+    """A coordinate as a number; None where it is none."""
     try:
         return None if text is None else float(text)
     except ValueError:

@@ -77,6 +77,7 @@ from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
 from chargeplane.app.roaming.asking import Asking
 from chargeplane.app.roaming.connections import Connections
+from chargeplane.app.roaming.nearby import Nearby
 from chargeplane.app.roaming.partner_records import PartnerRecords
 from chargeplane.app.roaming.partners import Partners
 from chargeplane.app.roaming.places import PartnerPlaces
@@ -188,6 +189,7 @@ class RoamingProvider:
     """Roaming as a provider: partners' places, sessions and CDRs, and what is asked of partners."""
 
     places: PartnerPlaces
+    nearby: Nearby
     records: PartnerRecords
     asking: Asking
     pulling: Pulling

@@ -1,31 +1,43 @@
-"""/v1/me/roaming/sessions/{id}: what drivers do while, and after, they charge at a partner's station."""
+"""/v1/me/places: where drivers may charge. /v1/me/roaming/sessions/{id}: what they do while, and after, they charge at a partner's station."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from decimal import Decimal
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Request, get, post, put
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from litestar.response import Stream
 from msgspec import Struct
 
+from chargeplane.app.roaming.nearby import PlaceView
 from chargeplane.domain.roaming.asking import Preferences
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.routes.common import ident_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from chargeplane.edges.http.problems import FieldProblem, ProblemError
+from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.routes.roaming_provider import (
     CommandView,
+    Energy,
+    Latitude,
+    Longitude,
+    MinPower,
+    PartnerQuery,
     PreferencesAnswer,
+    Radius,
     RoamingSessionView,
     WaitS,
     command_view,
+    filter_of,
     session_view,
 )
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.sse import HEARTBEAT, HEARTBEAT_S, HELLO, LOST, event, stream
 from chargeplane.edges.http.wire import ENCODER
+from chargeplane.store.queries.paging import Position
 
 _MINE = {"driver": True}
 _OVER: Final = frozenset({"COMPLETED", "INVALID"})
@@ -36,6 +48,14 @@ class _Told(Struct):
 
 
 _told = msgspec.json.Decoder(_Told).decode
+
+
+_NOWHERE: Final = (-1.0, 0)
+"""Before the first of a list."""
+
+
+def _behind(distance: Any, key: Any) -> Position | None:
+    return None if distance < 0 else (distance, key)
 
 
 def my_roaming_routes(services: Services) -> list[HTTPRouteHandler]:
@@ -101,4 +121,41 @@ def my_roaming_routes(services: Services) -> list[HTTPRouteHandler]:
         answer = await provider.asking.prefer(caller, ident_of("session", id), data, driver_id=caller.driver_id)
         return PreferencesAnswer(response=answer)
 
-    return [watch_my_roaming_session, unlock_my_cable_at_partner, tell_my_preferences]
+    @get("/v1/me/places", tags=["me"], opt=_MINE)
+    async def list_places_for_me(
+        request: Request[Any, Any, Any],
+        latitude: Latitude = None,
+        longitude: Longitude = None,
+        radius_m: Radius = 10_000,
+        q: Text = None,
+        standard: Text = None,
+        current: FromQuery[Literal["AC", "DC"] | None] = None,
+        min_power_w: MinPower = None,
+        available: FromQuery[bool | None] = None,
+        partner: PartnerQuery = None,
+        energy_wh: Energy = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+    ) -> Page[PlaceView]:
+        """Where one may charge around a point, at our stations and at partners', the nearest first, and what it costs there by the tariff
+        of the connector. What one's own agreement makes of it `POST /v1/me/price` says."""
+        if latitude is None and longitude is None:
+            sentence = "A point is required"
+            raise ProblemError(
+                400,
+                "malformed-request",
+                f"'latitude': {sentence}.",
+                errors=[FieldProblem(detail=sentence, parameter="latitude")],
+            )
+        wanted = filter_of(latitude, longitude, radius_m, q, standard, current, min_power_w, available, partner)
+        place = decode_cursor("my-places", cursor, (float, int, float, int))
+        after = (None, None) if place is None else (_behind(place[0], place[1]), _behind(place[2], place[3]))
+        energy = None if energy_wh is None else Decimal(str(energy_wh))
+        found = await provider.nearby.around(caller_of(request), wanted, limit + 1, after, energy_wh=energy)
+        more = None
+        if len(found) > limit:
+            ours, theirs = found[limit - 1][0]
+            more = encode_cursor("my-places", (*(ours or _NOWHERE), *(theirs or _NOWHERE)))
+        return Page(items=[view for _, view in found[:limit]], next_cursor=more)
+
+    return [list_places_for_me, watch_my_roaming_session, unlock_my_cable_at_partner, tell_my_preferences]

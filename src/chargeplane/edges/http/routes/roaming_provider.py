@@ -334,7 +334,7 @@ def _at(where: RoamingStart | RoamingReservation) -> At:
     return At(partner=where.partner, location_id=where.location_id, evse_uid=where.evse_uid, connector_id=connector)
 
 
-def _filter(
+def filter_of(
     latitude: float | None,
     longitude: float | None,
     radius_m: float,
@@ -345,6 +345,11 @@ def _filter(
     available: bool | None,
     partner: str | None,
 ) -> PlaceFilter:
+    """As it is asked for by a query.
+
+    Raises:
+        ProblemError: the point is not whole.
+    """
     near = None
     if (latitude is None) != (longitude is None):
         name, sentence = "latitude" if latitude is None else "longitude", "latitude and longitude belong together"
@@ -406,7 +411,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
     ) -> Page[PartnerLocationView]:
         """Locations of partners with what charging costs there by their tariffs; with a point, the nearest first. What is asked of
         EVSEs and connectors must be met by one EVSE together."""
-        wanted = _filter(latitude, longitude, radius_m, q, standard, current, min_power_w, available, partner)
+        wanted = filter_of(latitude, longitude, radius_m, q, standard, current, min_power_w, available, partner)
         return await places(request, wanted, energy_wh, limit, cursor)
 
     @get("/v1/me/roaming/locations", tags=["me"], opt=_MINE)
@@ -426,7 +431,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         cursor: Cursor = None,
     ) -> Page[PartnerLocationView]:
         """Where one may charge at partners' stations, and what it costs there."""
-        wanted = _filter(latitude, longitude, radius_m, q, standard, current, min_power_w, available, partner)
+        wanted = filter_of(latitude, longitude, radius_m, q, standard, current, min_power_w, available, partner)
         return await places(request, wanted, energy_wh, limit, cursor)
 
     @get("/v1/roaming/locations/{partner:str}/{location_id:str}", tags=tags, opt=read)
