@@ -163,9 +163,12 @@ class ChargingProfiles:
             key = await self._key(db, caller, station_id)
             held = await queries.one(db, key, profile.id, lock=True)
             if held is not None and held.origin != "operator" and held.state != "removed":
-                who = {"static_limit": "a static limit", "planner": "the planner", "agreement": "an agreement"}.get(
-                    held.origin, "somebody else"
-                )
+                who = {
+                    "static_limit": "a static limit",
+                    "planner": "the planner",
+                    "agreement": "an agreement",
+                    "partner": "a roaming partner",
+                }.get(held.origin, "somebody else")
                 raise ConflictError(f"Charging profile {profile.id} was set by {who}; choose another id.")
             if profile.id >= STATIC_LIMIT_IDS:
                 raise InvalidInputError(

@@ -22,7 +22,7 @@ class ChargingProfileView(Struct, frozen=True, kw_only=True):
     """A charging profile of a station.
 
     Args:
-        origin: operator, static_limit, planner, agreement; station: it was seen there and others set it.
+        origin: operator, static_limit, planner, agreement, partner (of roaming); station: it was seen there and others set it.
         source: OCPP's charging limit source.
         sent: what the station got, where that is not `profile`: its model takes no other.
         changes: how that differs, in sentences.
