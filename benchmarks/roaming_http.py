@@ -80,7 +80,9 @@ def _of_one_node(args: argparse.Namespace, folder: Path, receivers: stage.Proces
         node.fill_documents(args.locations)
         node.fill_tokens(args.tokens)
         tokens = {
-            version: node.join(f"reader-{name}", f"{receivers.base}/p/{name}/versions", version, "EMSP", ("NL", name))[1]
+            version: node.join(f"reader-{name}", f"{receivers.base}/p/{name}/versions", version, "EMSP", ("NL", name))[
+                1
+            ]
             for version, name in parts._READERS.items()
         }
         peer = None

@@ -1,6 +1,6 @@
 """The process that asks: pulls pages, sends PATCHes of EVSE status, asks about id tokens. Writes what it saw as JSON.
 
-    python -m benchmarks.roaming.generator pull --base URL --path /ocpi/... --token T --pages 100 --limit 1000
+python -m benchmarks.roaming.generator pull --base URL --path /ocpi/... --token T --pages 100 --limit 1000
 """
 
 from __future__ import annotations

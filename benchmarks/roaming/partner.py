@@ -21,7 +21,13 @@ from benchmarks.roaming.wire import ServedConnection
 
 _NOW = b'"timestamp":"2026-01-01T00:00:00Z"'
 _OK = b'{"status_code":1000,' + _NOW + b"}"
-_EMSP = (("locations", "RECEIVER"), ("sessions", "RECEIVER"), ("cdrs", "RECEIVER"), ("tariffs", "RECEIVER"), ("tokens", "SENDER"))
+_EMSP = (
+    ("locations", "RECEIVER"),
+    ("sessions", "RECEIVER"),
+    ("cdrs", "RECEIVER"),
+    ("tariffs", "RECEIVER"),
+    ("tokens", "SENDER"),
+)
 _CPO = (("locations", "SENDER"),)
 
 
@@ -48,7 +54,13 @@ class Partners:
             self._of[parts[1]] += 1
             return 200, [], _OK
         if parts[2:] == ["versions"]:
-            return 200, [], self._data([{"version": version, "url": f"{base}/{version}"} for version in ("2.1.1", "2.2.1", "2.3.0")])
+            return (
+                200,
+                [],
+                self._data(
+                    [{"version": version, "url": f"{base}/{version}"} for version in ("2.1.1", "2.2.1", "2.3.0")]
+                ),
+            )
         if len(parts) == 3:
             own = _CPO if self._args.role == "cpo" else _EMSP
             endpoints = [{"identifier": name, "role": side, "url": f"{base}/{parts[2]}/{name}"} for name, side in own]

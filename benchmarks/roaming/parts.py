@@ -48,7 +48,12 @@ def pages(args: argparse.Namespace, node: Node, tokens: dict[str, str]) -> dict[
         runs = [
             _pulled(
                 generate(
-                    "pull", node.server.rest, node.path(version, "sender", "locations"), token, node.watch(), limit=args.page
+                    "pull",
+                    node.server.rest,
+                    node.path(version, "sender", "locations"),
+                    token,
+                    node.watch(),
+                    limit=args.page,
                 )
             )
             for _ in range(args.repeat)
@@ -76,7 +81,8 @@ def _compared(runs: dict[str, list[dict[str, Any]]], *names: str) -> dict[str, A
     out: dict[str, Any] = {who: _median(found, names[0]) for who, found in runs.items()}
     for name in names:
         out[f"times_{name}"] = round(
-            statistics.median(a[name] / b[name] for a, b in zip(runs["server"], runs["peer"], strict=True) if b[name]), 1
+            statistics.median(a[name] / b[name] for a, b in zip(runs["server"], runs["peer"], strict=True) if b[name]),
+            1,
         )
     log(f"in turn with the peer: {out['server'][names[0]]:,.0f} to {out['peer'][names[0]]:,.0f}")
     return out
@@ -226,16 +232,18 @@ def fan_out(args: argparse.Namespace, folder: Path, receivers: Process) -> dict[
                 node.join(f"many-{number}", f"{receivers.base}/p/{number}/versions", "2.3.0", "EMSP", party)
         for name, rate in (("open", args.status_rate), ("closed", 0)):
             runs: dict[str, list[dict[str, Any]]] = {"alone": [], "many": []}
+            waited: list[float] = []
             for _ in range(args.repeat):
                 for count, node in nodes.items():
                     runs["many" if count else "alone"].append(_statuses(args, node, rate, receivers))
+                    if count:  # or the next run would share the machine with what is left to tell
+                        waited.append(_caught_up(node))
             out[name] = {who: _median(found, "calls_per_s" if not rate else "p99_ms") for who, found in runs.items()}
             pairs = list(zip(runs["alone"], runs["many"], strict=True))
             for what in ("calls_per_s", "p50_ms", "p99_ms"):
                 out[name][f"ratio_{what}"] = round(statistics.median(b[what] / a[what] for a, b in pairs), 2)
             log(f"fan-out, {name}: {out[name]}")
-        out["caught_up_s"] = _caught_up(nodes[args.partners])
-        out["waiting"] = 0 if out["caught_up_s"] is not None else nodes[args.partners].sql(_WAITING)
+            out[name]["caught_up_s"] = max(waited)
     finally:
         for node in nodes.values():
             node.stop()
@@ -245,12 +253,13 @@ def fan_out(args: argparse.Namespace, folder: Path, receivers: Process) -> dict[
 _WAITING = "SELECT count(*) FROM roaming_outgoing"
 
 
-def _caught_up(node: Node) -> float | None:
+def _caught_up(node: Node) -> float:
     """How long it takes after the last message until every partner has the newest state, in s."""
     began = time.monotonic()
+    time.sleep(0.3)  # in which the last statuses are gathered
     while node.sql(_WAITING):
         if time.monotonic() - began > 60:
-            return None
+            raise Failed("After a minute partners do not have the newest statuses.")
         time.sleep(0.1)
     return round(time.monotonic() - began, 1)
 
@@ -258,7 +267,15 @@ def _caught_up(node: Node) -> float | None:
 def _statuses(args: argparse.Namespace, node: Node, rate: float, receivers: Process) -> dict[str, Any]:
     server = node.server
     before = sum(receivers.control()["sent"].values())
-    arguments = ["--url", server.url(""), "--subprotocol", "ocpp2.0.1", "--basic-password", STATION_PASSWORD, *node.watch()]
+    arguments = [
+        "--url",
+        server.url(""),
+        "--subprotocol",
+        "ocpp2.0.1",
+        "--basic-password",
+        STATION_PASSWORD,
+        *node.watch(),
+    ]
     arguments += ["-n", str(args.stations), "--scenario", "status", "--repeat", "1", "--pause", "0", "--settle", "0.5"]
     arguments += ["--duration", str(args.duration), "--warmup", str(args.warmup)]
     result = load([*arguments, "--rate", str(rate)] if rate else arguments)["results"][0]

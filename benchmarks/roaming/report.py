@@ -91,13 +91,12 @@ def _fan_out(part: dict[str, Any]) -> str:
                 ]
             )
     head = "StatusNotification | a second | p50 ms | p99 ms | pushes a second | cores: server / PostgreSQL / others"
-    caught = part["caught_up_s"]
-    text = f"\n{part['stations']} stations. " + "; ".join(
-        f"{name} loop, with partners to without: rate {part[name]['ratio_calls_per_s']}, p50 {part[name]['ratio_p50_ms']}, p99 {part[name]['ratio_p99_ms']}"
+    text = "; ".join(
+        f"{name} loop, with partners to without: rate {part[name]['ratio_calls_per_s']}, p50 {part[name]['ratio_p50_ms']}, p99"
+        f" {part[name]['ratio_p99_ms']}, every partner had the newest state {part[name]['caught_up_s']} s after the last message"
         for name in ("open", "closed")
     )
-    told = "not within a minute" if caught is None else f"{caught} s after the last message"
-    return "### Status to many partners\n\n" + _table(head, rows) + text + f". Every partner had the newest state {told}.\n"
+    return "### Status to many partners\n\n" + _table(head, rows) + f"\n{part['stations']} stations. {text}.\n"
 
 
 _RENDER = {"pages": _pages, "in_turn": _in_turn, "pull": _pull, "authorize": _authorize, "fan_out": _fan_out}

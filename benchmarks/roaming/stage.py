@@ -170,7 +170,7 @@ class Process:
         self._command = [word.replace("{port}", str(self.port)) for word in command]
         self._environment = os.environ | (environment or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._words = tempfile.TemporaryFile()
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115
 
     @property
     def base(self) -> str:

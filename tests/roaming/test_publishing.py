@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,6 +52,10 @@ class Noting:
     ) -> None:
         self.noted.append((module, key))
         self.what.append(hint)
+
+    async def note_many(self, db: Any, tenant_id: TenantId, module: str, hints: Mapping[str, str | None]) -> None:
+        for key, hint in hints.items():
+            await self.note(db, tenant_id, module, key, hint=hint)
 
     def hint(self) -> None:
         self.hints += 1

@@ -33,6 +33,7 @@ class ExchangeLog:
         self._every_s = every_s
         self._queue: deque[Exchange] = deque()
         self._wake = asyncio.Event()
+        self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.dropped = 0
 
@@ -60,11 +61,12 @@ class ExchangeLog:
 
     async def flush(self) -> None:
         """Writes all that waits."""
-        while self._queue:
-            batch = [self._queue[place] for place in range(min(_BATCH, len(self._queue)))]
-            await queries.insert(self._database, batch, _KEPT_BYTES)
-            for _ in batch:
-                self._queue.popleft()
+        async with self._writing:  # who asks for the newest may come while others are being written
+            while self._queue:
+                batch = [self._queue[place] for place in range(min(_BATCH, len(self._queue)))]
+                await queries.insert(self._database, batch, _KEPT_BYTES)
+                for _ in batch:
+                    self._queue.popleft()
 
     async def _run(self) -> None:
         while True:

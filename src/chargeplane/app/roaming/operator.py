@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -12,12 +12,13 @@ from msgspec.structs import replace
 
 from chargeplane.app.roaming import outgoing
 from chargeplane.app.roaming.authorizing import Provider
-from chargeplane.app.roaming.outgoing import Message
+from chargeplane.app.roaming.outgoing import Message, Wanted
 from chargeplane.app.roaming.ports import Caller, Route
 from chargeplane.app.roaming.publishing import EVSE_HINT
 from chargeplane.domain.roaming.authorization import Allowed, Answer, KnownToken, Whitelist
 from chargeplane.domain.roaming.commands import Asked
 from chargeplane.domain.roaming.connection import PartyId, PartyRole, Peer
+from chargeplane.domain.roaming.publication import EVERYTHING, Publication
 from chargeplane.kernel.errors import PeerError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
@@ -105,6 +106,10 @@ class Outgoing:
         """Within the transaction of the change."""
         await outgoing.note(db, tenant_id, module, key, connections=connections, hint=hint)
 
+    async def note_many(self, db: Db, tenant_id: TenantId, module: str, hints: Mapping[str, str | None]) -> None:
+        """The same of many objects, for all that take the module."""
+        await outgoing.note_many(db, tenant_id, module, hints)
+
     def hint(self) -> None:
         """Something was noted and committed."""
         self._wake()
@@ -142,16 +147,38 @@ class Rendering:
 
     async def render(self, peer: Peer, module: str, key: str, hint: str | None) -> Message | None:
         """The message that brings a partner to the newest state of an object."""
+        (message,) = await self.render_many(module, [Wanted(peer=peer, key=key, hint=hint)])
+        return message
+
+    async def render_many(self, module: str, wanted: Sequence[Wanted]) -> list[Message | None]:
+        """The messages that bring partners to the newest states of objects; an object is read once for all that may see the same."""
+        stored: dict[tuple[int, str], Stored] = {}
         async with self._database.read() as db:
-            rule = await documents.publication(db, peer.id)
-            found = await documents.seen(db, peer.tenant_id, module, key, peer.id, rule)
-            sent = await queries.has_sent(db, peer.id, module, key)
-            if found is None and sent and module == LOCATIONS:
-                # It saw the location, and is to see it no more: as if it were removed.
-                hidden = await documents.one(db, peer.tenant_id, module, key)
-                found = None if hidden is None else _withdrawn(hidden)
-        if found is None:
-            return None
+            rules = await documents.publications(db, {one.peer.id for one in wanted})
+            sent = await queries.sent_of(db, module, [(one.peer.id, one.key) for one in wanted])
+            for alike in _alike(module, wanted, rules):
+                first = alike[0].peer
+                keys = {one.key for one in alike}
+                shown = await documents.seen_of(
+                    db, first.tenant_id, module, keys, first.id, rules.get(first.id, EVERYTHING)
+                )
+                stored |= {(one.peer.id, one.key): shown[one.key.lower()] for one in alike if one.key.lower() in shown}
+            if module == LOCATIONS:
+                for one in wanted:
+                    place = one.peer.id, one.key
+                    if place not in stored and place in sent:
+                        # It saw the location, and is to see it no more: as if it were removed.
+                        hidden = await documents.one(db, one.peer.tenant_id, module, one.key)
+                        if hidden is not None:
+                            stored[place] = _withdrawn(hidden)
+        return [
+            None
+            if (found := stored.get((one.peer.id, one.key))) is None
+            else self._message(one.peer, module, found, one.hint, (one.peer.id, one.key) in sent)
+            for one in wanted
+        ]
+
+    def _message(self, peer: Peer, module: str, found: Stored, hint: str | None, sent: bool) -> Message | None:
         ours = PartyId(found.country_code, found.party_id)
         owner = {"country_code": found.country_code, "party_id": found.party_id}
         if module == LOCATIONS:
@@ -188,6 +215,15 @@ class Rendering:
         evse = _evse(raw)
         body = msgspec.json.encode({"status": evse.status, "last_updated": evse.last_updated})
         return Message(row=PATCH_EVSE, path=path, body=body, route=route)
+
+
+def _alike(module: str, wanted: Sequence[Wanted], rules: Mapping[int, Publication]) -> Iterable[list[Wanted]]:
+    """What is wanted, by who sees the same: partners with the same rules see the same locations and tariffs, and each its own sessions."""
+    alike: dict[tuple[int, object], list[Wanted]] = {}
+    for one in wanted:
+        sees: object = one.peer.id if module in (SESSIONS, CDRS) else rules.get(one.peer.id, EVERYTHING)
+        alike.setdefault((one.peer.tenant_id, sees), []).append(one)
+    return alike.values()
 
 
 def _withdrawn(found: Stored) -> Stored:

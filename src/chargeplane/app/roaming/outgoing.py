@@ -19,22 +19,23 @@ import hashlib
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import structlog
 from msgspec import Struct
 
+from chargeplane.app.roaming.pace import Pace
 from chargeplane.app.roaming.ports import Caller, Failure, Outcome, Route
 from chargeplane.domain.roaming.connection import Peer
-from chargeplane.kernel.errors import RuleError
+from chargeplane.kernel.errors import RuleError, UnavailableError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import roaming_connections
 from chargeplane.store.queries import roaming_outgoing as queries
 from chargeplane.store.queries.paging import Db
-from chargeplane.store.queries.roaming_outgoing import Due
+from chargeplane.store.queries.roaming_outgoing import Due, Taken
 
 
 class Message(Struct, frozen=True, kw_only=True):
@@ -56,6 +57,18 @@ class Message(Struct, frozen=True, kw_only=True):
     keep_location: bool = False
 
 
+class Wanted(Struct, frozen=True, kw_only=True):
+    """An object that a partner is to be told of.
+
+    Args:
+        hint: as it was noted; of several changes the last, None where they differ.
+    """
+
+    peer: Peer
+    key: str
+    hint: str | None
+
+
 class Renderer(Protocol):
     """Makes what is sent of a module's objects."""
 
@@ -65,6 +78,15 @@ class Renderer(Protocol):
         Args:
             hint: as it was noted; of several changes the last, None where they differ.
         """
+        ...
+
+
+@runtime_checkable
+class RendererOfMany(Renderer, Protocol):
+    """Makes many at once: fifty partners that are told of the same object cost one look at it."""
+
+    async def render_many(self, module: str, wanted: Sequence[Wanted]) -> Sequence[Message | None]:
+        """A message for each, as `render` makes it."""
         ...
 
 
@@ -89,19 +111,66 @@ async def note(
         hint: what changed, for the renderer.
         delay_s: not before that: further changes in between go with it.
     """
-    await queries.note(db, tenant_id, module, key, connections, hint, correlation_id, delay_s)
+    await queries.note(db, tenant_id, module, [key], connections, [hint], correlation_id, delay_s)
+
+
+async def note_many(db: Db, tenant_id: TenantId, module: str, hints: Mapping[str, str | None]) -> None:
+    """The same of many objects, each with its hint, for every partner that has the module's other side."""
+    await queries.note(db, tenant_id, module, list(hints), None, list(hints.values()), None, 0.0)
 
 
 _AT_ONCE: Final = 8
-_TAKEN: Final = 64
+_TAKEN: Final = 32
 _PARTNERS: Final = 1000
 _LEASE_S: Final = 60.0
+_KEPT_S: Final = 20.0
 _SLICE_S: Final = 15.0
+_GATHER_S: Final = 0.01
 _LAST_WAIT_S: Final = 3600.0
 _REFUSALS: Final = 5
 _ATTEMPTS: Final = 60
 
 _log = structlog.get_logger(__name__)
+
+
+class _Settling:
+    """Notes what partners took: what came during one commit goes with the next, of all partners."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: list[tuple[Taken, asyncio.Future[None]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, taken: Taken) -> asyncio.Future[None]:
+        """Done when it is committed."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((taken, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="roaming settling")
+        return future
+
+    async def _run(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(0)
+            batch, self._waiting = self._waiting, []
+            try:
+                async with self._database.change() as db:
+                    await queries.took(db, [taken for taken, _ in batch])
+            except BaseException as error:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error if isinstance(error, Exception) else UnavailableError("It ends."))
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_result(None)
+
+    async def stop(self) -> None:
+        """Writes what waits, for a moment."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=5)
 
 
 class Outgoing:
@@ -120,6 +189,9 @@ class Outgoing:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._serving: dict[int, asyncio.Task[None]] = {}
+        self._held: dict[int, float] = {}
+        self._settling = _Settling(database)
+        self._pace = Pace()
         self.sent = 0
         """Messages that were taken since the start."""
         self.failed = 0
@@ -135,6 +207,7 @@ class Outgoing:
 
     async def start(self) -> None:
         """Sends from now on."""
+        self._pace.start()
         self._task = asyncio.create_task(self._run(), name="roaming outgoing")
 
     async def stop(self) -> None:
@@ -144,68 +217,133 @@ class Outgoing:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._task = None
+        self._pace.stop()
+        await self._settling.stop()
+        with contextlib.suppress(Exception):
+            await self._release()
 
     async def _run(self) -> None:
         while True:
             self._wake.clear()
             try:
-                async with self._database.read() as db:
-                    found = await queries.waiting(db, _PARTNERS)
-                for ident in found:
-                    if ident not in self._serving and len(self._serving) < _PARTNERS:
-                        task = asyncio.create_task(self._serve(ident), name=f"roaming partner {ident}")
-                        self._serving[ident] = task
-                        task.add_done_callback(partial(self._served, ident))
+                await self._round()
             except Exception as error:
                 if not is_unavailable(error):
                     _log.exception("roaming_outgoing_failed")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._poll_s):
                     await self._wake.wait()
+                await asyncio.sleep(_GATHER_S)  # partners that are done together are served together
+
+    async def _round(self) -> None:
+        """Takes what is due, of all partners that are not being served, and has it sent."""
+        async with self._database.read() as db:
+            found = await queries.waiting(db, self._name, list(self._serving), _PARTNERS)
+        found = found[: _PARTNERS - len(self._serving)]
+        for ident in found:
+            self._held.setdefault(ident, -_LEASE_S)
+        if len(self._held) > len(found) + len(self._serving):
+            await self._release(set(found) | set(self._serving))
+        now = time.monotonic()
+        fresh = [ident for ident in found if now - self._held[ident] > _KEPT_S]
+        if fresh:
+            async with self._database.change() as db:
+                taken = set(await queries.lease(db, fresh, self._name, _LEASE_S))
+            for ident in fresh:
+                if ident in taken:
+                    self._held[ident] = now
+                else:
+                    del self._held[ident]
+        mine = [ident for ident in found if ident in self._held]
+        if not mine:
+            return
+        async with self._database.read() as db:
+            peers = await roaming_connections.peers(db, None, idents=mine)
+            due = await queries.due(db, mine, _TAKEN)
+        made = await self._made(peers, due)
+        for peer in peers:
+            if due.get(peer.id):
+                task = asyncio.create_task(
+                    self._serve(peer, due[peer.id], made, now + _SLICE_S), name=f"roaming partner {peer.id}"
+                )
+                self._serving[peer.id] = task
+                task.add_done_callback(partial(self._served, peer.id))
+
+    async def _release(self, but: Collection[int] = ()) -> None:
+        """Gives back the partners to which nothing is due."""
+        idle = [ident for ident in self._held if ident not in but]
+        if idle:
+            async with self._database.change() as db:
+                await queries.release(db, idle, self._name)
+            for ident in idle:
+                self._held.pop(ident, None)
 
     def _served(self, ident: int, _task: asyncio.Task[None]) -> None:
         self._serving.pop(ident, None)
+        self._wake.set()
 
-    async def _serve(self, ident: int) -> None:
-        try:
-            while await self._slice(ident):
-                pass
-            async with self._database.change() as db:
-                await queries.release(db, ident, self._name)
-        except Exception as error:
-            if not is_unavailable(error):
-                _log.exception("roaming_partner_failed", connection=ident)
+    async def _made(self, peers: Sequence[Peer], due: Mapping[int, Sequence[Due]]) -> dict[int, Message | None]:
+        """Messages of modules that are made many at once, by the ids of what is due."""
+        wanted: dict[str, list[tuple[int, Wanted]]] = {}
+        for peer in peers:
+            for one in due.get(peer.id, ()):
+                if isinstance(self._renderers.get(one.module), RendererOfMany):
+                    wanted.setdefault(one.module, []).append((one.id, Wanted(peer=peer, key=one.key, hint=one.hint)))
+        made: dict[int, Message | None] = {}
+        for module, some in wanted.items():
+            renderer = self._renderers[module]
+            assert isinstance(renderer, RendererOfMany)
+            try:
+                messages = await renderer.render_many(module, [one for _, one in some])
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                continue  # each by itself then, which tells whose fault it is
+            made |= {ident: message for (ident, _), message in zip(some, messages, strict=True)}
+        return made
 
-    async def _slice(self, ident: int) -> bool:
-        """Sends for a while; whether there may be more to send."""
-        deadline = time.monotonic() + _SLICE_S
-        async with self._database.change() as db:
-            if not await queries.lease(db, ident, self._name, _LEASE_S):
-                return False
-            peer = await roaming_connections.peer(db, ident)
-            due = await queries.due(db, ident, _TAKEN)
-        if peer is None or not due:
-            return False
+    async def _serve(self, peer: Peer, due: Sequence[Due], made: Mapping[int, Message | None], deadline: float) -> None:
+        """Sends what is due to one partner."""
         slots = asyncio.Semaphore(_AT_ONCE)
         paused = False
+        settled: list[asyncio.Future[None]] = []
 
         async def send(one: Due) -> None:
             nonlocal paused
             async with slots:
-                if not paused and time.monotonic() < deadline and not await self._send(peer, one):
+                if paused or time.monotonic() >= deadline:
+                    return
+                await self._pace.turn()
+                if not await self._send(peer, one, made, settled):
                     paused = True
 
-        async with asyncio.TaskGroup() as group:
-            for one in due:
-                group.create_task(send(one))
-        return not paused
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in due:
+                    group.create_task(send(one))
+            for future in settled:
+                await future
+        except BaseExceptionGroup as group_error:
+            if not all(is_unavailable(error) for error in group_error.exceptions):
+                _log.exception("roaming_partner_failed", connection=peer.id)
+        except Exception as error:
+            if not is_unavailable(error):
+                _log.exception("roaming_partner_failed", connection=peer.id)
+        finally:
+            for future in settled:
+                if future.done() and not future.cancelled():
+                    future.exception()  # looked at: nobody else does
 
-    async def _send(self, peer: Peer, one: Due) -> bool:
+    async def _send(
+        self, peer: Peer, one: Due, made: Mapping[int, Message | None], settled: list[asyncio.Future[None]]
+    ) -> bool:
         """Sends one message; whether the partner is to be tried with others now."""
         renderer = self._renderers.get(one.module)
         try:
             if renderer is None or one.module in peer.quirks.no_push:
                 message = None
+            elif one.id in made:
+                message = made[one.id]
             else:
                 message = await renderer.render(peer, one.module, one.key, one.hint)
         except RuleError as error:
@@ -218,8 +356,7 @@ class Outgoing:
             await self._settle_failure(one, str(error) or type(error).__name__, self._later(one))
             return True
         if message is None:
-            async with self._database.change() as db:
-                await queries.done(db, one.id, one.ticks)
+            settled.append(self._settling.add(_taken(peer, one, was_sent=False)))
             return True
         outcome = await self._caller.call(
             peer,
@@ -231,19 +368,14 @@ class Outgoing:
             correlation_id=one.correlation_id,
         )
         if outcome.ok:
-            await self._took(peer, one, message, outcome)
-            return True
-        return await self._refused(peer, one, outcome)
-
-    async def _took(self, peer: Peer, one: Due, message: Message, outcome: Outcome) -> None:
-        self.sent += 1
-        async with self._database.change() as db:
-            await queries.done(db, one.id, one.ticks)
+            self.sent += 1
             digest = None if message.body is None else hashlib.sha256(message.body).digest()
             location = outcome.location if message.keep_location else None
-            await queries.sent(db, peer.id, one.module, one.key, location, digest)
+            settled.append(self._settling.add(_taken(peer, one, location=location, digest=digest)))
+            return True
+        return await self._refused(peer, one, outcome, settled)
 
-    async def _refused(self, peer: Peer, one: Due, outcome: Outcome) -> bool:
+    async def _refused(self, peer: Peer, one: Due, outcome: Outcome, settled: list[asyncio.Future[None]]) -> bool:
         sentence = outcome.sentence or str(outcome.failure)
         if outcome.failure is Failure.PAUSED:
             # One request at a time shows whether it is back; until then nothing of it is due.
@@ -251,8 +383,7 @@ class Outgoing:
                 await queries.postpone(db, peer.id, random.uniform(0.5, 1.0))
             return False
         if outcome.failure is Failure.NO_ENDPOINT:
-            async with self._database.change() as db:
-                await queries.done(db, one.id, one.ticks)
+            settled.append(self._settling.add(_taken(peer, one, was_sent=False)))
             return True
         self.failed += 1
         if outcome.failure in (Failure.REFUSED, Failure.NOT_UNDERSTOOD, Failure.REDIRECT, Failure.TOO_LARGE):
@@ -272,3 +403,18 @@ class Outgoing:
     async def _settle_failure(self, one: Due, sentence: str, again_in_s: float | None, *, whole: bool = False) -> None:
         async with self._database.change() as db:
             await queries.failed(db, one.id, sentence, again_in_s, whole=whole)
+
+
+def _taken(
+    peer: Peer, one: Due, *, location: str | None = None, digest: bytes | None = None, was_sent: bool = True
+) -> Taken:
+    return Taken(
+        id=one.id,
+        ticks=one.ticks,
+        connection_id=peer.id,
+        module=one.module,
+        key=one.key,
+        location=location,
+        digest=digest,
+        was_sent=was_sent,
+    )

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -100,6 +100,10 @@ class Telling(Protocol):
             connections: these alone; None: all that take the module.
             hint: what changed.
         """
+        ...
+
+    async def note_many(self, db: Db, tenant_id: TenantId, module: str, hints: Mapping[str, str | None]) -> None:
+        """The same of many objects, each with its hint, for all that take the module."""
         ...
 
     def hint(self) -> None:
@@ -230,8 +234,8 @@ class Publishing:
                 await queries.put(db, tenant_id, documents, now)
                 if told:
                     await queries.keep_evses(db, told)
-                for document, hint in zip(documents, hints, strict=True):
-                    await self._telling.note(db, tenant_id, LOCATIONS, document.id, hint=hint)
+                noted = {document.id: hint for document, hint in zip(documents, hints, strict=True)}
+                await self._telling.note_many(db, tenant_id, LOCATIONS, noted)
         return self._made(len(documents))
 
     def _location(
@@ -289,8 +293,7 @@ class Publishing:
                 )
             if documents:
                 await queries.put(db, tenant_id, documents, now)
-                for document in documents:
-                    await self._telling.note(db, tenant_id, TARIFFS, document.id)
+                await self._telling.note_many(db, tenant_id, TARIFFS, {one.id: None for one in documents})
         return self._made(len(documents))
 
     def _made(self, number: int) -> int:

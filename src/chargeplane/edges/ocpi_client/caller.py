@@ -118,7 +118,7 @@ class OcpiCaller:
         wire: bytes | None = None
         losses: tuple[str, ...] = ()
         body_kind = Kind(kind) if kind is not None else endpoint.body
-        if body is not None and body_kind is not None:
+        if body is not None and body_kind is not None and version is not CANONICAL:
             try:
                 carried = from_canonical(
                     body_kind,

@@ -10,33 +10,22 @@ import asyncio
 import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Iterable
-from typing import Any, Final, cast
-from urllib.parse import urlsplit
-
-import httpcore
-from msgspec import Struct
+from typing import Final
+from urllib.parse import SplitResult, urlsplit
 
 from chargeplane.app.roaming.ports import Failure
+from chargeplane.edges.ocpi_client.connection import BrokenError, Connection, Response, TooLargeError
 from chargeplane.kernel.addresses import is_of_all
 from chargeplane.kernel.errors import PeerError
+
+__all__ = ["MOST_BYTES", "FailedError", "PartnerHttp", "Response"]
 
 MOST_BYTES: Final = 32 * 1024 * 1024
 _POOLS: Final = 2000
 _CONNECTIONS: Final = 8
 _KEEPALIVE_S: Final = 30.0
-
-
-class Response(Struct, frozen=True, kw_only=True):
-    """An answer.
-
-    Args:
-        headers: with names in lower case; of a name that came twice, both values joined.
-    """
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
+_Place = tuple[bool, str, int]
+"""TLS, host, port."""
 
 
 class FailedError(PeerError):
@@ -51,43 +40,56 @@ class _ForbiddenError(Exception):
     pass
 
 
-class _Guarded(httpcore.AsyncNetworkBackend):
-    """Connects to addresses that may be asked."""
+class _Pool:
+    """Connections to one partner: so many at once, those that are free kept for a while."""
 
-    def __init__(self, *, private_networks: bool) -> None:
-        self._inner = cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
-        self._private_networks = private_networks
+    def __init__(self) -> None:
+        self.slots = asyncio.Semaphore(_CONNECTIONS)
+        self._idle: dict[_Place, list[Connection]] = {}
+        self._all: set[Connection] = set()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        allowed = [
-            address
-            for address in dict.fromkeys(str(place[0]) for *_, place in found)
-            if self._private_networks or is_of_all(address.partition("%")[0])
-        ]
-        if not allowed:
-            raise _ForbiddenError(f"{host} is within our own networks, where addresses from others are not asked.")
-        for place, address in enumerate(allowed):
-            try:
-                return await self._inner.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if place == len(allowed) - 1:
-                    raise
-        raise AssertionError("unreachable")
+    def take(self, place: _Place) -> Connection | None:
+        """A free connection, the one that was used last."""
+        idle = self._idle.get(place, [])
+        since = asyncio.get_running_loop().time() - _KEEPALIVE_S
+        while idle:
+            found = idle.pop()
+            if found.open and found.used_at > since:
+                return found
+            self.drop(found)
+        return None
 
-    async def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
-        raise _ForbiddenError("Sockets of this machine are not asked.")
+    def add(self, connection: Connection) -> None:
+        """A new one."""
+        self._all = {one for one in self._all if one.open}
+        self._all.add(connection)
 
-    async def sleep(self, seconds: float) -> None:
-        await self._inner.sleep(seconds)
+    def give(self, place: _Place, connection: Connection) -> None:
+        """It is free again."""
+        if connection.open and connection in self._all:
+            if place not in self._idle and len(self._idle) >= _CONNECTIONS:
+                self._hang_up_idle()
+            self._idle.setdefault(place, []).append(connection)
+        else:
+            self.drop(connection)
+
+    def drop(self, connection: Connection) -> None:
+        """It is closed."""
+        self._all.discard(connection)
+        connection.close()
+
+    def _hang_up_idle(self) -> None:
+        for idle in self._idle.values():
+            for one in idle:
+                self.drop(one)
+        self._idle.clear()
+
+    def close(self) -> None:
+        """Hangs up; who waits for an answer is told."""
+        for one in self._all:
+            one.close()
+        self._all.clear()
+        self._idle.clear()
 
 
 class PartnerHttp:
@@ -101,23 +103,21 @@ class PartnerHttp:
     def __init__(self, *, private_networks: bool = False, timeout_s: float = 30.0) -> None:
         self._private_networks = private_networks
         self.timeout_s = timeout_s
-        self._backend = _Guarded(private_networks=private_networks)
         self._context = ssl.create_default_context()
-        self._pools: OrderedDict[object, httpcore.AsyncConnectionPool] = OrderedDict()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._pools: OrderedDict[object, _Pool] = OrderedDict()
 
     async def close(self) -> None:
         """Hangs up everywhere."""
-        pools = list(self._pools.values())
+        for pool in self._pools.values():
+            pool.close()
         self._pools.clear()
-        for pool in pools:
-            await pool.aclose()
+        await asyncio.sleep(0)  # in which the sockets are closed
 
     def forget(self, whose: object) -> None:
         """Hangs up with one."""
         pool = self._pools.pop(whose, None)
         if pool is not None:
-            self._drop(pool)
+            pool.close()
 
     async def ask(
         self,
@@ -138,56 +138,60 @@ class PartnerHttp:
             FailedError: there was none.
         """
         place = url[:200]
-        self._check(url)
+        parts = self._checked(url)
         patience = timeout_s if timeout_s is not None else self.timeout_s
         try:
+            request = _written(method, parts, headers, body)
             async with asyncio.timeout(patience):
-                return await self._ask(self._pool(whose), method, url, headers, body, limit)
-        except (TimeoutError, httpcore.TimeoutException):
+                return await self._ask(self._pool(whose), _place(parts), request, limit)
+        except TimeoutError:
             raise FailedError(Failure.TIMEOUT, f"{place} did not answer within {patience:g} s.") from None
+        except TooLargeError:
+            raise FailedError(Failure.TOO_LARGE, f"{place} answered with more than {limit} bytes.") from None
         except _ForbiddenError as error:
             raise FailedError(Failure.FORBIDDEN_ADDRESS, str(error)) from None
-        except (httpcore.NetworkError, httpcore.ProtocolError, OSError, ssl.SSLError) as error:
+        except (BrokenError, OSError, UnicodeError, ValueError) as error:
             why = str(error) or type(error).__name__
             raise FailedError(Failure.UNREACHABLE, f"{place} cannot be asked: {why}.") from None
-        except (httpcore.UnsupportedProtocol, UnicodeError, ValueError, RuntimeError) as error:
-            raise FailedError(Failure.UNREACHABLE, f"{place} cannot be asked: {error}.") from None
 
-    async def _ask(
-        self,
-        pool: httpcore.AsyncConnectionPool,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        body: bytes | None,
-        limit: int,
-    ) -> Response:
-        every = {
-            "Host": _host(url),
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "User-Agent": "chargeplane",
-        }
-        every |= headers
-        if body is not None:
-            every["Content-Length"] = str(len(body))
-            every.setdefault("Content-Type", "application/json")
-        elif method in ("POST", "PUT", "PATCH"):
-            every["Content-Length"] = "0"
-        pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in every.items()]
-        async with pool.stream(method, url, headers=pairs, content=body) as response:
-            received = bytearray()
-            async for part in response.aiter_stream():
-                received += part
-                if len(received) > limit:
-                    raise FailedError(Failure.TOO_LARGE, f"{url[:200]} answered with more than {limit} bytes.")
-            found: dict[str, str] = {}
-            for raw_name, raw_value in response.headers:
-                name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-                found[name] = f"{found[name]}, {value}" if name in found else value
-            return Response(status=response.status, headers=found, body=bytes(received))
+    async def _ask(self, pool: _Pool, place: _Place, request: bytes, limit: int) -> Response:
+        async with pool.slots:
+            connection = pool.take(place)
+            if connection is None:
+                connection = await self._connect(place)
+                pool.add(connection)
+            try:
+                return await connection.ask(request, limit)
+            finally:
+                pool.give(place, connection)
 
-    def _check(self, url: str) -> None:
+    async def _connect(self, place: _Place) -> Connection:
+        tls, host, port = place
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        allowed = [
+            address
+            for address in dict.fromkeys(str(one[0]) for *_, one in found)
+            if self._private_networks or is_of_all(address.partition("%")[0])
+        ]
+        if not allowed:
+            raise _ForbiddenError(f"{host} is within our own networks, where addresses from others are not asked.")
+        for number, address in enumerate(allowed):
+            try:
+                _, connection = await loop.create_connection(
+                    Connection,
+                    address,
+                    port,
+                    ssl=self._context if tls else None,
+                    server_hostname=host if tls else None,
+                )
+                return connection
+            except OSError:
+                if number == len(allowed) - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _checked(self, url: str) -> SplitResult:
         try:
             parts = urlsplit(url)
             good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
@@ -201,31 +205,51 @@ class PartnerHttp:
             raise FailedError(
                 Failure.FORBIDDEN_ADDRESS, f"'{url[:200]}' is without TLS, over which partners are not asked."
             )
+        return parts
 
-    def _pool(self, whose: object) -> httpcore.AsyncConnectionPool:
+    def _pool(self, whose: object) -> _Pool:
         pool = self._pools.get(whose)
         if pool is None:
-            pool = self._pools[whose] = httpcore.AsyncConnectionPool(
-                ssl_context=self._context,
-                max_connections=_CONNECTIONS,
-                max_keepalive_connections=_CONNECTIONS,
-                keepalive_expiry=_KEEPALIVE_S,
-                network_backend=self._backend,
-            )
+            pool = self._pools[whose] = _Pool()
             if len(self._pools) > _POOLS:
-                self._drop(self._pools.popitem(last=False)[1])
+                self._pools.popitem(last=False)[1].close()
         else:
             self._pools.move_to_end(whose)
         return pool
 
-    def _drop(self, pool: httpcore.AsyncConnectionPool) -> None:
-        task = asyncio.create_task(pool.aclose())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+
+def _place(parts: SplitResult) -> _Place:
+    tls = parts.scheme == "https"
+    assert parts.hostname is not None
+    return tls, parts.hostname, parts.port or (443 if tls else 80)
 
 
-def _host(url: str) -> str:
-    parts = urlsplit(url)
+def _written(method: str, parts: SplitResult, headers: dict[str, str], body: bytes | None) -> bytes:
+    """The request as it goes over the wire.
+
+    Raises:
+        ValueError: a header holds what would end it.
+    """
+    every = {
+        "Host": _host(parts),
+        "Accept": "application/json",
+        "Accept-Encoding": "identity",
+        "User-Agent": "chargeplane",
+    }
+    every |= headers
+    if body is not None:
+        every["Content-Length"] = str(len(body))
+        every.setdefault("Content-Type", "application/json")
+    elif method in ("POST", "PUT", "PATCH"):
+        every["Content-Length"] = "0"
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in every.items())]
+    if any("\r" in line or "\n" in line or "\0" in line for line in lines):
+        raise ValueError("a header has a line break in it")
+    return "\r\n".join((*lines, "", "")).encode("latin-1") + (body or b"")
+
+
+def _host(parts: SplitResult) -> str:
     host = parts.hostname or ""
     name = f"[{host}]" if ":" in host else host
     return name if parts.port is None else f"{name}:{parts.port}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -271,10 +271,17 @@ async def peer(db: Db, ident: int) -> Peer | None:
     return None if row is None else _peer(row, await own_parties(db, row["tenant_id"]))
 
 
-async def peers(db: Db, tenant_id: TenantId | None, *, registered: bool = True) -> list[Peer]:
-    """Connections of a tenant (all tenants' where none is named), oldest first; at most 10,000."""
+async def peers(
+    db: Db, tenant_id: TenantId | None, *, registered: bool = True, idents: Sequence[int] | None = None
+) -> list[Peer]:
+    """Connections of a tenant (all tenants' where none is named), oldest first; at most 10,000.
+
+    Args:
+        idents: these alone.
+    """
     where = Where()
     where.add_if("c.tenant_id = ?", tenant_id)
+    where.add_if("c.id = ANY(?::bigint[])", idents)
     if registered:
         where.add("c.state = 'registered'")
     rows = await db.fetch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -239,10 +239,23 @@ async def seen(
     db: Db, tenant_id: TenantId, module: str, ident: str, connection_id: int, publication: Publication
 ) -> Stored | None:
     """The document, where the partner may see it; also one that is gone."""
+    found = await seen_of(db, tenant_id, module, [ident], connection_id, publication)
+    return next(iter(found.values()), None)
+
+
+async def seen_of(
+    db: Db,
+    tenant_id: TenantId,
+    module: str,
+    idents: Collection[str],
+    connection_id: int,
+    publication: Publication,
+) -> dict[str, Stored]:
+    """The documents that the partner may see, also those that are gone, by their ids in lower case."""
     where = visible(tenant_id, module, connection_id, publication)
-    where.add("lower(d.id) = lower(?)", ident)
-    row = await db.fetchrow(f"SELECT {_COLUMNS} FROM roaming_document d WHERE {where}", *where.values)
-    return None if row is None else _stored(row)
+    where.add("lower(d.id) = ANY(?::text[])", [ident.lower() for ident in idents])
+    rows = await db.fetch(f"SELECT {_COLUMNS} FROM roaming_document d WHERE {where}", *where.values)
+    return {row["id"].lower(): _stored(row) for row in rows}
 
 
 async def page(
@@ -334,6 +347,15 @@ async def publication(db: Db, connection_id: int) -> Publication:
     """What a partner sees."""
     text = await db.fetchval("SELECT body FROM roaming_publication WHERE connection_id = $1", connection_id)
     return publication_of(text)
+
+
+async def publications(db: Db, connection_ids: Collection[int]) -> dict[int, Publication]:
+    """What partners see, of those that somebody said something of."""
+    rows = await db.fetch(
+        "SELECT connection_id, body FROM roaming_publication WHERE connection_id = ANY($1::bigint[])",
+        list(connection_ids),
+    )
+    return {row["connection_id"]: publication_of(row["body"]) for row in rows}
 
 
 async def set_publication(db: Db, tenant_id: TenantId, connection_id: int, value: Publication) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from msgspec import Struct
@@ -79,16 +79,16 @@ async def pushes_tokens(db: Db, connection_id: int) -> bool:
     )
 
 
-async def has_sent(db: Db, connection_id: int, module: str, key: str) -> bool:
-    """Whether a partner took an object before."""
-    return bool(
-        await db.fetchval(
-            "SELECT EXISTS (SELECT FROM roaming_sent WHERE connection_id = $1 AND module = $2 AND key = $3)",
-            connection_id,
-            module,
-            key,
-        )
+async def sent_of(db: Db, module: str, places: Collection[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Which partners took which objects before: connections and keys."""
+    rows = await db.fetch(
+        "SELECT s.connection_id, s.key FROM unnest($2::bigint[], $3::text[]) AS w(connection_id, key)"
+        " JOIN roaming_sent s ON s.connection_id = w.connection_id AND s.module = $1 AND s.key = w.key",
+        module,
+        [one[0] for one in places],
+        [one[1] for one in places],
     )
+    return {(row["connection_id"], row["key"]) for row in rows}
 
 
 def _whitelist(word: str) -> Whitelist:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -43,89 +44,151 @@ class OutgoingView(Struct, frozen=True, kw_only=True):
     error: str | None
 
 
+def receiver_of(module: str) -> str:
+    """What stands in `roaming_connection.modules` where a partner takes a module."""
+    return f'"module":"{module}","interface":"RECEIVER"'
+
+
 async def note(
     db: Db,
     tenant_id: TenantId,
     module: str,
-    key: str,
+    keys: Sequence[str],
     connections: list[int] | None,
-    hint: str | None,
+    hints: Sequence[str | None],
     correlation_id: str | None,
     delay_s: float,
 ) -> None:
-    """Writes a row for each partner, or makes the row there is due again."""
+    """Writes a row for each object and partner, or makes the row there is due again.
+
+    Args:
+        keys: each once.
+        hints: of each.
+    """
     await db.execute(
         "INSERT INTO roaming_outgoing AS o (tenant_id, connection_id, module, key, hint, correlation_id, next_at)"
-        " SELECT c.tenant_id, c.id, $2, $3, $5, $6, now() + make_interval(secs => $7) FROM roaming_connection c"
-        " WHERE c.tenant_id = $1 AND c.state IN ('registered', 'suspended') AND ($4::bigint[] IS NULL OR c.id = ANY ($4))"
-        " ORDER BY c.id"
+        " SELECT c.tenant_id, c.id, $2, w.key, w.hint, $6, now() + make_interval(secs => $7) FROM roaming_connection c"
+        " CROSS JOIN unnest($3::text[], $5::text[]) AS w(key, hint)"
+        " WHERE c.tenant_id = $1 AND c.state IN ('registered', 'suspended')"
+        # Whoever does not take the module has nothing to be told.
+        " AND CASE WHEN $4::bigint[] IS NULL THEN position($8 in c.modules) > 0 ELSE c.id = ANY ($4) END"
+        " ORDER BY c.id, w.key"
         " ON CONFLICT (connection_id, module, key) DO UPDATE SET ticks = o.ticks + 1,"
         " hint = CASE WHEN o.hint = excluded.hint THEN o.hint END, correlation_id = excluded.correlation_id, attempts = 0,"
         " parked_at = NULL, error = NULL, noted_at = clock_timestamp(),"
         " next_at = CASE WHEN o.attempts = 0 THEN least(o.next_at, excluded.next_at) ELSE excluded.next_at END",
         tenant_id,
         module,
-        key,
+        list(keys),
         connections,
-        hint,
+        list(hints),
         correlation_id,
         delay_s,
+        receiver_of(module),
     )
 
 
-async def waiting(db: Db, limit: int) -> list[int]:
-    """Connections to which something is due and nobody sends."""
+async def waiting(db: Db, by: str, busy: Sequence[int], limit: int) -> list[int]:
+    """Connections to which something is due and nobody else sends.
+
+    Args:
+        by: who asks.
+        busy: those it sends to already.
+    """
     rows = await db.fetch(
-        "SELECT c.id FROM roaming_connection c WHERE c.state = 'registered' AND (c.leased_until IS NULL OR c.leased_until < now())"
+        "SELECT c.id FROM roaming_connection c WHERE c.state = 'registered' AND c.id <> ALL($2::bigint[])"
+        " AND (c.leased_by = $1 OR c.leased_until IS NULL OR c.leased_until < now())"
         " AND EXISTS (SELECT FROM roaming_outgoing o WHERE o.connection_id = c.id AND o.parked_at IS NULL AND o.next_at <= now())"
-        " ORDER BY c.id LIMIT $1",
+        " ORDER BY c.id LIMIT $3",
+        by,
+        list(busy),
         limit,
     )
     return [row["id"] for row in rows]
 
 
-async def lease(db: Db, connection_id: int, by: str, seconds: float) -> bool:
-    """Takes, or keeps, a connection for a process; False where another one has it."""
-    row = await db.fetchrow(
-        "UPDATE roaming_connection SET leased_by = $2, leased_until = now() + make_interval(secs => $3)"
-        " WHERE id = $1 AND state = 'registered' AND (leased_by = $2 OR leased_until IS NULL OR leased_until < now())"
-        " RETURNING id",
-        connection_id,
+async def lease(db: Db, connection_ids: Sequence[int], by: str, seconds: float) -> list[int]:
+    """Takes, or keeps, connections for a process; those that no other one has."""
+    rows = await db.fetch(
+        "UPDATE roaming_connection c SET leased_by = $2, leased_until = now() + make_interval(secs => $3)"
+        " FROM (SELECT id FROM roaming_connection WHERE id = ANY($1::bigint[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED) free"
+        " WHERE c.id = free.id AND c.state = 'registered'"
+        " AND (c.leased_by = $2 OR c.leased_until IS NULL OR c.leased_until < now()) RETURNING c.id",
+        list(connection_ids),
         by,
         seconds,
     )
-    return row is not None
+    return [row["id"] for row in rows]
 
 
-async def release(db: Db, connection_id: int, by: str) -> None:
-    """Gives a connection back."""
+async def release(db: Db, connection_ids: Sequence[int], by: str) -> None:
+    """Gives connections back."""
     await db.execute(
-        "UPDATE roaming_connection SET leased_by = NULL, leased_until = NULL WHERE id = $1 AND leased_by = $2",
-        connection_id,
+        "UPDATE roaming_connection SET leased_by = NULL, leased_until = NULL WHERE id = ANY($1::bigint[]) AND leased_by = $2",
+        list(connection_ids),
         by,
     )
 
 
-async def due(db: Db, connection_id: int, limit: int) -> list[Due]:
-    """What a partner is to be told of now, the longest waiting first."""
+async def due(db: Db, connection_ids: Sequence[int], limit: int) -> dict[int, list[Due]]:
+    """What partners are to be told of now, the longest waiting first; at most `limit` of each."""
     rows = await db.fetch(
-        "SELECT id, module, key, hint, correlation_id, ticks, attempts, noted_at FROM roaming_outgoing"
-        " WHERE connection_id = $1 AND parked_at IS NULL AND next_at <= now() ORDER BY id LIMIT $2",
-        connection_id,
+        "SELECT c.id AS connection_id, o.* FROM unnest($1::bigint[]) AS c(id) CROSS JOIN LATERAL (SELECT o.id, o.module, o.key,"
+        " o.hint, o.correlation_id, o.ticks, o.attempts, o.noted_at FROM roaming_outgoing o WHERE o.connection_id = c.id"
+        " AND o.parked_at IS NULL AND o.next_at <= now() ORDER BY o.id LIMIT $2) o",
+        list(connection_ids),
         limit,
     )
-    return [Due(**row) for row in rows]
+    found: dict[int, list[Due]] = {}
+    for row in rows:
+        ident, *rest = row.values()
+        found.setdefault(ident, []).append(Due(**dict(zip(Due.__struct_fields__, rest, strict=True))))
+    return found
 
 
-async def done(db: Db, ident: int, ticks: int) -> None:
-    """A partner has an object as it was; what changed since is due at once."""
+class Taken(Struct, frozen=True, kw_only=True):
+    """An object that a partner took.
+
+    Args:
+        ticks: as they were when it was sent.
+        location: where the partner has it.
+        digest: of what was sent; None: nothing was sent, since there was nothing to tell.
+    """
+
+    id: int
+    ticks: int
+    connection_id: int
+    module: str
+    key: str
+    location: str | None = None
+    digest: bytes | None = None
+    was_sent: bool = True
+
+
+async def took(db: Db, taken: Sequence[Taken]) -> None:
+    """Partners have these objects as they were; what changed since stays due."""
     await db.execute(
-        "WITH gone AS (DELETE FROM roaming_outgoing WHERE id = $1 AND ticks = $2 RETURNING id)"
-        " UPDATE roaming_outgoing SET attempts = 0, error = NULL, next_at = now()"
-        " WHERE id = $1 AND NOT EXISTS (SELECT FROM gone)",
-        ident,
-        ticks,
+        # Rows are locked in the order in which `note` locks them; one that changed meanwhile has other ticks, and stays.
+        "DELETE FROM roaming_outgoing o USING (SELECT o.id FROM roaming_outgoing o JOIN unnest($1::bigint[], $2::bigint[])"
+        " AS w(id, ticks) ON w.id = o.id AND w.ticks = o.ticks ORDER BY o.connection_id, o.module, o.key FOR UPDATE OF o) mine"
+        " WHERE o.id = mine.id",
+        [one.id for one in taken],
+        [one.ticks for one in taken],
     )
+    unique = {(one.connection_id, one.module, one.key): one for one in taken if one.was_sent}
+    if unique:
+        known = [unique[place] for place in sorted(unique)]
+        await db.execute(
+            "INSERT INTO roaming_sent AS s (connection_id, module, key, location, digest)"
+            " SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[])"
+            " ON CONFLICT (connection_id, module, key) DO UPDATE SET sent_at = now(),"
+            " location = coalesce(excluded.location, s.location), digest = excluded.digest",
+            [one.connection_id for one in known],
+            [one.module for one in known],
+            [one.key for one in known],
+            [None if one.location is None else made_storable(one.location, 1000) for one in known],
+            [one.digest for one in known],
+        )
 
 
 async def failed(db: Db, ident: int, error: str, again_in_s: float | None, *, whole: bool = False) -> None:
@@ -162,22 +225,6 @@ async def wake(db: Db, connection_id: int) -> None:
         "UPDATE roaming_outgoing SET next_at = now() WHERE connection_id = $1 AND parked_at IS NULL AND next_at > now()"
         " AND attempts > 0",
         connection_id,
-    )
-
-
-async def sent(
-    db: Db, connection_id: int, module: str, key: str, location: str | None, digest: bytes | None = None
-) -> None:
-    """Notes that a partner has an object."""
-    await db.execute(
-        "INSERT INTO roaming_sent AS s (connection_id, module, key, location, digest) VALUES ($1, $2, $3, $4, $5)"
-        " ON CONFLICT (connection_id, module, key) DO UPDATE SET sent_at = now(),"
-        " location = coalesce(excluded.location, s.location), digest = excluded.digest",
-        connection_id,
-        module,
-        key,
-        None if location is None else made_storable(location, 1000),
-        digest,
     )
 
 
