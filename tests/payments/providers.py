@@ -25,6 +25,7 @@ from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.simulator.payments import PaymentSimulator
 from chargeplane.store.database import Database
+from tests.payments.stripe_stand_in import KEY, SECRET, StandInPayer, StripeStandIn
 
 GOOD = "4242424242424242"
 DECLINED = "4000000000000002"
@@ -52,6 +53,7 @@ class Case:
 
     Args:
         payer: None: the provider needs none.
+        stand_in: for Stripe, where it is the strict one.
         account: new for each payment: what a payment of so much is taken from.
     """
 
@@ -59,8 +61,9 @@ class Case:
     provider: Provider
     payer: Payer | None
     account: Callable[[Money], Any]
+    stand_in: StripeStandIn | None = None
 
-    async def order(self, amount: str = "50.00", key: str | None = None) -> Order:
+    async def order(self, amount: str = "50.00", key: str | None = None, **more: Any) -> Order:
         hold = euro(amount)
         return Order(
             key=key or secrets.token_hex(8),
@@ -69,6 +72,7 @@ class Case:
             description="Charging",
             return_url="http://127.0.0.1:1/back",
             account_id=await self.account(hold),
+            **more,
         )
 
     async def held(self, amount: str = "50.00") -> str:
@@ -188,8 +192,9 @@ async def all_cases(database: Database, folder: Path) -> AsyncIterator[dict[str,
         return make
 
     async with localstripe(folder) as url:
-        simulator = PaymentSimulator()
+        simulator, stand_in = PaymentSimulator(), StripeStandIn()
         await simulator.start()
+        await stand_in.start()
         cases = {
             "simulator": Case(
                 "simulator",
@@ -203,6 +208,21 @@ async def all_cases(database: Database, folder: Path) -> AsyncIterator[dict[str,
                 StripePayer(url),
                 _no_account,
             ),
+            # By Stripe's own page, and by a bare intent; both with holds that can be raised.
+            "stripe-page": Case(
+                "stripe-page",
+                StripeProvider(KEY, SECRET, base=stand_in.url, increment=True),
+                StandInPayer(stand_in),
+                _no_account,
+                stand_in,
+            ),
+            "stripe-intent": Case(
+                "stripe-intent",
+                StripeProvider(KEY, SECRET, base=stand_in.url, checkout=False, increment=True),
+                StandInPayer(stand_in),
+                _no_account,
+                stand_in,
+            ),
             "wallet": Case("wallet", HouseProvider(database, TENANT, "wallet"), None, account("wallet")),
             "invoice": Case("invoice", HouseProvider(database, TENANT, "invoice"), None, account("credit")),
             "free": Case("free", HouseProvider(database, TENANT, "free"), None, _no_account),
@@ -212,6 +232,7 @@ async def all_cases(database: Database, folder: Path) -> AsyncIterator[dict[str,
         finally:
             for case in cases.values():
                 await case.provider.close()
-                if case.payer is not None:
-                    await case.payer.client.aclose()  # type: ignore[attr-defined]
+                if isinstance(case.payer, SimulatorPayer | StripePayer):
+                    await case.payer.client.aclose()
             await simulator.stop()
+            await stand_in.stop()

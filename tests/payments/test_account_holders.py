@@ -17,6 +17,7 @@ from chargeplane.simulator.meter import DC_300
 from chargeplane.simulator.payments import PaymentSimulator
 from chargeplane.simulator.payments.book import Intent
 from tests.invoicing.making import ISSUER
+from tests.payments.stripe_stand_in import KEY, SECRET, StripeStandIn
 from tests.payments.test_guests import LIMIT_S, house, server, simulator
 from tests.payments.test_money import mails_to
 from tests.sessions.making import ENERGY, Site
@@ -376,3 +377,77 @@ async def test_a_card_is_saved_though_the_hold_was_told_while_the_provider_was_b
 
     (one,) = await tenant.until(saved, bool, timeout_s=LIMIT_S)
     assert one["label"] == "Visa 4242"
+
+
+async def test_with_stripe_a_card_is_saved_once_and_pays_sessions_without_the_payer(house: ChargingHouse) -> None:
+    made = await priced_site(house, ENERGY)
+    tenant, stripe = made.tenant, StripeStandIn()
+    await stripe.start()
+    try:
+        told = await tenant.send(
+            "PUT",
+            "/payment-providers/cards",
+            {
+                "kind": "stripe",
+                "for_guests": True,
+                "settings": {"api_url": stripe.url, "increment": True},
+                "secrets": {"key": KEY, "webhook_secret": SECRET},
+            },
+        )
+        await tenant.send("PUT", "/invoicing-settings", {"issuer": ISSUER})
+        hook = tenant.house.base.removesuffix("/v1") + told["webhook_path"]
+
+        async def tell() -> None:
+            """Stripe tells all that happened, twice."""
+            async with httpx.AsyncClient(trust_env=False) as client:
+                for event in stripe.events[:]:
+                    headers, body = stripe.delivery(event)
+                    for _ in range(2):
+                        assert (await client.post(hook, content=body, headers=headers)).status_code < 300
+
+        owner, tag = await driver(tenant)
+        begun = await tenant.send(
+            "POST", "/payment-methods", {"owner": owner, "currency": "EUR", "return_url": "https://example.org/back"}
+        )
+        (page,) = stripe.sessions
+        assert begun["action_url"] == stripe.sessions[page]["url"]
+        stripe.pay(page, GOOD)
+        await tell()
+
+        async def cards() -> list[Any]:
+            return list((await tenant.get("/payment-methods", owner=owner))["items"])
+
+        (card_of,) = await tenant.until(cards, bool, timeout_s=LIMIT_S)
+        assert (card_of["label"], card_of["is_default"]) == ("Visa 4242", True)
+        (saving,) = stripe.intents.values()
+
+        async def released() -> bool:
+            return saving["status"] == "canceled"
+
+        await tenant.until(released, bool, timeout_s=LIMIT_S)
+        assert saving["amount_received"] == 0
+
+        await agreement(tenant, owner, "card")
+        station = await ready(made, "2.0.1")
+        station.plug_in()
+        session = await station.start_transaction(tag)
+        await tenant.until(
+            lambda: payments(tenant), lambda found: [one["state"] for one in found] == ["authorized"], timeout_s=LIMIT_S
+        )
+        await station.deliver(session, 10_000)
+        await station.stop_transaction(session)
+        (paid,) = await tenant.until(
+            lambda: payments(tenant), lambda found: [one["state"] for one in found] == ["captured"], timeout_s=LIMIT_S
+        )
+        assert (paid["captured"]["amount"], paid["method"]) == ("6.00", "Visa 4242")
+        _, held = stripe.intents.values()
+        assert (held["amount"], held["amount_received"], held["status"]) == (2500, 600, "succeeded")
+        assert (held["customer"], held["payment_method"]) == (saving["customer"], saving["payment_method"])
+        stripe.dispute(held["id"])
+        await tell()
+        await tenant.until(
+            lambda: payments(tenant), lambda found: [one["state"] for one in found] == ["disputed"], timeout_s=LIMIT_S
+        )
+        assert stripe.refused == []
+    finally:
+        await stripe.stop()

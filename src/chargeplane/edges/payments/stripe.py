@@ -3,6 +3,9 @@
 Two ways for the payer: `checkout` (the default) sends them to Stripe's own page, where cards and phone wallets work without any script of ours;
 `intent` makes a bare PaymentIntent whose client secret an app gives to Stripe's SDK. Either way the card goes to Stripe alone.
 
+A card is saved with a payment whose `setup_future_usage` says so: Stripe attaches it to a customer, and what we keep is the customer's and the payment
+method's id. A payment by it is a PaymentIntent that we confirm without the payer.
+
 What a payment holds, took and gave back is read from the PaymentIntent, its charge and its refunds; events only say that there is something to
 read. A refund carries our idempotency key in its metadata, so one whose answer was lost is recognised.
 """
@@ -38,6 +41,8 @@ _OLDEST_S: Final = 600
 _MOST_REFUNDS: Final = 100
 _TWO_DIGITS: Final = frozenset({"ISK", "UGX"})
 """Stripe counts these in hundredths though they have none (its page on currencies)."""
+_OF: Final = "/"
+"""Between a customer and a payment method of it; in neither id."""
 _REF: Final = re.compile(r"(?:pi|cs)_[A-Za-z0-9_]{1,200}")
 _DISPUTES: Final = {"won": Dispute.WON, "lost": Dispute.LOST, "warning_closed": Dispute.WON, "prevented": Dispute.WON}
 _KINDS: Final = ("payment_intent.", "charge.", "checkout.session.", "refund.")
@@ -65,6 +70,7 @@ class StripeProvider:
             increment=increment,
             webhooks=True,
             disputes=True,
+            saved=True,
             holds_for_s=int(_HOLDS_FOR.total_seconds()),
         )
         self._http = stripe.HTTPXClient(timeout=_TIMEOUT_S)
@@ -79,17 +85,8 @@ class StripeProvider:
         """Opens a Checkout session or a PaymentIntent."""
         metadata = {"payment": order.reference}
         amount = _minor(order.hold)
-        if not self._checkout:
-            params: Any = {
-                "amount": amount,
-                "currency": order.hold.currency.lower(),
-                "capture_method": "manual",
-                "metadata": metadata,
-            }
-            intent = await self._asked(
-                self._client.v1.payment_intents.create_async(params=params, options={"idempotency_key": order.key})
-            )
-            return Begun(ref=intent["id"], seen=await self._seen(intent))
+        if order.method is not None or not self._checkout:
+            return await self._bare(order, amount, metadata)
         if order.return_url is None:
             raise DeclinedError("no_return_url", "Stripe's page needs an address to come back to.")
         wanted: dict[str, Any] = {
@@ -117,6 +114,10 @@ class StripeProvider:
         }
         if self.able.increment:
             session_params["payment_method_options"] = {"card": {"request_incremental_authorization": "if_available"}}
+        if order.save:
+            wanted["setup_future_usage"] = "off_session"
+            session_params["customer_creation"] = "always"
+            session_params["allowed_payment_method_types"] = ["card"]
         if order.language in ("de", "en", "sv"):
             session_params["locale"] = order.language
         session = await self._asked(
@@ -126,13 +127,47 @@ class StripeProvider:
         )
         return Begun(ref=session["id"], seen=await self._seen_session(session))
 
+    async def _bare(self, order: Order, amount: int, metadata: dict[str, str]) -> Begun:
+        """A PaymentIntent without a page: for an app, or by a saved card."""
+        options: Any = {"idempotency_key": order.key}
+        params: Any = {
+            "amount": amount,
+            "currency": order.hold.currency.lower(),
+            "capture_method": "manual",
+            "metadata": metadata,
+        }
+        if order.method is not None:
+            customer, _, method = order.method.partition(_OF)
+            params |= {"customer": customer, "payment_method": method}
+        elif order.save:
+            made = await self._asked(
+                self._client.v1.customers.create_async(
+                    params={"metadata": metadata}, options={"idempotency_key": f"{order.key}-customer"}
+                )
+            )
+            params |= {"customer": made["id"], "setup_future_usage": "off_session"}
+        if order.method is not None or order.save:
+            # Others may need the payer to come back to a page.
+            params["allowed_payment_method_types"] = ["card"]
+        if self.able.increment:
+            params["payment_method_options"] = {"card": {"request_incremental_authorization": "if_available"}}
+        intent = await self._asked(self._client.v1.payment_intents.create_async(params=params, options=options))
+        return Begun(ref=intent["id"], seen=await self._seen(intent))
+
     async def authorize(self, ref: str, amount: Money, key: str) -> Seen:
-        """The payer has to be there.
+        """Holds by the saved card that the payment was begun with.
 
         Raises:
-            DeclinedError: always.
+            DeclinedError: it names none, its bank refuses, or wants to see the payer.
         """
-        raise DeclinedError("payer_needed", "Stripe is used with the payer present.")
+        if ref.startswith("cs_"):
+            raise DeclinedError("payer_needed", "The payer pays on Stripe's page.")
+        params: Any = {"off_session": True}
+        return await self._seen(
+            await self._asked(
+                self._client.v1.payment_intents.confirm_async(ref, params=params, options={"idempotency_key": key})
+            )
+        )
 
     async def increment(self, ref: str, total: Money, key: str) -> Seen:
         """Raises the hold, where the card's network has it."""
@@ -160,11 +195,13 @@ class StripeProvider:
         if ref.startswith("cs_"):
             session = await self._session(ref)
             if session.get("payment_intent") is None:
-                if session.get("status") == "open":
-                    session = await self._asked(
-                        self._client.v1.checkout.sessions.expire_async(ref, options={"idempotency_key": key})
-                    )
-                return await self._seen_session(session)
+                if session.get("status") != "open":
+                    return await self._seen_session(session)
+                session = await self._asked(
+                    self._client.v1.checkout.sessions.expire_async(ref, options={"idempotency_key": key})
+                )
+                # Stripe calls it expired; it was we who ended it.
+                return msgspec.structs.replace(await self._seen_session(session), ended=Ended.VOIDED)
         intent = await self._intent_of(ref)
         canceled = await self._asked(
             self._client.v1.payment_intents.cancel_async(intent, options={"idempotency_key": key})
@@ -291,7 +328,7 @@ class StripeProvider:
             ended = Ended.EXPIRED if intent.get("cancellation_reason") == "automatic" else Ended.VOIDED
         error = intent.get("last_payment_error") or {}
         return Seen(
-            action=True,
+            action=status != "requires_confirmation",  # it waits for us
             authorized=authorized,
             captured=captured,
             refunded=refunded,
@@ -303,6 +340,7 @@ class StripeProvider:
             error=error.get("decline_code") or error.get("code"),
             method=_method(charge),
             fee=_fee(charge, currency),
+            saved=_saved(intent) if authorized > 0 else None,
         )
 
     async def _taken(self, intent: dict[str, Any], charge: dict[str, Any]) -> int:
@@ -337,6 +375,18 @@ def stripe_provider(settings: ProviderSettings) -> StripeProvider:
         checkout=flow == "checkout",
         increment=increment,
     )
+
+
+def _saved(intent: Mapping[str, Any]) -> str | None:
+    """The customer and the payment method, where the card is kept for payments without the payer."""
+    customer, method = intent.get("customer"), intent.get("payment_method")
+    if (
+        intent.get("setup_future_usage") != "off_session"
+        or not isinstance(customer, str)
+        or not isinstance(method, str)
+    ):
+        return None
+    return f"{customer}{_OF}{method}"
 
 
 def _fee(charge: Mapping[str, Any], currency: str) -> Decimal:
