@@ -99,9 +99,8 @@ class StripeStandIn:
         found = faults(request.method, request.path, form)
         if request.headers.get("Stripe-Version") != stripe.api_version:
             found.append("Stripe-Version: another one than the SDK's types are of")
-        if request.method == "POST" and request.content_length:
-            if request.content_type != "application/x-www-form-urlencoded":
-                found.append(f"Content-Type: {request.content_type}")
+        if form and request.method == "POST" and request.content_type != "application/x-www-form-urlencoded":
+            found.append(f"Content-Type: {request.content_type}")
         if request.method == "POST" and "Idempotency-Key" not in request.headers:
             found.append("Idempotency-Key: missing")
         if found:
