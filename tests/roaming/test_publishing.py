@@ -10,10 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from msgspec.structs import replace
 
 from chargeplane.app.events import EventFeed
 from chargeplane.app.locations import EvseWanted, Locations
 from chargeplane.app.locations.binding import Binding
+from chargeplane.app.roaming.operator import Rendering
 from chargeplane.app.roaming.publishing import TOPICS, Publishing
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.locations.model import DeclaredStatus, EvseContent, PublishToken
@@ -23,13 +25,17 @@ from chargeplane.kernel.ids import TenantId
 from chargeplane.main.roaming_documents import MAKING
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact
+from chargeplane.store.queries import roaming_connections as connections
 from chargeplane.store.queries import roaming_documents as queries
+from chargeplane.store.queries import roaming_pushes
 from chargeplane.store.queries.roaming_documents import LOCATIONS, TARIFFS
 from tests.rating.test_places import CALLER, TENANT, connector, ident, location, tariff
+from tests.roaming.nasty import NastyPartner, enveloped
 from tests.support.postgres import TestServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 _decode = msgspec.json.decode
+EVERYBODY = NastyPartner(lambda _: enveloped()).peer()
 
 
 class Noting:
@@ -230,6 +236,66 @@ async def test_lists_are_in_the_order_of_creation_and_count_what_the_partner_may
     async with house.database.read() as db:
         assert await queries.seen(db, TENANT, LOCATIONS, secret, 1, EVERYTHING) is None
         assert await queries.seen(db, TENANT, LOCATIONS, berlin.upper(), 1, EVERYTHING) is not None
+
+
+async def test_lists_single_reads_pushes_and_the_whole_push_show_the_same(house: House) -> None:
+    north, south, sub, secret, invited = (
+        await house.place(tags=("north",)),
+        await house.place(country="AUT", tags=("south",)),
+        await house.place(party_id="SUB"),
+        await house.place(publish=False, tags=("north",)),
+        await house.place(publish=False, publish_allowed_to=(PublishToken(uid="1", type="RFID"),)),
+    )
+    price = ident("T")
+    await house.tariffs.create(CALLER, price, None, tariff(), None)
+    await house.settle()
+    everywhere = (north, south, sub, secret, invited)
+    matrix: list[tuple[dict[str, Any], set[str], bool]] = [
+        ({}, {north, south, sub, invited}, True),
+        ({"unpublished": True}, set(everywhere), True),
+        ({"location_ids": (north.upper(), secret)}, {north}, True),
+        ({"location_ids": (north, secret), "unpublished": True}, {north, secret}, True),
+        ({"except_location_ids": (north.upper(), sub)}, {south, invited}, True),
+        ({"location_ids": (north, south), "except_location_ids": (south,)}, {north}, True),
+        ({"countries": ("AUT",)}, {south}, True),
+        ({"countries": ("FRA",)}, set(), True),
+        ({"parties": ("DE*SUB",)}, {sub}, False),
+        ({"parties": ("DE*CPO", "DE*SUB")}, {north, south, sub, invited}, True),
+        ({"tags": ("north",)}, {north}, True),
+        ({"tags": ("north",), "unpublished": True}, {north, secret}, True),
+        ({"tags": ("north", "south"), "countries": ("AUT",)}, {south}, True),
+        ({"modules": ("locations",)}, {north, south, sub, invited}, False),
+        ({"modules": ("tariffs",)}, set(), True),
+        ({"modules": ("sessions",)}, set(), False),
+    ]
+    async with house.database.change() as db:
+        partner = await connections.insert(db, TENANT, {"name": "matrix", "state": "registered", "version": "2.2.1"})
+    peer = replace(EVERYBODY, id=partner, tenant_id=TENANT)
+    rendering = Rendering(house.database)
+    for said, places, priced in matrix:
+        rule = Publication(**said)
+        async with house.database.change() as db:
+            await queries.set_publication(db, TENANT, partner, rule)
+            await db.execute("DELETE FROM roaming_outgoing WHERE connection_id = $1", partner)
+            for module in (LOCATIONS, TARIFFS):
+                await roaming_pushes.note_all(db, TENANT, partner, module, rule)
+            noted = {
+                row["key"]
+                for row in await db.fetch("SELECT key FROM roaming_outgoing WHERE connection_id = $1", partner)
+            }
+        for module, names, wanted in (
+            (LOCATIONS, everywhere, places),
+            (TARIFFS, (price,), {price} if priced else set[str]()),
+        ):
+            total, listed = await house.page(rule, module)
+            assert total == len(listed)
+            assert set(listed) & set(names) == wanted, (said, module)
+            assert noted & set(names) == wanted, (said, module)
+            for name in names:
+                async with house.database.read() as db:
+                    read = await queries.seen(db, TENANT, module, name, partner, rule)
+                pushed = await rendering.render(peer, module, name, None)
+                assert (read is not None, pushed is not None) == (name in wanted, name in wanted), (said, module, name)
 
 
 async def test_time_filters_include_their_beginning_and_not_their_end(house: House) -> None:

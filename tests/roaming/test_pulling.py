@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.roaming.errors import PulledError
@@ -24,6 +25,7 @@ from chargeplane.domain.roaming.connection import (
     PartyId,
     PartyRole,
     Peer,
+    Quirks,
 )
 from chargeplane.kernel.errors import ConflictError, InvalidInputError
 from chargeplane.kernel.ids import TenantId
@@ -254,3 +256,21 @@ async def test_places_are_found_with_their_prices(
         (PlaceFilter(party=("DE", "XYZ")), 0),
     ):
         assert len(await places.search(CALLER, wanted, 10, None)) == expected, wanted
+
+
+@pytest.mark.parametrize(("quirks", "after_s", "due"), [
+    (Quirks(), 3599, False), (Quirks(), 3600, True),
+    (Quirks(pull=("locations",), pull_every_s=60), 59, False), (Quirks(pull=("locations",), pull_every_s=60), 60, True),
+    (Quirks(pull=("cdrs",), pull_every_s=60), 60, False),
+])  # fmt: skip
+async def test_partner_that_does_not_push_is_read_as_often_as_its_quirks_say(
+    database: Database, pulling: Pulling, partner: Partner, quirks: Quirks, after_s: int, due: bool
+) -> None:
+    partner.pages_of[7] = [PulledPage(documents=(location("L1"),))]
+    await pulling.pull(PEER, "locations", full=True)
+    async with database.read() as db:
+        (known,) = await queries.pulls(db, TENANT, 7)
+    assert known.ended_at is not None
+    at = known.ended_at + timedelta(seconds=after_s)
+    found = pulling._due(replace(PEER, quirks=quirks), "locations", known, at)
+    assert found is (False if due else None)  # False: what changed is read

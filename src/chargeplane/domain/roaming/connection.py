@@ -119,6 +119,11 @@ class TokenForm(enum.StrEnum):
     RAW = "raw"
 
 
+_RESERVED: Final = frozenset(
+    {"authorization", "connection", "content-length", "content-type", "expect", "host", "transfer-encoding", "upgrade"}
+)
+
+
 class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In what a partner differs from the specification, or wishes us to.
 
@@ -159,6 +164,12 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     upper_case_parties: bool = False
     no_routing_headers: bool = False
     cdr_end_date_time: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuses headers that a request has by itself: another one would take the token's place, or cut the request in two."""
+        for name in self.headers:
+            if name.lower() in _RESERVED:
+                raise ValueError(f"Header '{name}' belongs to the request itself")
 
 
 class Peer(Struct, frozen=True, kw_only=True):
