@@ -15,7 +15,6 @@ from tests.support.roaming import Node
 NOT_ANSWERED = {
     52: "invoice reconciliation of ours",
     **dict.fromkeys(range(57, 69), "payments by terminals"),
-    **dict.fromkeys(range(69, 74), "bookings by partners"),
 }
 """Rows that our door does not answer yet, with what is missing."""
 

@@ -24,7 +24,7 @@ from chargeplane.store.queries import roaming_connections as queries
 from chargeplane.store.secrets import InstallationKeys
 
 _numbers = itertools.count(1)
-_MODULES = ("locations", "tariffs", "sessions", "cdrs", "commands", "tokens", "chargingprofiles")
+_MODULES = ("locations", "tariffs", "sessions", "cdrs", "commands", "tokens", "chargingprofiles", "bookings")
 
 
 @dataclass

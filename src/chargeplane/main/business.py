@@ -34,7 +34,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     paying = await start_payments(parts, subjects, rating)
     bookings = await start_bookings(parts, subjects, rating.tariffs, agreements.resolving, people.people)
     # Before the sessions, whose drivers may be partners'.
-    roaming = await start_roaming(parts, subjects, rating, agreements.resolving)
+    roaming = await start_roaming(parts, subjects, rating, agreements.resolving, bookings.bookings)
     sessions = await start_sessions(
         parts,
         subjects,

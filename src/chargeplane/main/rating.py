@@ -30,10 +30,10 @@ async def start_rating(parts: Parts, subjects: Subjects) -> RatingParts:
         await binding.start()
         parts.on_stop.append(binding.stop)
     parts.facts.declare(FACTS)
+    locations = Locations(parts.database, parts.events, binding, WaysToPay(parts.database, subjects.variable_changes))
+    locations.told = parts.outbox.hint
     return RatingParts(
-        locations=Locations(
-            parts.database, parts.events, binding, WaysToPay(parts.database, subjects.variable_changes)
-        ),
+        locations=locations,
         tariffs=Tariffs(parts.database, parts.events),
         code_addresses=CodeAddresses(parts.config.payments.public_url or parts.config.public_url),
     )

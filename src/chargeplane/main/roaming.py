@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from chargeplane.app.addresses import own_host
 from chargeplane.app.agreements.resolving import Resolving
+from chargeplane.app.bookings import Bookings
 from chargeplane.app.roaming.active_profiles import MODULE as ACTIVE_PROFILES
 from chargeplane.app.roaming.client_info import ClientInfos
 from chargeplane.app.roaming.connections import Connections
@@ -35,6 +36,7 @@ from chargeplane.main.roaming_operator import MODULES, OperatorParts, follow, st
 from chargeplane.main.roaming_provider import ProviderParts, start_roaming_provider
 from chargeplane.main.subjects import Parts
 from chargeplane.ocpi.versions import CANONICAL, Version
+from chargeplane.store.queries.roaming_documents import BOOKINGS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,9 @@ class Roaming:
     provider: ProviderParts
 
 
-async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, resolving: Resolving) -> Roaming:
+async def start_roaming(
+    parts: Parts, subjects: Subjects, rating: RatingParts, resolving: Resolving, bookings: Bookings
+) -> Roaming:
     """Makes the use cases and both doors; nodes that do jobs send from now on."""
     config = parts.config.roaming
     public = config.public_url or parts.config.public_url
@@ -97,13 +101,21 @@ async def start_roaming(parts: Parts, subjects: Subjects, rating: RatingParts, r
     door.offer(hub_client_info.handlers(ClientInfos(parts.database)))
     caller.contexts = door.contexts = Contexts(parts.database)
     operator = await start_operator(
-        parts, rating.locations, subjects.reservations, subjects, peers=connections, caller=caller, wake=outgoing.hint
+        parts,
+        rating.locations,
+        subjects.reservations,
+        subjects,
+        bookings,
+        peers=connections,
+        caller=caller,
+        wake=outgoing.hint,
     )
     follow(operator, parts)
     door.offer(operator.handlers)
     outgoing.register(ACTIVE_PROFILES, operator.active)
     for module in MODULES:
         outgoing.register(module, operator.rendering)
+    outgoing.register(BOOKINGS, operator.booking_rendering)
 
     hub = HubRouter(parts.database, connections, caller)
     parts.on_stop.append(hub.stop)

@@ -8,12 +8,14 @@ from typing import Final
 
 from chargeplane.app.roaming.publishing import Making
 from chargeplane.app.roaming.sessions import SessionMaking
+from chargeplane.bridge.roaming.bookings import booking_document, booking_location_document
 from chargeplane.bridge.roaming.locations import location_document
 from chargeplane.bridge.roaming.sessions import cdr_document, session_document, signed_document, signed_values
 from chargeplane.bridge.roaming.tariffs import tariff_document
 from chargeplane.bridge.roaming.values import written
 from chargeplane.domain.cdrs.cdr import CdrContent
 from chargeplane.domain.cdrs.session import RoamingDriver
+from chargeplane.domain.roaming.bookings import BookingNow, BookingPlaceNow
 from chargeplane.domain.roaming.connection import PartyId
 
 
@@ -49,3 +51,13 @@ SESSION_MAKING: Final = SessionMaking(
     session=lambda session, party: written(session_document(session, party)),
     cdr=_cdr,
 )
+
+
+def booking_location(place: BookingPlaceNow, party: PartyId, at: datetime) -> bytes:
+    """A BookingLocation as JSON."""
+    return written(booking_location_document(place, party, at))
+
+
+def booking(said: BookingNow, party: PartyId, at: datetime) -> bytes:
+    """A Booking as JSON."""
+    return written(booking_document(said, party, at))

@@ -7,15 +7,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from chargeplane.app.bookings import Bookings
+from chargeplane.app.bookings.telling import ANNOUNCED, CHARGED
 from chargeplane.app.charging_profiles import ChargingProfiles
 from chargeplane.app.profile_keeper import ProfileKeeper
 from chargeplane.app.pulse import Pulse
 from chargeplane.app.reservations import Reservations
 from chargeplane.app.roaming.active_profiles import ActiveProfiles
 from chargeplane.app.roaming.authorizing import Authorizing, AuthorizingSettings
-from chargeplane.app.roaming.commands import PartnerCommands, Places
+from chargeplane.app.roaming.booking_fees import EvsePlaces, PartnerBookingFees
+from chargeplane.app.roaming.booking_places import PLACE_TOPICS, BookingPlaces
+from chargeplane.app.roaming.commands import PartnerCommands
 from chargeplane.app.roaming.operator import OurParties, Outgoing, PartnersAsked, PeerSource, Rendering
 from chargeplane.app.roaming.own_documents import OwnDocuments
+from chargeplane.app.roaming.partner_bookings import BookingRendering, PartnerBookings
 from chargeplane.app.roaming.ports import Caller
 from chargeplane.app.roaming.profiles import PartnerProfiles
 from chargeplane.app.roaming.publications import PartnerPublications
@@ -24,14 +29,18 @@ from chargeplane.app.roaming.results import Results
 from chargeplane.app.roaming.sessions import TOPICS as CDR_TOPICS
 from chargeplane.app.roaming.sessions import SessionsOfPartners
 from chargeplane.edges.ocpi_server.call import Handler
+from chargeplane.edges.ocpi_server.handlers.bookings_sender import bookings_sender
 from chargeplane.edges.ocpi_server.handlers.commands_receiver import commands_receiver
 from chargeplane.edges.ocpi_server.handlers.own_lists import own_lists
 from chargeplane.main.config import Role
-from chargeplane.main.roaming_documents import MAKING, SESSION_MAKING
+from chargeplane.main.roaming_documents import MAKING, SESSION_MAKING, booking, booking_location
 from chargeplane.main.subjects import Parts
 
 _LOOK_S = 2.0
 _FORGET_S = 3600.0
+
+UPCOMING = "booking.upcoming"
+"""Of what announces bookings, what says nothing new of one."""
 
 MODULES = ("locations", "tariffs", "sessions", "cdrs")
 """Modules whose objects are told by `OperatorParts.rendering`."""
@@ -66,6 +75,10 @@ class OperatorParts:
     publishing: Publishing
     authorizing: Authorizing
     sessions: SessionsOfPartners
+    bookings: PartnerBookings
+    booking_places: BookingPlaces
+    booking_fees: PartnerBookingFees
+    booking_rendering: BookingRendering
     documents: OwnDocuments
     commands: PartnerCommands
     profiles: PartnerProfiles
@@ -79,9 +92,10 @@ class OperatorParts:
 
 async def start_operator(
     parts: Parts,
-    places: Places,
+    places: EvsePlaces,
     reservations: Reservations,
     charging: Charging,
+    bookings: Bookings,
     *,
     peers: PeerSource,
     caller: Caller,
@@ -126,6 +140,11 @@ async def start_operator(
     sessions = SessionsOfPartners(
         database, authorizing, parties, telling, SESSION_MAKING, every_s=config.session_push_s
     )
+    booked = PartnerBookings(database, bookings, parties, telling, booking)
+    booking_places = BookingPlaces(
+        database, parties, telling, booking_location, look_every_s=config.status_look_every_s
+    )
+    bookings.on_policy.append(booking_places.look_soon)
     look = await _listen_at_stations(parts, parties, authorizing)
     if parts.config.role in (Role.ALL, Role.JOBS):
         if parts.status_hints is not None:
@@ -134,6 +153,8 @@ async def start_operator(
         parts.on_stop.append(publishing.stop)
         await active.start()
         parts.on_stop.append(active.stop)
+        await booking_places.start()
+        parts.on_stop.append(booking_places.stop)
         await results.start()
         parts.on_stop.append(results.stop)
         forgetting = Pulse("roaming requests", _FORGET_S, results.forget)
@@ -144,6 +165,10 @@ async def start_operator(
         publishing=publishing,
         authorizing=authorizing,
         sessions=sessions,
+        bookings=booked,
+        booking_places=booking_places,
+        booking_fees=PartnerBookingFees(database, places, parts.outbox.hint),
+        booking_rendering=BookingRendering(database),
         documents=documents,
         commands=commands,
         profiles=profiles,
@@ -152,7 +177,11 @@ async def start_operator(
         rendering=Rendering(database),
         publications=PartnerPublications(database, wake),
         look=look,
-        handlers={**own_lists(documents, commands), **commands_receiver(commands, profiles)},
+        handlers={
+            **own_lists(documents, commands),
+            **commands_receiver(commands, profiles),
+            **bookings_sender(documents, booked),
+        },
     )
 
 
@@ -180,6 +209,11 @@ async def _listen_at_stations(
 def follow(operator: OperatorParts, parts: Parts) -> None:
     """Hears of locations, EVSEs and tariffs."""
     parts.facts.subscribe("roaming", TOPICS, operator.publishing.changed)
+    parts.facts.subscribe("roaming_places", PLACE_TOPICS, operator.booking_places.changed)
+    told = [topic for topic in ANNOUNCED if topic != UPCOMING]
+    parts.facts.subscribe("roaming_places", told, operator.booking_places.booked)
+    parts.facts.subscribe("roaming_bookings", told, operator.bookings.changed)
+    parts.facts.subscribe("roaming_fees", (CHARGED,), operator.booking_fees.charged)
 
 
 def hear_changes(operator: OperatorParts, changes: list[Callable[[int], None]], parts: Parts) -> None:
@@ -193,6 +227,7 @@ def hear_changes(operator: OperatorParts, changes: list[Callable[[int], None]], 
     def changed(_: int) -> None:
         operator.parties.forget()
         operator.publishing.look_soon()
+        operator.booking_places.look_soon()
         task = asyncio.ensure_future(operator.look())
         looking.add(task)
         task.add_done_callback(looking.discard)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chargeplane.app.api_keys import Caller
+from chargeplane.app.bookings.letting_in import let_in
 from chargeplane.app.bookings.offers import Offer, Prices, Search, is_open_at, whole, wrong
 from chargeplane.app.bookings.ports import Agreements, Drivers, NoAgreements, NoDrivers
 from chargeplane.app.bookings.telling import Telling
@@ -28,6 +29,7 @@ from chargeplane.domain.bookings.policy import BookingPolicy
 from chargeplane.domain.bookings.states import OPEN, BookingState, allowed_after
 from chargeplane.domain.bookings.terms import BookingTerms, cancels_free, check_interval, terms_of
 from chargeplane.domain.bookings.times import next_due, times_of
+from chargeplane.domain.cdrs.session import RoamingDriver
 from chargeplane.domain.commands import CommandOutcome, Start
 from chargeplane.domain.locations.model import PaymentMethod
 from chargeplane.domain.messages import AuthorizationStatus, IdToken
@@ -83,6 +85,25 @@ class Wish(Struct, frozen=True, kw_only=True):
     confirm: bool = True
     may_move: bool = True
     payment_id: int | None = None
+
+
+class PartnersWish(Struct, frozen=True, kw_only=True):
+    """That a booking is for a partner's driver.
+
+    Args:
+        driver: who.
+        other_tokens: further id tokens that may use it.
+        group_id: of the tokens.
+    """
+
+    driver: RoamingDriver
+    id_token_type: str
+    other_tokens: tuple[str, ...] = ()
+    group_id: str | None = None
+
+
+Within = Callable[[Db, Booking], Awaitable[None]]
+"""Does more in the database transaction of a change, with the booking as it is then."""
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -144,6 +165,8 @@ class Bookings:
         self._now = now
         self.agreements: Agreements = agreements or NoAgreements()
         self._drivers: Drivers = drivers or NoDrivers()
+        self.on_policy: list[Callable[[], None]] = []
+        """Called after a tenant's policy was changed."""
         commands.wholes[Start] = self._guarded_start
 
     # Looked up by others
@@ -186,6 +209,8 @@ class Bookings:
         async with self._database.change() as db:
             before = await queries.policy(db, caller.tenant_id)
             await queries.put_policy(db, caller.tenant_id, wanted)
+            for listener in self.on_policy:
+                self._database.after_commit(db, listener)
             await audit(
                 db,
                 caller.tenant_id,
@@ -308,9 +333,14 @@ class Bookings:
             raise NotFoundError(_KIND, str(ident))
         return view_of(found)
 
-    async def create(self, caller: Caller, wish: Wish) -> BookingView:
+    async def create(
+        self, caller: Caller, wish: Wish, partners: PartnersWish | None = None, within: Within | None = None
+    ) -> BookingView:
         """Holds an EVSE for an interval.
 
+        Args:
+            partners: for a partner's driver, whose token is not ours: no agreement of ours applies.
+            within: done in the same transaction.
         Raises:
             InvalidInputError: the interval, the EVSE or the id token cannot be meant.
             ConflictError: it is booked, or the driver has as many bookings as may be; the sentence says what is free.
@@ -322,8 +352,14 @@ class Bookings:
         starts_at, ends_at = max(starts_at, whole(now)), whole(wish.ends_at)
         async with self._database.read() as db:
             policy = await queries.policy(db, caller.tenant_id)
-            record = await self._record(db, caller.tenant_id, wish.id_token, wish.id_token_type, starts_at)
-        if wish.driver_id is None:
+            if partners is None:
+                record = await self._record(db, caller.tenant_id, wish.id_token, wish.id_token_type, starts_at)
+            else:
+                record = IdTokenRecord(
+                    value=wish.id_token, type=partners.id_token_type, status=AuthorizationStatus.ACCEPTED,
+                    group_id=partners.group_id,
+                )  # fmt: skip
+        if wish.driver_id is None and partners is None:
             kind = wish.id_token_type or record.type
             driver = await self._drivers.driver_of_token(caller.tenant_id, kind, wish.id_token)
             wish = replace(wish, driver_id=driver)
@@ -336,7 +372,8 @@ class Bookings:
             id_token_type=wish.id_token_type,
             driver_id=wish.driver_id,
         )
-        prices = Prices(self._tariffs, self.agreements, caller.tenant_id, search, starts_at, ends_at)
+        agreements = self.agreements if partners is None else NoAgreements()
+        prices = Prices(self._tariffs, agreements, caller.tenant_id, search, starts_at, ends_at)
         candidates = await self._candidates(caller, wish, policy, starts_at, ends_at, now)
         for evse in candidates:
             offer = await prices.offer(evse, wish.connector_id)
@@ -348,7 +385,19 @@ class Bookings:
                 raise wrong("starts_at", f"'{evse.location_id}' is closed then, by its opening times")
             try:
                 insert = partial(
-                    self._insert, caller, wish, record, policy, evse, offer, terms, starts_at, ends_at, now
+                    self._insert,
+                    caller,
+                    wish,
+                    record,
+                    policy,
+                    evse,
+                    offer,
+                    terms,
+                    starts_at,
+                    ends_at,
+                    now,
+                    partners,
+                    within,
                 )
                 ident = await _again(insert)
             except asyncpg.ExclusionViolationError:
@@ -374,25 +423,37 @@ class Bookings:
                 raise ConflictError(f"Booking {ident} is {booking.state.value}: {allowed_after(booking.state)}.")
         return await self.one(caller, ident)
 
-    async def change(self, caller: Caller, ident: int, wanted: Change, if_revision: int | None) -> BookingView:
+    async def change(
+        self, caller: Caller, ident: int, wanted: Change, if_revision: int | None, within: Within | None = None
+    ) -> BookingView:
         """Another interval or EVSE: all of it, or nothing where something stands against it.
 
+        Args:
+            within: done in the same transaction.
         Raises:
             NotFoundError: the tenant has no such booking.
             InvalidInputError: it cannot be meant.
             ConflictError: the EVSE is booked then, or the booking's state forbids it.
             StaleError: it has another revision.
         """
-        await _again(lambda: self._change(caller, ident, wanted, if_revision))
+        await _again(lambda: self._change(caller, ident, wanted, if_revision, within))
         return await self.one(caller, ident)
 
     async def cancel(
-        self, caller: Caller, ident: int, reason: str | None, if_revision: int | None, *, waive_fee: bool = False
+        self,
+        caller: Caller,
+        ident: int,
+        reason: str | None,
+        if_revision: int | None,
+        *,
+        waive_fee: bool = False,
+        within: Within | None = None,
     ) -> BookingView:
         """Gives the EVSE free. Later than the terms' free limit it costs their fee.
 
         Args:
             waive_fee: not here.
+            within: done in the same transaction.
         Raises:
             NotFoundError: the tenant has no such booking.
             ConflictError: it is in use, or over.
@@ -415,6 +476,7 @@ class Bookings:
                 await self._telling.charge(db, booking, made)
             await self._audit(db, caller, "cancel", booking, reason)
             await self._telling.note(db, booking, "canceled")
+            await self._within(db, ident, within)
         return await self.one(caller, ident)
 
     # Within
@@ -462,6 +524,8 @@ class Bookings:
         starts_at: datetime,
         ends_at: datetime,
         now: datetime,
+        partners: PartnersWish | None,
+        within: Within | None,
     ) -> int:
         times = times_of(policy, starts_at, ends_at)
         confirm_by = now + timedelta(seconds=policy.hold_s)
@@ -498,6 +562,8 @@ class Bookings:
                     due_at=confirm_by,
                     requested_by=caller.actor,
                     payment_id=wish.payment_id,
+                    roaming=None if partners is None else partners.driver,
+                    other_keys=() if partners is None else tuple(token_key(one) for one in partners.other_tokens),
                 ),
             )
             booking = await queries.locked(db, ident)
@@ -506,7 +572,14 @@ class Bookings:
             await self._telling.note(db, booking, "created")
             if wish.confirm:
                 await self._confirm(db, booking, now)
+            await self._within(db, ident, within)
         return ident
+
+    async def _within(self, db: Db, ident: int, within: Within | None) -> None:
+        if within is not None:
+            now = await queries.locked(db, ident)
+            assert now is not None
+            await within(db, now)
 
     async def _check_payment(self, db: Db, caller: Caller, ident: int) -> None:
         state = await queries.payment_free(db, caller.tenant_id, ident)
@@ -520,7 +593,9 @@ class Bookings:
         await queries.set_state(db, booking.id, BookingState.CONFIRMED, due_at=due)
         await self._telling.note(db, booking, "confirmed")
 
-    async def _change(self, caller: Caller, ident: int, wanted: Change, if_revision: int | None) -> None:
+    async def _change(
+        self, caller: Caller, ident: int, wanted: Change, if_revision: int | None, within: Within | None
+    ) -> None:
         now = self._now()
         async with self._database.change() as db:
             booking = await self._locked(db, caller, ident, if_revision)
@@ -575,11 +650,14 @@ class Bookings:
             if state is BookingState.CONFIRMED:
                 await booking_holds.give_free(db, ident, now)
             elif state is BookingState.ACTIVE and evse_key != booking.evse_key:
+                changed = await let_in(db, changed)
                 await booking_holds.want(db, changed, now)
             elif state is BookingState.ACTIVE:
                 await booking_holds.retime(db, ident, times.no_show_at, now)
             await self._audit(db, caller, "update", booking, None, wanted)
-            await self._telling.note(db, changed, "changed")
+            left = booking.evse_uid if evse_key != booking.evse_key else None
+            await self._telling.note(db, changed, "changed", left=left)
+            await self._within(db, ident, within)
 
     async def _taken(
         self, caller: Caller, wish: Wish, policy: BookingPolicy, starts_at: datetime, ends_at: datetime
@@ -655,7 +733,7 @@ class Bookings:
                 foreign = [
                     one
                     for one in kept
-                    if token_key(one.id_token) != token_key(command.id_token.value)
+                    if token_key(command.id_token.value) not in (token_key(one.id_token), *one.other_keys)
                     and (group is None or group != one.group_id)
                 ]
                 evses = await queries.evses_of_station(db, key) if command.evse_id is None else 1

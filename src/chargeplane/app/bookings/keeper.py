@@ -24,6 +24,7 @@ import asyncpg
 import structlog
 
 from chargeplane.app.api_keys import Caller
+from chargeplane.app.bookings.letting_in import let_in
 from chargeplane.app.bookings.telling import Telling
 from chargeplane.app.commands import Commands
 from chargeplane.app.display_messages import DisplayMessages
@@ -204,6 +205,7 @@ class Keeper:
                 await queries.set_state(db, booking.id, BookingState.FAILED, reason=reason, ended_at=now)
                 await self._telling.note(db, booking, "failed")
                 return
+            booking = await let_in(db, booking)
             await booking_holds.want(db, booking, now)
             if booking.station_key is None:
                 await queries.kept(db, booking.id, now, "us")  # nothing to ask
@@ -429,6 +431,7 @@ class Keeper:
                 continue
             moved = await queries.locked(db, booking.id)
             assert moved is not None
+            moved = await let_in(db, moved)
             await booking_holds.want(db, moved, now)
             await self._telling.note(db, moved, "moved")
             return True

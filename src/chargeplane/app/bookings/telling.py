@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from msgspec.structs import replace
+
 from chargeplane.app.bookings.views import Charged, Upcoming, view_of
 from chargeplane.app.events import EventFeed
 from chargeplane.domain.bookings.fees import BookingCharge
@@ -48,11 +50,18 @@ class Telling:
         self._events = events
         self._hint = hint
 
-    async def note(self, db: Db, booking: Booking, word: str) -> Booking:
-        """Writes the fact `booking.<word>` in the caller's change, with the booking as it is now, and has it published after."""
+    async def note(self, db: Db, booking: Booking, word: str, *, left: str | None = None) -> Booking:
+        """Writes the fact `booking.<word>` in the caller's change, with the booking as it is now, and has it published after.
+
+        Args:
+            left: the EVSE that it was on before; the fact has it behind those that it was moved from.
+        """
         now = await queries.one(db, booking.tenant_id, booking.id)
         assert now is not None
-        await queries.fact(db, now.tenant_id, f"booking.{word}", now.id, view_of(now))
+        view = view_of(now)
+        if left is not None:
+            view = replace(view, moved_from=(*view.moved_from, left))
+        await queries.fact(db, now.tenant_id, f"booking.{word}", now.id, view)
         self._after(db, f"booking.{word}", now)
         return now
 
@@ -93,6 +102,7 @@ class Telling:
             transaction_id=made.transaction_id,
             payment_id=None if booking.payment_id is None else str(booking.payment_id),
             tax_included=made.tax_included,
+            roaming=booking.roaming,
         )
         await queries.fact(db, booking.tenant_id, CHARGED, booking.id, told)
 

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from chargeplane.domain.bookings.fees import FeeKind
 from chargeplane.domain.bookings.states import BookingState
+from chargeplane.domain.cdrs.session import RoamingDriver
 from chargeplane.domain.rating import Rating
 from chargeplane.kernel.money import Money
 from chargeplane.store.queries.bookings import Booking
@@ -26,6 +27,7 @@ class BookingView(Struct, frozen=True, kw_only=True):
         price: of the session as estimated, with taxes where they are known.
         charges: without a session.
         payment_id: from whose hold fees are taken.
+        partner: the provider whose driver it is for, as `DE*ABC`; null: a driver of one's own.
     """
 
     id: str
@@ -64,6 +66,7 @@ class BookingView(Struct, frozen=True, kw_only=True):
     requested_by: str
     created_at: datetime
     updated_at: datetime
+    partner: str | None = None
 
 
 class MoneyText(Struct, frozen=True, kw_only=True):
@@ -97,6 +100,7 @@ class Charged(Struct, frozen=True, kw_only=True):
         rating: line by line.
         payment_id: that was held for the booking.
         tax_included: whether the rated prices have taxes in them.
+        roaming: a partner's driver owes it, by way of the partner: no invoice of ours.
     """
 
     booking_id: str
@@ -115,6 +119,7 @@ class Charged(Struct, frozen=True, kw_only=True):
     transaction_id: str | None = None
     payment_id: str | None = None
     tax_included: bool = False
+    roaming: RoamingDriver | None = None
 
 
 class Upcoming(Struct, frozen=True, kw_only=True):
@@ -195,6 +200,9 @@ def view_of(booking: Booking) -> BookingView:
         requested_by=booking.requested_by,
         created_at=booking.created_at,
         updated_at=booking.updated_at,
+        partner=None
+        if booking.roaming is None
+        else f"{booking.roaming.country_code.upper()}*{booking.roaming.party_id.upper()}",
     )
 
 

@@ -17,6 +17,7 @@ from chargeplane.app.house import utc_now
 from chargeplane.app.invoicing.drafting import Drafting, taxing_of
 from chargeplane.domain.agreements.model import BillingCycle, version_at
 from chargeplane.domain.bookings.fees import FeeKind
+from chargeplane.domain.cdrs.session import RoamingDriver
 from chargeplane.domain.invoicing.fees import BookingFee, gross_of
 from chargeplane.domain.invoicing.parties import Customer
 from chargeplane.domain.locations.countries import ALPHA2
@@ -54,6 +55,7 @@ class Charged(Struct, frozen=True, kw_only=True):
     transaction_id: str | None = None
     payment_id: str | None = None
     tax_included: bool = False
+    roaming: RoamingDriver | None = None
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -112,6 +114,8 @@ class BookingFees:
     async def charged(self, fact: Fact) -> None:
         """A booking costs something."""
         said = _charged(fact.payload)
+        if said.roaming is not None:
+            return  # the partner is sent a CDR
         tenant_id = TenantId(fact.tenant_id)
         async with self._database.change() as db:
             fee = await self._fee(db, tenant_id, said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -62,6 +62,8 @@ class Locations:
         self._events = events
         self._binding = binding
         self._ways_to_pay = ways_to_pay
+        self.told: Callable[[], None] = lambda: None
+        """Called after facts were committed: whoever follows them need not wait."""
 
     # Looked up by others
 
@@ -420,11 +422,13 @@ class Locations:
     async def _told(self, caller: Caller, event: str, location_id: str) -> LocationView:
         view = await self.one(caller, location_id)
         self._events.publish(event, caller.tenant_id, None, view)
+        self.told()
         return view
 
     async def _told_evse(self, caller: Caller, event: str, uid: str) -> EvseView:
         view = await self.evse(caller, uid)
         self._events.publish(event, caller.tenant_id, view.station_id, view)
+        self.told()
         return view
 
 

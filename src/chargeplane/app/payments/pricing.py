@@ -254,7 +254,7 @@ def _lines(tariff: Tariff) -> list[PriceLine]:
     """The prices, taxes included where the tariff names them."""
     made: list[PriceLine] = []
     for element in tariff.elements:
-        if element.restrictions is not None and element.restrictions.reservation is not None:
+        if element.restrictions is not None and element.restrictions.about is not None:
             continue
         for component in element.price_components:
             price = component.price * with_tax(tariff, component.vat)

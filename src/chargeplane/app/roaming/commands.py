@@ -58,6 +58,7 @@ from chargeplane.kernel.errors import (
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.time import as_utc
 from chargeplane.store.database import Database
+from chargeplane.store.queries import bookings
 from chargeplane.store.queries import roaming_authorizations as grants
 from chargeplane.store.queries import roaming_documents as documents
 from chargeplane.store.queries import roaming_requests as queries
@@ -369,6 +370,7 @@ class PartnerCommands:
             if not presentable(value, version):
                 value = alias_of(ident)
                 await grants.rename(db, ident, value)
+                await bookings.also_known(db, peer.tenant_id, key, given.uid, value)
         return IdToken(value=value, type=None if version == "1.6" else ocpp_type(given.type)), driver
 
     async def _note(self, peer: Partner, asked: Asked, body: bytes, response_url: str) -> int:

@@ -13,16 +13,22 @@ from chargeplane.domain.roaming.publication import Publication
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import roaming_documents as queries
-from chargeplane.store.queries.roaming_documents import LOCATIONS
+from chargeplane.store.queries.roaming_documents import BOOKING_LOCATIONS, LOCATIONS
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """Which part of a list. `date_from` is included, `date_to` not."""
+    """Which part of a list. `date_from` is included, `date_to` not.
+
+    Args:
+        free_from, free_to: of booking locations: that are free some time in between.
+    """
 
     date_from: datetime | None = None
     date_to: datetime | None = None
     offset: int = 0
     limit: int = 100
+    free_from: datetime | None = None
+    free_to: datetime | None = None
 
 
 class _Connector(Struct):
@@ -72,6 +78,8 @@ class OwnDocuments:
                 offset=part.offset,
                 limit=part.limit,
                 party=None if party is None else (party.country_code, party.party_id),
+                free_from=part.free_from,
+                free_to=part.free_to,
             )
 
     async def location(self, tenant_id: TenantId, connection_id: int, location_id: str) -> bytes | None:
@@ -80,6 +88,13 @@ class OwnDocuments:
             rule = await queries.publication(db, connection_id)
             found = await queries.seen(db, tenant_id, LOCATIONS, location_id, connection_id, rule)
         return None if found is None else found.body
+
+    async def booking_location(self, tenant_id: TenantId, connection_id: int, ident: str) -> bytes | None:
+        """A booking location; None where there is none for the partner, or it is gone."""
+        async with self._database.read() as db:
+            rule = await queries.publication(db, connection_id)
+            found = await queries.seen(db, tenant_id, BOOKING_LOCATIONS, ident, connection_id, rule)
+        return None if found is None or found.removed_at is not None else found.body
 
     async def evse(self, tenant_id: TenantId, connection_id: int, location_id: str, uid: str) -> bytes | None:
         """An EVSE of it."""

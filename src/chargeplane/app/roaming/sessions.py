@@ -28,6 +28,7 @@ from chargeplane.domain.roaming.published import SessionNow
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact
+from chargeplane.store.queries import bookings as booking_queries
 from chargeplane.store.queries import cdrs as cdr_queries
 from chargeplane.store.queries import meter_keys
 from chargeplane.store.queries import roaming_documents as queries
@@ -86,6 +87,17 @@ class SessionsOfPartners:
         if found is None:
             return None
         ours = await self._parties.operator_of(transaction.tenant_id)
+        async with self._database.read() as db:
+            booking = await booking_queries.for_transaction(db, transaction.tenant_id, transaction.id)
+        if booking is not None and booking.roaming is not None:
+            # OCPI 2.3.0 mod_bookings, Booking: its authorization_reference is that of the session and the CDR.
+            found = replace(
+                found,
+                booking_id=booking.roaming.booking_id,
+                authorization_reference=booking.roaming.authorization_reference,
+            )
+        elif found.booking_id is not None:
+            found = replace(found, booking_id=None)
         return replace(found, operator=None if ours is None else (ours.country_code, ours.party_id))
 
     async def moved(self, db: Db, session: Session, periods: Sequence[ChargingPeriod]) -> None:

@@ -76,7 +76,7 @@ class Freezing:
             roaming = await self._roaming.driver(transaction)
         tariff, by = await self._tariff(transaction, place, agreed, paid)
         return Frozen(
-            place=await self._snapshot(place),
+            place=await cdr_place(self._database, place),
             station_id=transaction.station_id,
             ocpp_evse_id=place.ocpp_evse_id or transaction.evse_id or 0,
             ocpp_connector_id=transaction.connector_id,
@@ -130,34 +130,36 @@ class Freezing:
             return None, PricedBy.NOTHING
         return found, PricedBy.PUBLIC if public else PricedBy.CONNECTOR
 
-    async def _snapshot(self, place: EvsePlace) -> CdrPlace:
-        async with self._database.read() as db:
-            body = await db.fetchval(
-                "SELECT body FROM location WHERE tenant_id = $1 AND lower(id) = lower($2) AND deleted_at IS NULL",
-                place.tenant_id,
-                place.location_id,
-            )
-        said = None if body is None else _content(body)
-        connector = place.connector
-        return CdrPlace(
-            id=place.location_id,
-            name=place.location_name,
-            address="" if said is None else said.address,
-            city="" if said is None else said.city,
-            postal_code=None if said is None else said.postal_code,
-            state=None if said is None else said.state,
-            country=place.country_alpha3,
-            country_alpha2=place.country,
-            latitude="" if said is None else said.coordinates.latitude,
-            longitude="" if said is None else said.coordinates.longitude,
-            time_zone=place.time_zone.key,
-            evse_uid=place.evse_uid,
-            evse_id=place.evse_id,
-            connector_id=place.connector_id,
-            connector_standard=None if connector is None else connector.standard,
-            connector_format=None if connector is None else connector.format.value,
-            connector_power_type=None if connector is None else connector.power_type.value,
+
+async def cdr_place(database: Database, place: EvsePlace) -> CdrPlace:
+    """A place as it is called now."""
+    async with database.read() as db:
+        body = await db.fetchval(
+            "SELECT body FROM location WHERE tenant_id = $1 AND lower(id) = lower($2) AND deleted_at IS NULL",
+            place.tenant_id,
+            place.location_id,
         )
+    said = None if body is None else _content(body)
+    connector = place.connector
+    return CdrPlace(
+        id=place.location_id,
+        name=place.location_name,
+        address="" if said is None else said.address,
+        city="" if said is None else said.city,
+        postal_code=None if said is None else said.postal_code,
+        state=None if said is None else said.state,
+        country=place.country_alpha3,
+        country_alpha2=place.country,
+        latitude="" if said is None else said.coordinates.latitude,
+        longitude="" if said is None else said.coordinates.longitude,
+        time_zone=place.time_zone.key,
+        evse_uid=place.evse_uid,
+        evse_id=place.evse_id,
+        connector_id=place.connector_id,
+        connector_standard=None if connector is None else connector.standard,
+        connector_format=None if connector is None else connector.format.value,
+        connector_power_type=None if connector is None else connector.power_type.value,
+    )
 
 
 def _contract(agreed: Agreed | None, roaming: RoamingDriver | None) -> str | None:

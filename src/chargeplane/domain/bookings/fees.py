@@ -52,6 +52,7 @@ def expired_charge(starts_at: datetime, until: datetime) -> Charge:
     return Charge(
         periods=(Period(start=starts_at, end=max(until, starts_at), state=PeriodState.RESERVED),),
         reservation_expired=True,
+        booked=True,
     )
 
 

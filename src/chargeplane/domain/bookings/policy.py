@@ -19,6 +19,17 @@ class WalkIn(enum.StrEnum):
     """The same, and it is stopped when the booking begins."""
 
 
+class AccessMethod(enum.StrEnum):
+    """How a driver gets to a booked EVSE (OCPI AccessMethod)."""
+
+    OPEN = "OPEN"
+    TOKEN = "TOKEN"  # noqa: S105
+    LICENSE_PLATE = "LICENSE_PLATE"
+    ACCESS_CODE = "ACCESS_CODE"
+    INTERCOM = "INTERCOM"
+    PARKING_TICKET = "PARKING_TICKET"
+
+
 class BookingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a tenant wants. Where the driver's agreement says something of its own, that holds.
 
@@ -35,6 +46,9 @@ class BookingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         max_at_a_time: bookings a driver may have before them.
         free_cancel_s: before its beginning; later it costs the agreement's fee.
         relocate: drivers who agreed to it are moved to an equal EVSE at the same location where theirs is not to be had.
+        partners: roaming partners may book, and are told what is free.
+        access_methods: how drivers of partners get to the EVSE.
+        terms_url: where partners read the terms.
     """
 
     lead_s: _Day = 600
@@ -51,3 +65,6 @@ class BookingPolicy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     free_cancel_s: Annotated[float, Meta(ge=0, le=31_622_400)] = 0
     walk_in: WalkIn = WalkIn.WARN
     relocate: bool = True
+    partners: bool = False
+    access_methods: Annotated[tuple[AccessMethod, ...], Meta(min_length=1, max_length=6)] = (AccessMethod.TOKEN,)
+    terms_url: Annotated[str, Meta(max_length=255, pattern="^https?://")] | None = None

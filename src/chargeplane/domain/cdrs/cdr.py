@@ -114,6 +114,7 @@ class CdrContent(Struct, frozen=True, kw_only=True):
         reason: of a credit or a correction.
         credit: costs are negated.
         roaming: whose driver charged, where that is a partner.
+        without_session: of a booking that nobody used.
     """
 
     station_id: str
@@ -134,6 +135,7 @@ class CdrContent(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     credit: bool = False
     roaming: RoamingDriver | None = None
+    without_session: bool = False
 
 
 _content = msgspec.json.Decoder(CdrContent).decode

@@ -65,6 +65,7 @@ class RoamingDriver(Struct, frozen=True, kw_only=True):
         uid, type, contract_id: of the token, as the provider names it (OCPI Token); the station may know it by another name.
         authorization_reference: the provider's, of the authorisation that held.
         operator: country code and party id of ours that the session is told under.
+        booking_id: of the booking that the session uses, as the provider was told it.
     """
 
     connection_id: int
@@ -76,6 +77,7 @@ class RoamingDriver(Struct, frozen=True, kw_only=True):
     auth_method: AuthMethod
     authorization_reference: str | None = None
     operator: tuple[str, str] | None = None
+    booking_id: str | None = None
 
 
 class CdrPlace(Struct, frozen=True, kw_only=True):

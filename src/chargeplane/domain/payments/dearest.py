@@ -41,7 +41,7 @@ def dearest(tariff: Tariff, power_w: int) -> Dearest:
     steps: dict[TariffDimension, Decimal] = {}
     flats = _NOTHING
     for element in tariff.elements:
-        if element.restrictions is not None and element.restrictions.reservation is not None:
+        if element.restrictions is not None and element.restrictions.about is not None:
             continue
         for component in element.price_components:
             price = component.price * with_tax(tariff, component.vat)

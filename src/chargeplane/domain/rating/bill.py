@@ -372,7 +372,7 @@ class Bill:
         components = [
             component
             for element in self._tariff.elements
-            if element.restrictions is None or element.restrictions.reservation is None
+            if element.restrictions is None or element.restrictions.about is None
             for component in element.price_components
         ]
         energy = [component for component in components if component.type is TariffDimension.ENERGY]

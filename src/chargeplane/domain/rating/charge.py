@@ -56,10 +56,16 @@ class Charge(Struct, frozen=True, kw_only=True):
     Args:
         periods: in order, not overlapping; gaps cost nothing.
         reservation_expired: the reservation was not followed by charging.
+        booked: the reservation was a booking.
+        canceled: the booking was canceled; with `reservation_expired`.
+        booked_until: what goes on after the booking's end is overtime.
     """
 
     periods: Sequence[Period]
     reservation_expired: bool = False
+    booked: bool = False
+    canceled: bool = False
+    booked_until: datetime | None = None
 
 
 class Reading(Struct, frozen=True, kw_only=True):
@@ -132,7 +138,7 @@ def charge_of(
     spans = [(a, b, _state(changes, times, a)) for a, b in itertools.pairwise(cuts)]
     periods += _spread(spans, known)
     periods.sort(key=lambda period: (period.start, period.end))
-    return Charge(periods=tuple(periods))
+    return Charge(periods=tuple(periods), booked=reserved_from is not None)
 
 
 def _rising(start: datetime, end: datetime, readings: Sequence[Reading]) -> list[Reading]:

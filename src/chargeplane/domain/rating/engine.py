@@ -22,6 +22,8 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from chargeplane.domain.rating.bill import Bill
 from chargeplane.domain.rating.charge import SPREAD, Charge, Period, PeriodState
 from chargeplane.domain.rating.plan import Holding, Plan, Priced, Use, plan_of
@@ -61,8 +63,10 @@ def rate(
         InvalidInputError: periods that overlap or end before they start.
     """
     plan = plan_of(tariff)
-    run = _Run(plan, time_zone, charge.reservation_expired)
+    run = _Run(plan, time_zone, _use_of(charge))
     run.take(charge.periods)
+    if charge.booked_until is not None:
+        run.overtime(charge.booked_until, charge.periods)
     bill = Bill(tariff, taxes, terms or Terms())
     run.round_up()
     for piece in run.slices:
@@ -108,7 +112,7 @@ def so_far(
             max_power=_mean_power(last),
             meter_values=last.meter_values[-1:],
         )
-        charge = Charge(periods=(*periods, tail), reservation_expired=charge.reservation_expired)
+        charge = replace(charge, periods=(*periods, tail))
     return rate(charge, tariff, time_zone, terms=terms, taxes=taxes)
 
 
@@ -128,10 +132,10 @@ def holding_at(tariff: Tariff, time_zone: ZoneInfo, at: datetime, power_w: Decim
 class _Run:
     """The walk over the periods."""
 
-    def __init__(self, plan: Plan, zone: ZoneInfo, expired: bool) -> None:
+    def __init__(self, plan: Plan, zone: ZoneInfo, reserving: Use) -> None:
         self._plan = plan
         self._zone = zone
-        self._expired = expired
+        self._reserving = reserving
         self.began: datetime | None = None
         self.slices: list[Slice] = []
         self.energy = _NOTHING
@@ -289,17 +293,31 @@ class _Run:
         """A reservation: its fee, its time, and what its expiry costs."""
         if not periods:
             return
-        plan, use = self._plan, Use.EXPIRED if self._expired else Use.RESERVATION
-        began = periods[0].start
+        for period in periods:
+            self.reserved += period.end - period.start
+        self._reserve(self._reserving, [(period.start, period.end) for period in periods])
+
+    def overtime(self, since: datetime, periods: Sequence[Period]) -> None:
+        """What a session costs more that goes on after its booking's end."""
+        spans = [
+            (max(period.start, since), period.end)
+            for period in periods
+            if period.state is not PeriodState.RESERVED and period.end > since
+        ]
+        if spans:
+            self._reserve(Use.OVERTIME, spans)
+
+    def _reserve(self, use: Use, spans: list[tuple[datetime, datetime]]) -> None:
+        plan = self._plan
+        began = spans[0][0]
         power = bisect_right(plan.power_cuts, _NOTHING)
         current = bisect_right(plan.current_cuts, _NOTHING)
         at_start, _ = plan.clock(began, self._zone)
         taken = bisect_right(plan.energy_cuts, _NOTHING)
         piece: Slice | None = None
         held = Holding()
-        for period in periods:
-            self.reserved += period.end - period.start
-            at = period.start
+        for start, finish in spans:
+            at = start
             while True:
                 clock, until = plan.clock(at, self._zone)
                 reached = bisect_right(plan.duration_cuts, at - began)
@@ -307,7 +325,7 @@ class _Run:
                 fee = plan.holding(use, at_start, taken, reached, power, current).flat
                 if fee is not None:
                     self._fee(fee, at, ())
-                end = period.end if until is None or until > period.end else until
+                end = finish if until is None or until > finish else until
                 if reached < len(plan.duration_cuts):
                     end = min(end, began + plan.duration_cuts[reached])
                 if held.time is None:
@@ -319,10 +337,19 @@ class _Run:
                     piece.end = end
                     piece.lasting += end - at
                 at = end
-                if at >= period.end:
+                if at >= finish:
                     break
         if held.expiry is not None:
-            self._fee(held.expiry, periods[-1].end, ())
+            self._fee(held.expiry, spans[-1][1], ())
+
+
+def _use_of(charge: Charge) -> Use:
+    """Which elements price the reservation in a charge."""
+    if not charge.booked:
+        return Use.EXPIRED if charge.reservation_expired else Use.RESERVATION
+    if charge.canceled:
+        return Use.BOOKING_CANCELED
+    return Use.BOOKING_EXPIRED if charge.reservation_expired else Use.BOOKING
 
 
 def _crossing(start: datetime, end: datetime, energy: Decimal, upto: Decimal) -> datetime:

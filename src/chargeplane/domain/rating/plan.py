@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from msgspec import Struct
 
 from chargeplane.domain.tariffs.model import (
+    BookingRestriction,
     PriceComponent,
     ReservationRestriction,
     Restrictions,
@@ -41,6 +42,11 @@ class Use(enum.Enum):
     SESSION = "session"
     RESERVATION = "reservation"
     EXPIRED = "expired"
+    BOOKING = "booking"
+    BOOKING_EXPIRED = "booking_expired"
+    BOOKING_CANCELED = "booking_canceled"
+    OVERTIME = "overtime"
+    """Charging after a booking's end, beside what the session costs."""
 
 
 class Priced(Struct, frozen=True, kw_only=True):
@@ -63,6 +69,10 @@ class Holding(Struct, frozen=True):
     """FLAT of RESERVATION_EXPIRES, beside that of RESERVATION."""
 
 
+_First = dict[tuple[TariffDimension, ReservationRestriction | BookingRestriction | None], Priced]
+"""The first component of a dimension that holds, by what its element is about."""
+
+
 class Plan:
     """A tariff ready for rating.
 
@@ -77,7 +87,7 @@ class Plan:
         # One object for each component, whatever holds beside it: slices are told apart by it.
         self._priced = [
             [
-                Priced(element=number, component=place, price=price, reservation=used[number].reservation)
+                Priced(element=number, component=place, price=price, reservation=_reserves(used[number]))
                 for place, price in enumerate(element.price_components)
             ]
             for number, element in enumerate(tariff.elements)
@@ -131,7 +141,7 @@ class Plan:
         return found
 
     def _hold(self, use: Use, clock: int, energy: int, duration: int, power: int, current: int) -> Holding:
-        first: dict[tuple[TariffDimension, ReservationRestriction | None], Priced] = {}
+        first: _First = {}
         for number, r in enumerate(self._restrictions):
             if (
                 not clock >> number & 1
@@ -142,7 +152,7 @@ class Plan:
             ):
                 continue
             for priced in self._priced[number]:
-                first.setdefault((priced.price.type, r.reservation), priced)
+                first.setdefault((priced.price.type, r.about), priced)
         return _chosen(use, first)
 
     def _slices(self, day: date, zone: ZoneInfo) -> tuple[list[datetime], list[int]]:
@@ -179,7 +189,41 @@ def plan_of(tariff: Tariff) -> Plan:
     return Plan(tariff)
 
 
-def _chosen(use: Use, first: dict[tuple[TariffDimension, ReservationRestriction | None], Priced]) -> Holding:
+_EXPIRY: Final = frozenset({BookingRestriction.BOOKING_EXPIRES, BookingRestriction.BOOKING_CANCELLATION_FEES})
+
+
+def _reserves(r: Restrictions) -> ReservationRestriction | None:
+    """How a line tells that it is about a reservation; a booking is one."""
+    if r.booking is None:
+        return r.reservation
+    return ReservationRestriction.RESERVATION_EXPIRES if r.booking in _EXPIRY else ReservationRestriction.RESERVATION
+
+
+def _booked(use: Use, first: _First) -> Holding:
+    """Of a booking: the elements about bookings before those about reservations (OCPI 2.3.0 mod_tariffs, BookingRestrictionType)."""
+    flat, time = TariffDimension.FLAT, TariffDimension.TIME
+    made, expired = ReservationRestriction.RESERVATION, ReservationRestriction.RESERVATION_EXPIRES
+    if use is Use.OVERTIME:
+        over = BookingRestriction.BOOKING_OVERTIME
+        return Holding(time=first.get((time, over)), flat=first.get((flat, over)))
+    if use is Use.BOOKING_CANCELED:
+        canceled = BookingRestriction.BOOKING_CANCELLATION_FEES
+        return Holding(time=first.get((time, canceled)), expiry=first.get((flat, canceled)))
+    booked = Holding(
+        time=first.get((time, BookingRestriction.BOOKING)) or first.get((time, made)),
+        flat=first.get((flat, BookingRestriction.BOOKING)) or first.get((flat, made)),
+    )
+    if use is Use.BOOKING:
+        return booked
+    gone = BookingRestriction.BOOKING_EXPIRES
+    return Holding(
+        time=first.get((time, gone)) or first.get((time, expired)) or booked.time,
+        flat=booked.flat,
+        expiry=first.get((flat, gone)) or first.get((flat, expired)),
+    )
+
+
+def _chosen(use: Use, first: _First) -> Holding:
     if use is Use.SESSION:
         return Holding(
             energy=first.get((TariffDimension.ENERGY, None)),
@@ -187,6 +231,8 @@ def _chosen(use: Use, first: dict[tuple[TariffDimension, ReservationRestriction 
             parking=first.get((TariffDimension.PARKING_TIME, None)),
             flat=first.get((TariffDimension.FLAT, None)),
         )
+    if use not in (Use.RESERVATION, Use.EXPIRED):
+        return _booked(use, first)
     made, expired = ReservationRestriction.RESERVATION, ReservationRestriction.RESERVATION_EXPIRES
     reserved = Holding(
         time=first.get((TariffDimension.TIME, made)),

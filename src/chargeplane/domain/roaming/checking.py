@@ -100,11 +100,15 @@ def check_of(text: str | None) -> Check | None:
     return None if text is None else _decode(text)
 
 
-def charge_told(said: CdrSaid) -> Charge:
+def charge_told(said: CdrSaid, *, canceled: bool = False) -> Charge:
     """The periods of a CDR as the engine takes them.
 
     A period lasts until the next one, the last until the end. One that tells TIME and PARKING_TIME both is charging first, parking then.
+    RESERVATION_TIME and RESERVATION_EXPIRES are the time before a session, or without one; from the first period with
+    RESERVATION_OVERTIME on a session lasts longer than it was booked for.
 
+    Args:
+        canceled: the booking of the CDR was canceled.
     Raises:
         InvalidInputError: there are none, or they are not in order.
     """
@@ -119,12 +123,21 @@ def charge_told(said: CdrSaid) -> Charge:
             raise InvalidInputError("The CDR's charging periods are not in order.")
         periods += _periods(one, start, end)
     expired = {one.state for one in periods} == _EXPIRED_STATES
-    return Charge(periods=tuple(periods), reservation_expired=expired)
+    booked = said.booking_id is not None
+    over = [start for one, start in zip(told, starts, strict=True) if one.of("RESERVATION_OVERTIME")]
+    return Charge(
+        periods=tuple(periods),
+        reservation_expired=expired,
+        booked=booked,
+        canceled=booked and canceled and expired,
+        booked_until=over[0] if over else None,
+    )
 
 
 def _periods(said: PeriodSaid, start: datetime, end: datetime) -> list[Period]:
     energy = max((said.of("ENERGY") or _NOTHING) * 1000, _NOTHING)
-    time, parking, reserved = said.of("TIME"), said.of("PARKING_TIME"), said.of("RESERVATION_TIME")
+    time, parking = said.of("TIME"), said.of("PARKING_TIME")
+    reserved = said.of("RESERVATION_TIME") or said.of("RESERVATION_EXPIRES")
 
     def period(since: datetime, until: datetime, state: PeriodState, wh: Decimal) -> Period:
         power_min, power_max = said.of("MIN_POWER"), said.of("MAX_POWER")
@@ -179,12 +192,13 @@ def tariff_for(said: CdrSaid, replicas: Mapping[str, bytes]) -> tuple[Tariff, st
 
 
 def checked(
-    said: CdrSaid, replicas: Mapping[str, bytes], time_zone: ZoneInfo, tolerance: Tolerance
+    said: CdrSaid, replicas: Mapping[str, bytes], time_zone: ZoneInfo, tolerance: Tolerance, *, canceled: bool = False
 ) -> tuple[Check, Rating | None, Tariff | None]:
     """Rates a CDR again and compares.
 
     Args:
         time_zone: of the Location.
+        canceled: the booking of the CDR was canceled.
     """
     if said.credit:
         return Check(verdict=Verdict.CREDIT), None, None
@@ -192,7 +206,7 @@ def checked(
         tariff, source = tariff_for(said, replicas)
         if tariff.currency != said.currency:
             raise InvalidInputError(f"The tariff is in {tariff.currency}, the CDR in {said.currency}.")
-        rating = rate(charge_told(said), tariff, time_zone)
+        rating = rate(charge_told(said, canceled=canceled), tariff, time_zone)
     except (RuleError, ArithmeticError, OverflowError) as error:
         return Check(verdict=Verdict.UNRATED, because=str(error)), None, None
     differences = _differences(said, rating, tolerance)

@@ -148,6 +148,7 @@ class CdrSaid(Struct, frozen=True):
     authorization_reference: str | None = None
     credit: bool | None = None
     credit_reference_id: str | None = None
+    booking_id: str | None = None
     total_fixed_cost: Price | None = None
     total_energy_cost: Price | None = None
     total_time_cost: Price | None = None

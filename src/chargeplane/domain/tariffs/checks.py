@@ -31,7 +31,7 @@ def check(tariff: TariffContent) -> None:
     faults: list[tuple[str, str]] = []
     for number, element in enumerate(tariff.elements):
         at = f"/elements/{number}"
-        reserves = element.restrictions is not None and element.restrictions.reservation is not None
+        reserves = element.restrictions is not None and element.restrictions.about is not None
         seen: set[TariffDimension] = set()
         for place, component in enumerate(element.price_components):
             faults += _component(tariff, component, f"{at}/price_components/{place}")

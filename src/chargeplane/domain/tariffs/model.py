@@ -86,6 +86,17 @@ class ReservationRestriction(enum.StrEnum):
     RESERVATION_EXPIRES = "RESERVATION_EXPIRES"
 
 
+class BookingRestriction(enum.StrEnum):
+    """Which part of a booking an element is about (OCPI BookingRestrictionType)."""
+
+    BOOKING = "BOOKING"
+    BOOKING_EXPIRES = "BOOKING_EXPIRES"
+    """Nobody came."""
+    BOOKING_CANCELLATION_FEES = "BOOKING_CANCELLATION_FEES"
+    BOOKING_OVERTIME = "BOOKING_OVERTIME"
+    """Charging goes on after the booking's end."""
+
+
 class PriceComponent(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What one dimension costs.
 
@@ -112,6 +123,7 @@ class Restrictions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         min_power, max_power: kW, at the moment.
         min_duration, max_duration: s, of the session so far.
         reservation: the element is about a reservation.
+        booking: the element is about a booking; instead of `reservation`, and for bookings it goes before that.
     """
 
     start_time: _TimeOfDay | None = None
@@ -128,6 +140,12 @@ class Restrictions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     max_duration: _Seconds | None = None
     day_of_week: Annotated[tuple[DayOfWeek, ...], Meta(max_length=7)] = ()
     reservation: ReservationRestriction | None = None
+    booking: BookingRestriction | None = None
+
+    @property
+    def about(self) -> ReservationRestriction | BookingRestriction | None:
+        """What the element is about instead of a session."""
+        return self.booking or self.reservation
 
 
 class TariffElement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -23,6 +23,7 @@ from chargeplane.domain.station_tariffs import (
     Weekday,
 )
 from chargeplane.domain.tariffs.model import (
+    BookingRestriction,
     PriceComponent,
     PriceLimit,
     ReservationRestriction,
@@ -83,7 +84,10 @@ def for_station(tariff: Tariff) -> ForStation:
         restrictions = element.restrictions or _NONE
         for place, component in enumerate(element.price_components):
             pointer = f"/elements/{number}/price_components/{place}"
-            reserves = restrictions.reservation is not None
+            reserves = restrictions.about is not None
+            if restrictions.booking not in (None, BookingRestriction.BOOKING):
+                losses.append(Loss(pointer=pointer, what="A station has no price for what becomes of bookings."))
+                continue
             if restrictions.reservation is ReservationRestriction.RESERVATION_EXPIRES:
                 losses.append(Loss(pointer=pointer, what="A station has no price for reservations that expire."))
                 continue

@@ -44,7 +44,7 @@ def energy_rate(ident: str, tariff: Tariff, zone: ZoneInfo, paying: Iterable[Pay
     prices = "".join(
         _price(group, part, element.restrictions, tariff, zone)
         for group, element in enumerate(tariff.elements, 1)
-        if element.restrictions is None or element.restrictions.reservation is None
+        if element.restrictions is None or element.restrictions.about is None
         for part in element.price_components
     )
     return node(

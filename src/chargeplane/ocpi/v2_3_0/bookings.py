@@ -42,6 +42,7 @@ class AccessInformation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a driver gets in."""
 
     method: AccessMethod
+    value: str | None = None
 
 
 class BookingOption(Struct, frozen=True, kw_only=True, omit_defaults=True):

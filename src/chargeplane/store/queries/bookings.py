@@ -15,6 +15,8 @@ from chargeplane.domain.bookings.policy import BookingPolicy
 from chargeplane.domain.bookings.states import HOLDING, OPEN, BookingState
 from chargeplane.domain.bookings.terms import BookingTerms
 from chargeplane.domain.bookings.times import BookingTimes
+from chargeplane.domain.cdrs.session import RoamingDriver
+from chargeplane.domain.roaming.authorization import driver_from, driver_text
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.money import Money
 from chargeplane.store.queries.paging import Db, Position, Where
@@ -41,6 +43,8 @@ class Booking(Struct, frozen=True, kw_only=True):
         kept_by: `station`, `us` where it cannot; None while nobody does.
         charges: what was charged for it without a session.
         due_at: when it is looked at next.
+        roaming: whose driver it is for, where that is a partner's.
+        other_keys: of further id tokens that may use it.
     """
 
     id: int
@@ -87,6 +91,8 @@ class Booking(Struct, frozen=True, kw_only=True):
     created_at: datetime
     updated_at: datetime
     payment_id: int | None = None
+    roaming: RoamingDriver | None = None
+    other_keys: tuple[str, ...] = ()
 
 
 class BookingFilter(Struct, frozen=True, kw_only=True):
@@ -127,6 +133,8 @@ class NewBooking(Struct, frozen=True, kw_only=True):
     due_at: datetime | None
     requested_by: str
     payment_id: int | None = None
+    roaming: RoamingDriver | None = None
+    other_keys: tuple[str, ...] = ()
 
 
 _SELECT: Final = """SELECT b.id, b.tenant_id, b.evse_key, e.uid AS evse_uid, l.id AS location_id, l.key AS location_key, l.time_zone,
@@ -135,11 +143,11 @@ _SELECT: Final = """SELECT b.id, b.tenant_id, b.evse_key, e.uid AS evse_uid, l.i
     b.announce_at, b.ask_at, b.no_show_at, b.state, b.reason, b.id_token, b.id_token_type, b.group_id, b.driver_id, b.terms,
     b.tariff_id, b.tariff_version, b.price, b.may_move, b.moved_from, b.confirm_by, b.announced_at, b.kept_at, b.kept_by,
     b.walk_in, b.walk_in_stopped, b.display_number, b.transaction_id, b.used_at, b.ended_at, b.charges, b.revision,
-    b.requested_by, b.created_at, b.updated_at, b.payment_id
+    b.requested_by, b.created_at, b.updated_at, b.payment_id, b.roaming, b.other_keys
     FROM booking b JOIN evse e ON e.key = b.evse_key JOIN location l ON l.key = e.location_key
     LEFT JOIN charging_station s ON s.key = e.station_key"""
 
-_OWN: Final = """(t.token_key = b.token_key OR (b.group_id IS NOT NULL AND EXISTS (SELECT FROM id_token i
+_OWN: Final = """(t.token_key = b.token_key OR t.token_key = ANY (b.other_keys) OR (b.group_id IS NOT NULL AND EXISTS (SELECT FROM id_token i
     WHERE i.tenant_id = b.tenant_id AND i.token_key = t.token_key AND i.group_id = b.group_id))
     OR EXISTS (SELECT FROM booking_hold h WHERE h.booking_id = b.id AND h.station_key = t.station_key AND h.number = t.reservation_id))"""
 
@@ -161,6 +169,8 @@ def booking_of(row: Any) -> Booking:
             "price": None if fields["price"] is None else _money(fields["price"]),
             "charges": _charges(fields["charges"]),
             "moved_from": tuple(fields["moved_from"]),
+            "roaming": None if fields["roaming"] is None else driver_from(fields["roaming"]),
+            "other_keys": tuple(fields["other_keys"]),
         }
     )
 
@@ -247,9 +257,9 @@ async def insert(db: Db, tenant_id: TenantId, new: NewBooking) -> int:
     ident: int = await db.fetchval(
         "INSERT INTO booking (tenant_id, evse_key, connector_id, standard, power_w, starts_at, ends_at, blocked_until,"
         " announce_at, ask_at, no_show_at, state, id_token, id_token_type, token_key, group_id, driver_id, terms, tariff_id,"
-        " tariff_version, price, may_move, confirm_by, due_at, requested_by, payment_id)"
+        " tariff_version, price, may_move, confirm_by, due_at, requested_by, payment_id, roaming, other_keys)"
         " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,"
-        " $24, $25, $26) RETURNING id",
+        " $24, $25, $26, $27, $28) RETURNING id",
         tenant_id,
         new.evse_key,
         new.connector_id,
@@ -271,8 +281,44 @@ async def insert(db: Db, tenant_id: TenantId, new: NewBooking) -> int:
         new.due_at,
         new.requested_by,
         new.payment_id,
+        None if new.roaming is None else driver_text(new.roaming),
+        list(new.other_keys),
     )
     return ident
+
+
+async def set_tokens(
+    db: Db, ident: int, id_token: str, id_token_type: str | None, other_keys: Sequence[str], roaming: RoamingDriver
+) -> None:
+    """Other id tokens use the booking of a partner's driver.
+
+    Args:
+        id_token: as the station is told it.
+        other_keys: as tokens are compared.
+    """
+    await db.execute(
+        "UPDATE booking SET id_token = $2, id_token_type = $3, token_key = $4, other_keys = $5, roaming = $6,"
+        " revision = revision + 1, updated_at = now() WHERE id = $1",
+        ident,
+        id_token,
+        id_token_type,
+        token_key(id_token),
+        list(other_keys),
+        driver_text(roaming),
+    )
+
+
+async def also_known(db: Db, tenant_id: TenantId, station_key: StationKey, uid: str, presented: str) -> None:
+    """A station knows a partner's token by another name: bookings of it there are used by that, too."""
+    await db.execute(
+        "UPDATE booking b SET other_keys = array_append(b.other_keys, $4::text) FROM evse e WHERE e.key = b.evse_key"
+        " AND e.station_key = $2 AND b.tenant_id = $1 AND b.state = 'active' AND b.roaming IS NOT NULL"
+        " AND lower(b.roaming::jsonb ->> 'uid') = lower($3) AND NOT b.other_keys @> ARRAY[$4::text]",
+        tenant_id,
+        station_key,
+        uid,
+        token_key(presented),
+    )
 
 
 def _times(times: BookingTimes) -> tuple[datetime, ...]:

@@ -19,6 +19,11 @@ LOCATIONS: Final = "locations"
 TARIFFS: Final = "tariffs"
 SESSIONS: Final = "sessions"
 CDRS: Final = "cdrs"
+BOOKINGS: Final = "bookings"
+BOOKING_LOCATIONS: Final = "booking_locations"
+PLACE_KEY: Final = "place:"
+"""Before the id of a booking location where partners are told of it; bookings have `BOOKING_KEY`."""
+BOOKING_KEY: Final = "booking:"
 
 _LOCK: Final = 0x6F63_7069
 _location_of = msgspec.json.Decoder(LocationContent).decode
@@ -52,6 +57,8 @@ class NewDocument(Struct, frozen=True, kw_only=True):
     Args:
         shape: digest of all but what changes often.
         open_to_all: whether a partner sees it that nobody said more of.
+        location_id: of a booking location: where it is.
+        free: of a booking location: when it can be booked, as PostgreSQL writes a tstzmultirange.
     """
 
     module: str
@@ -65,6 +72,8 @@ class NewDocument(Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     open_to_all: bool = True
     removed: bool = False
+    location_id: str | None = None
+    free: str | None = None
 
 
 class RawConnector(Struct, frozen=True, kw_only=True):
@@ -101,6 +110,11 @@ class RawLocation(Struct, frozen=True, kw_only=True):
     content: LocationContent
     deleted: bool
     evses: list[RawEvse]
+
+
+_COLUMNS: Final = (
+    "d.module, d.id, d.connection_id, d.country_code, d.party_id, d.body, d.shaped_at, d.last_updated, d.removed_at"
+)
 
 
 async def lock(db: Db, tenant_id: TenantId) -> None:
@@ -184,12 +198,33 @@ async def shapes(db: Db, tenant_id: TenantId, module: str, idents: Sequence[str]
     return {row["id"]: row["shape"] for row in rows}
 
 
+async def any_of(db: Db, tenant_id: TenantId, module: str) -> bool:
+    """Whether there is any document of a module."""
+    return bool(
+        await db.fetchval(
+            "SELECT EXISTS (SELECT FROM roaming_document WHERE tenant_id = $1 AND module = $2)", tenant_id, module
+        )
+    )
+
+
+async def places_at(db: Db, tenant_id: TenantId, location_id: str) -> dict[str, Stored]:
+    """Documents of the booking locations at a location, by their ids in lower case; also those that are gone."""
+    rows = await db.fetch(
+        f"SELECT {_COLUMNS} FROM roaming_document d WHERE d.tenant_id = $1 AND d.module = '{BOOKING_LOCATIONS}'"
+        " AND lower(d.location_id) = lower($2)",
+        tenant_id,
+        location_id,
+    )
+    return {row["id"].lower(): _stored(row) for row in rows}
+
+
 async def put(db: Db, tenant_id: TenantId, documents: Sequence[NewDocument], at: datetime) -> None:
     """Stores documents; those that are there keep their place in the lists."""
     await db.executemany(
         "INSERT INTO roaming_document (tenant_id, module, id, connection_id, country_code, party_id, country, tags, open_to_all,"
-        " body, shape, shaped_at, last_updated, removed_at)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz, $12::timestamptz, CASE WHEN $13 THEN $12::timestamptz END)"
+        " body, shape, shaped_at, last_updated, removed_at, location_id, free)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::timestamptz, $12::timestamptz, CASE WHEN $13 THEN $12::timestamptz END,"
+        " $14, $15::text::tstzmultirange)"
         " ON CONFLICT (tenant_id, module, lower(id)) DO UPDATE SET id = excluded.id, connection_id = excluded.connection_id,"
         " country_code = excluded.country_code, party_id = excluded.party_id, country = excluded.country, tags = excluded.tags,"
         " open_to_all = excluded.open_to_all, body = excluded.body,"
@@ -197,7 +232,8 @@ async def put(db: Db, tenant_id: TenantId, documents: Sequence[NewDocument], at:
         "   ELSE excluded.shaped_at END,"
         " shape = excluded.shape, last_updated = excluded.last_updated,"
         " removed_at = CASE WHEN excluded.removed_at IS NULL THEN NULL"
-        "   ELSE coalesce(roaming_document.removed_at, excluded.removed_at) END",
+        "   ELSE coalesce(roaming_document.removed_at, excluded.removed_at) END,"
+        " location_id = excluded.location_id, free = excluded.free",
         [
             (
                 tenant_id,
@@ -213,15 +249,12 @@ async def put(db: Db, tenant_id: TenantId, documents: Sequence[NewDocument], at:
                 one.shape,
                 at,
                 one.removed,
+                one.location_id,
+                one.free,
             )
             for one in documents
         ],
     )
-
-
-_COLUMNS: Final = (
-    "d.module, d.id, d.connection_id, d.country_code, d.party_id, d.body, d.shaped_at, d.last_updated, d.removed_at"
-)
 
 
 async def one(db: Db, tenant_id: TenantId, module: str, ident: str) -> Stored | None:
@@ -270,18 +303,23 @@ async def page(
     offset: int,
     limit: int,
     party: tuple[str, str] | None = None,
+    free_from: datetime | None = None,
+    free_to: datetime | None = None,
 ) -> tuple[int, list[bytes]]:
     """How many documents the partner may see, and some of them, oldest first.
 
     Args:
         date_from: included, `date_to` not; of `last_updated`. With it, also what is gone since.
         party: of this operator alone.
+        free_from, free_to: of booking locations: that are free some time in between.
     """
     where = visible(tenant_id, module, connection_id, publication)
     if date_from is None:
         where.add("d.removed_at IS NULL")
     where.add_if("d.last_updated >= ?", date_from)
     where.add_if("d.last_updated < ?", date_to)
+    if free_from is not None or free_to is not None:
+        where.add("d.free && tstzrange(?::timestamptz, ?::timestamptz)", free_from, free_to)
     if party is not None:
         where.add("(upper(d.country_code), upper(d.party_id)) = (?, ?)", party[0].upper(), party[1].upper())
     total: int = await db.fetchval(f"SELECT count(*) FROM roaming_document d WHERE {where}", *where.values)
@@ -316,9 +354,9 @@ def visible(tenant_id: TenantId, module: str, connection_id: int | None, rule: P
     where = Where()
     where.add("d.tenant_id = ?", tenant_id)
     where.add("d.module = ?", module)
-    if not rule.tells(module):
+    if not rule.tells(BOOKINGS if module == BOOKING_LOCATIONS else module):
         where.add("false")
-    if module in (SESSIONS, CDRS) or connection_id is None:
+    if module in (SESSIONS, CDRS, BOOKINGS) or connection_id is None:
         where.add("d.connection_id IS NOT DISTINCT FROM ?", connection_id)
         return where if connection_id is not None else _by_rule(where, module, rule)
     where.add("d.connection_id IS NULL")
@@ -328,14 +366,15 @@ def visible(tenant_id: TenantId, module: str, connection_id: int | None, rule: P
 def _by_rule(where: Where, module: str, rule: Publication) -> Where:
     if rule.parties:
         where.add("upper(d.country_code) || '*' || upper(d.party_id) = ANY(?)", list(rule.parties))
-    if module != LOCATIONS:
+    if module not in (LOCATIONS, BOOKING_LOCATIONS):
         return where
+    location = "d.id" if module == LOCATIONS else "d.location_id"
     if not rule.unpublished:
         where.add("d.open_to_all")
     if rule.location_ids:
-        where.add("lower(d.id) = ANY(?)", [ident.lower() for ident in rule.location_ids])
+        where.add(f"lower({location}) = ANY(?)", [ident.lower() for ident in rule.location_ids])
     if rule.except_location_ids:
-        where.add("lower(d.id) <> ALL(?)", [ident.lower() for ident in rule.except_location_ids])
+        where.add(f"lower({location}) <> ALL(?)", [ident.lower() for ident in rule.except_location_ids])
     if rule.countries:
         where.add("d.country = ANY(?)", list(rule.countries))
     if rule.tags:
@@ -382,16 +421,17 @@ async def is_partner(db: Db, tenant_id: TenantId, connection_id: int) -> bool:
 
 
 async def tell_all(db: Db, tenant_id: TenantId, connection_id: int, publication: Publication) -> None:
-    """Notes for a partner all locations and tariffs that it sees, and those that it saw and sees no more."""
-    for module in (LOCATIONS, TARIFFS):
+    """Notes for a partner all locations, tariffs and booking locations that it sees, and those that it saw and sees no more."""
+    for module in (LOCATIONS, TARIFFS, BOOKING_LOCATIONS):
+        told, key = (BOOKINGS, f"'{PLACE_KEY}' || d.id") if module == BOOKING_LOCATIONS else (module, "d.id")
         where = visible(tenant_id, module, connection_id, publication)
         where.values += [connection_id, module]
         partner, named = f"${len(where.values) - 1}::bigint", f"${len(where.values)}::text"
         await db.execute(
             "INSERT INTO roaming_outgoing (tenant_id, connection_id, module, key)"
-            f" SELECT d.tenant_id, {partner}, d.module, d.id FROM roaming_document d"
+            f" SELECT d.tenant_id, {partner}, '{told}', {key} FROM roaming_document d"
             f" WHERE d.tenant_id = $1 AND d.module = {named} AND (({where}) OR EXISTS (SELECT FROM roaming_sent s"
-            f" WHERE s.connection_id = {partner} AND s.module = d.module AND s.key = d.id))"
+            f" WHERE s.connection_id = {partner} AND s.module = '{told}' AND s.key = {key}))"
             " ON CONFLICT (connection_id, module, key) DO UPDATE SET ticks = roaming_outgoing.ticks + 1, hint = NULL,"
             " next_at = now(), parked_at = NULL",
             *where.values,

@@ -39,7 +39,7 @@ def own_lists(documents: OwnDocuments, commands: PartnerCommands) -> dict[int, H
                 call.peer.id,
                 module,
                 Part(date_from=ask.date_from, date_to=ask.date_to, offset=ask.offset, limit=ask.limit),
-                _ours(call),
+                ours(call),
             )
             return Reply(page=Page(documents=found, total=total))
 
@@ -90,7 +90,7 @@ def partner_of(call: Call) -> Partner:
     )
 
 
-def _ours(call: Call) -> PartyId | None:
+def ours(call: Call) -> PartyId | None:
     """The party of ours that is asked, where the partner names one of several."""
     to_party = call.route.to_party
     if to_party is None or len(call.peer.own) < 2:
