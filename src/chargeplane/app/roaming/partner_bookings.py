@@ -505,7 +505,7 @@ class BookingRendering:
             rule = await documents.publication(db, peer.id)
             tenant_id = TenantId(peer.tenant_id)
             found = await documents.seen(db, tenant_id, BOOKING_LOCATIONS, ident, peer.id, rule)
-            sent = await roaming_operator.has_sent(db, peer.id, module, key)
+            sent = bool(await roaming_operator.sent_of(db, module, [(peer.id, key)]))
             hidden = None
             if found is None and sent:
                 hidden = await documents.one(db, tenant_id, BOOKING_LOCATIONS, ident)
