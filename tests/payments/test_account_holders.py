@@ -369,7 +369,10 @@ async def test_a_card_is_saved_though_the_hold_was_told_while_the_provider_was_b
         return answer
 
     monkeypatch.setattr(carrying, "_call", answered_late)
-    await carrying.drive(ident, look=True)
+    async with asyncio.timeout(LIMIT_S):
+        while not stale:  # not while what asked for the hold is still at it
+            await carrying.drive(ident, look=True)
+            await asyncio.sleep(0.02)
     assert stale[0].seen.authorized == 0
 
     async def saved() -> list[Any]:
