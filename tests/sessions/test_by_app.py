@@ -45,7 +45,9 @@ async def test_a_driver_registers_starts_stops_and_sees_the_exact_energy(
     made = await site(house, ENERGY)
     # Charges until it is told to stop, however long that takes.
     station = await made.station(version, replace(FAST, remote_plan=Plan(hold=True)))
-    station.clock.freeze(datetime.now(UTC))  # else its status of before is newer than what it charges, and speaks against it
+    station.clock.freeze(
+        datetime.now(UTC)
+    )  # else its status of before is newer than what it charges, and speaks against it
     (evse,) = (await made.tenant.get(f"/locations/{made.location_id}"))["evses"]
     who = {"email": ADDRESS.format(version.replace(".", "")), "password": PASSWORD, "tenant": made.tenant.slug}
     async with httpx.AsyncClient(base_url=house.base, timeout=60) as app:

@@ -8,6 +8,11 @@ Order. A Begin value is the first and an End value the last whatever their times
 an End (by times that can be believed) belong to something else and do not count. All others go by time; at equal times
 the lower value is first, so the result does not depend on the order of arrival.
 
+Clocks. A register that falls in the order of its times may not have fallen: the clock may have been set back between, or
+lead by so much that now it is believed and now not. Nothing is received before it was measured, so the values are then put
+in order by the earlier of their time and their receipt, and where values lie outside of their own begin and end also as
+they came; where the register falls less often so, that order counts (`CLOCK`).
+
 Sources. A station may send the total, its phases, the same at other places, or only intervals. Registers of different
 meters are never mixed: each has a track of its own, and the energy is that of the most trusted track that has measured
 a rise (two points). The outlet comes before other places, a total before its phases, the transaction's own values
@@ -20,6 +25,7 @@ Faults that are repaired, each with a mark:
   times what the station's own power and the time say.
 - `GLITCH`: one odd value between two that continue each other (a 0 read while the meter was restarting).
 - `JUMP`: a rise beyond physics that fits no repair: it counts nothing, a new segment begins behind it.
+- `CLOCK`: the times ran backwards while the register rose.
 
 A track is a constant amount of state. A value that comes late (not newer than the newest) may change what earlier ones
 did; then `extended` gives None and the caller folds all readings again with `folded`.
@@ -37,7 +43,7 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from chargeplane.domain.clock import EARLIEST_PLAUSIBLE
+from chargeplane.domain.clock import EARLIEST_PLAUSIBLE, FUTURE_TOLERANCE
 from chargeplane.domain.messages import Reading, ReportKind, Sample
 from chargeplane.kernel.time import EPOCH
 
@@ -81,6 +87,7 @@ class Mark(enum.IntFlag):
     UNIT = 1
     GLITCH = 2
     JUMP = 4
+    CLOCK = 8
 
 
 class Point(NamedTuple):
@@ -94,6 +101,7 @@ class Point(NamedTuple):
         value: Wh.
         power: W, the station's own total power in the same reading.
         event_at: effective time of the message the value came with.
+        latest: newest time to believe when it came (receipt plus tolerance).
     """
 
     source: int
@@ -103,6 +111,7 @@ class Point(NamedTuple):
     value: Decimal
     power: Decimal | None
     event_at: datetime
+    latest: datetime
 
 
 class Track(Struct, frozen=True, array_like=True):
@@ -217,10 +226,10 @@ def points_of(
             mixed.setdefault((at, trusted), []).extend(reading.samples)
         elif total is not None and total.value is not None:
             place = 1 if total.context is None else _PLACES.get(total.context, 1)
-            points.append(Point(0, place, at, trusted, total.value, power, event_at))
+            points.append(Point(0, place, at, trusted, total.value, power, event_at, latest))
     if mixed is not None:
         for (at, trusted), samples in mixed.items():
-            points += _all_points(samples, at, trusted, event_at)
+            points += _all_points(samples, at, trusted, event_at, latest)
     if points:
         if kind is not ReportKind.ENDED:
             # Only a stop ends: some stations send their last values as Transaction.End ahead of it.
@@ -232,7 +241,9 @@ def points_of(
     return points
 
 
-def _all_points(samples: Iterable[Sample], at: datetime, trusted: bool, event_at: datetime) -> list[Point]:
+def _all_points(
+    samples: Iterable[Sample], at: datetime, trusted: bool, event_at: datetime, latest: datetime
+) -> list[Point]:
     """Every source of a moment that has more than one total."""
     totals: dict[tuple[int, int], Decimal] = {}
     phases: dict[tuple[int, int], dict[int, Decimal]] = {}
@@ -259,7 +270,7 @@ def _all_points(samples: Iterable[Sample], at: datetime, trusted: bool, event_at
         if (rank, place) not in totals:
             # Sums over different phases are different registers: 1 for all three, then those of fewer.
             totals[rank + 8 - sum(by_phase), place] = sum(by_phase.values(), _ZERO)
-    return [Point(rank, place, at, trusted, value, power, event_at) for (rank, place), value in totals.items()]
+    return [Point(rank, place, at, trusted, value, power, event_at, latest) for (rank, place), value in totals.items()]
 
 
 def _give_ends(points: list[Point], kind: ReportKind) -> None:
@@ -415,7 +426,7 @@ def _stands(value: Decimal, at: datetime | None, point: Point) -> bool:
 
 
 def folded(points: Iterable[Point]) -> tuple[Track, ...]:
-    """The tracks of all values of a transaction, in any order, best source first."""
+    """The tracks of all values of a transaction, as they came, best source first."""
     by_source: dict[int, list[Point]] = {}
     for point in points:
         by_source.setdefault(point.source, []).append(point)
@@ -477,18 +488,35 @@ def _fold_source(points: list[Point], along: list[Measured] | None = None) -> Tr
     end = min(ends, key=lambda p: (not p.trusted, p.at, p.value)) if ends else None
     since = begin.at if begin is not None and begin.trusted else None
     until = end.at if end is not None and end.trusted else None
-    if since is not None and until is not None and until < since:
+    turned = since is not None and until is not None and until < since
+    if turned:
         # The clock was set between them: their times bound nothing.
         since = until = None
+    own = [p for p in points if p.place == 1]
     samples = [
         p
-        for p in points
-        if p.place == 1
-        and (since is None or not p.trusted or p.at >= since)
-        and (until is None or not p.trusted or p.at <= until)
+        for p in own
+        if (since is None or not p.trusted or p.at >= since) and (until is None or not p.trusted or p.at <= until)
     ]
-    samples.sort(key=lambda p: (p.at, p.value))
-    ordered = ([begin] if begin else []) + samples + ([end] if end else [])
+    ordered = ([begin] if begin else []) + sorted(samples, key=lambda p: (p.at, p.value)) + ([end] if end else [])
+    track = _fold_in_order(ordered, along)
+    if track.resets:
+        for other in _other_orders(begin, samples, end, bounded=len(own) == len(samples) and not turned):
+            course: list[Measured] | None = None if along is None else []
+            told = _fold_in_order(other, course)
+            if told.resets >= track.resets:
+                continue
+            track = told
+            force_setattr(track, "marks", track.marks | Mark.CLOCK)
+            if along is not None and course is not None:
+                along[:] = _rising(course)
+    if end is not None and ordered[0] is not end:
+        force_setattr(track, "end", end.value)
+        force_setattr(track, "end_at", end.at if end.trusted else None)
+    return track
+
+
+def _fold_in_order(ordered: list[Point], along: list[Measured] | None) -> Track:
     track = opened(ordered[0])
     if along is not None:
         along.append(Measured(ordered[0].at, ordered[0].event_at, track.energy_wh))
@@ -498,10 +526,31 @@ def _fold_source(points: list[Point], along: list[Measured] | None = None) -> Tr
         track = _step(track, point.at, point.value, point.place, point.power)
         if along is not None:
             along.append(Measured(point.at, point.event_at, track.energy_wh))
-    if end is not None and ordered[0] is not end:
-        force_setattr(track, "end", end.value)
-        force_setattr(track, "end_at", end.at if end.trusted else None)
     return track
+
+
+def _other_orders(begin: Point | None, samples: list[Point], end: Point | None, *, bounded: bool) -> list[list[Point]]:
+    """The values in other orders than that of their times, the more believable first.
+
+    Args:
+        samples: as they came.
+        bounded: every value lies between its begin and its end, so that nothing says that the clock was set far back.
+    """
+    orders = []
+    if any(p.at > p.latest - FUTURE_TOLERANCE for p in (*samples, *(p for p in (begin, end) if p is not None))):
+        orders.append(sorted(samples, key=lambda p: (min(p.at, p.latest - FUTURE_TOLERANCE), p.value)))
+    if not bounded:
+        # Values that a stop repeats stand where they were told first.
+        orders.append(list({(p.at, p.value): p for p in reversed(samples)}.values())[::-1])
+    return [([begin] if begin else []) + order + ([end] if end else []) for order in orders]
+
+
+def _rising(course: list[Measured]) -> list[Measured]:
+    """A course whose times do not turn round."""
+    risen: list[Measured] = []
+    for one in course:
+        risen.append(one if not risen or one.at >= risen[-1].at else one._replace(at=risen[-1].at))
+    return risen
 
 
 def _step(track: Track, at: datetime, value: Decimal, place: int, power: Decimal | None) -> Track:

@@ -26,6 +26,8 @@ class Flag(enum.StrEnum):
     """The register rose beyond physics; that rise is not counted."""
     UNIT_REPAIRED = "unit_repaired"
     """Register values were taken in another unit than they were declared in."""
+    CLOCK_STEPPED = "clock_stepped"
+    """The station's times ran backwards while its register rose; the values count in an order in which it never fell."""
     SEQ_GAP = "seq_gap"
     """Sequence numbers are missing."""
     SEQ_REPEATED = "seq_repeated"

@@ -657,6 +657,8 @@ def _meter_flags(tracks: tuple[Track, ...]) -> set[Flag]:
             flags.add(Flag.METER_GLITCH)
         if track.marks & Mark.JUMP:
             flags.add(Flag.METER_JUMP)
+        if track.marks & Mark.CLOCK:
+            flags.add(Flag.CLOCK_STEPPED)
     return flags
 
 
