@@ -39,7 +39,7 @@ ocpi: setup ## compares the objects of OCPI with the tables of the specification
 lock: setup ## writes requirements/*.txt again from pyproject.toml (ARGS="--upgrade")
 	@tools/lock.sh $(ARGS)
 
-soak: setup ## the long fault tests: 200 kills under load, 25 with PostgreSQL, outages, hostile frames (ARGS="-k kills")
+soak: setup ## the long fault tests: 200 kills under load, 25 with PostgreSQL, 100 of two that roam, outages, hostile frames (ARGS="-k kills")
 	@$(BIN)/pytest -n0 -s -v -m soak $(ARGS)
 
 .PHONY: help setup run test check fmt conformance bench docs ocpi lock soak

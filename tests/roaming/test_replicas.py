@@ -189,6 +189,16 @@ async def test_cdr_never_changes(replicas: Replicas) -> None:
     assert json.loads(await replicas.object(OWNER, Module.CDRS, "C1") or b"")["total_cost"] == 5
 
 
+async def test_cdr_that_is_sent_again_is_the_same_whatever_its_sender_makes_anew(replicas: Replicas) -> None:
+    # OCPI 2.1.1 has the whole Location in it, with the status that its EVSEs have now.
+    cdr = {"country_code": "DE", "party_id": "ABC", "id": "C2", "total_cost": 5, "last_updated": stamp(5)}
+    cdr["location"] = {"evses": [{"status": "CHARGING"}]}
+    first = await replicas.keep(OWNER, Module.CDRS, "C2", json.dumps(cdr).encode())
+    cdr |= {"last_updated": stamp(9), "location": {"evses": [{"status": "AVAILABLE"}]}}
+    again = await replicas.keep(OWNER, Module.CDRS, "C2", json.dumps(cdr).encode())
+    assert (again.outcome, again.key) == (Outcome.UNCHANGED, first.key)
+
+
 async def test_hook_is_part_of_the_transaction(replicas: Replicas) -> None:
     told: list[str] = []
 

@@ -611,6 +611,14 @@ class RoamingConfig(Struct, frozen=True, kw_only=True):
             ge=0.05, le=300, description="How long a partner that failed several times in a row is left alone at first."
         ),
     ] = 2.0
+    lease_s: Annotated[
+        float,
+        Meta(
+            ge=0.5,
+            le=600,
+            description="What a node that died was telling a partner, or reading from it, another one takes up after so long.",
+        ),
+    ] = 10.0
     alive_after_s: Annotated[
         float,
         Meta(

@@ -86,7 +86,7 @@ async def start_roaming(
     parts.on_stop.append(health.stop)
     caller = OcpiCaller(http, connections.token_of, exchanges, health.heard, first_pause_s=config.first_pause_s)
     connections.on_change.append(caller.forget)
-    outgoing = Outgoing(parts.database, caller)
+    outgoing = Outgoing(parts.database, caller, lease_s=config.lease_s)
     health.on_back = outgoing.hint
     if parts.config.role in (Role.ALL, Role.JOBS):
         await outgoing.start()

@@ -28,6 +28,7 @@ from chargeplane.app.roaming.publishing import TOPICS, Publishing, PublishingSet
 from chargeplane.app.roaming.results import Results
 from chargeplane.app.roaming.sessions import TOPICS as CDR_TOPICS
 from chargeplane.app.roaming.sessions import SessionsOfPartners
+from chargeplane.domain.roaming.commands import Asked
 from chargeplane.edges.ocpi_server.call import Handler
 from chargeplane.edges.ocpi_server.handlers.bookings_sender import bookings_sender
 from chargeplane.edges.ocpi_server.handlers.commands_receiver import commands_receiver
@@ -121,7 +122,7 @@ async def start_operator(
         AuthorizingSettings(timeout_s=config.authorize_timeout_s, ask_allowed=config.authorize_allowed),
     )
     parts.on_stop.append(authorizing.stop)
-    results = Results(database, asked)
+    results = Results(database, asked, lease_s=parts.config.roaming.lease_s)
     commands = PartnerCommands(
         database,
         parts.commands,
@@ -135,6 +136,7 @@ async def start_operator(
     profiles = PartnerProfiles(
         database, parts.commands, commands, charging.charging_profiles, parts.reach, charging.profile_keeper.kick
     )
+    results.told[Asked.GET_PROFILE] = profiles.planned
     active = ActiveProfiles(database, charging.charging_profiles, telling)
     documents = OwnDocuments(database)
     sessions = SessionsOfPartners(

@@ -96,7 +96,11 @@ async def start_roaming_provider(
         partners,
         peers,
         replicas,
-        PullSettings(full_every_s=config.full_pull_every_s, delta_every_s=config.pull_every_s),
+        PullSettings(
+            full_every_s=config.full_pull_every_s,
+            delta_every_s=config.pull_every_s,
+            lease_s=parts.config.roaming.lease_s,
+        ),
     )
     if parts.config.role in (Role.ALL, Role.JOBS):
         for one in (own_tokens, asking, pulling):

@@ -488,8 +488,9 @@ class Connections:
             answer = await self._handshaking.send_credentials(method, credentials_url, token, form, version, given)
         except HandshakeError as error:
             if not error.unknown:
+                # This one alone: one that was offered before may be what the partner comes with, if its answer was lost.
                 async with self._database.change() as db:
-                    await queries.delete_tokens(db, ident, queries.OFFERED)
+                    await queries.take_back(db, hash_of(ours))
                 self._tokens.forget()
             raise
         if answer is None:

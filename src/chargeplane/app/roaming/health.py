@@ -41,7 +41,7 @@ class Health:
         self._database = database
         self._alerts = alerts
         self._alert_after = alert_after
-        self._told: dict[tuple[int, str], tuple[Peer, Outcome, int, float | None]] = {}
+        self._told: dict[tuple[int, str, bool], tuple[Peer, Outcome, int, float | None]] = {}
         self._written: dict[int, tuple[float, bool]] = {}
         self._pushed: dict[tuple[int, str], tuple[float, bool]] = {}
         self._wake = asyncio.Event()
@@ -49,9 +49,15 @@ class Health:
         self.on_back: Callable[[], None] = _nothing
         """Hears that a partner answers again."""
 
-    def heard(self, peer: Peer, module: str, outcome: Outcome, failures: int, pause_s: float | None) -> None:
-        """How a request went."""
-        self._told[(peer.id, module)] = (peer, outcome, failures, pause_s)
+    def heard(
+        self, peer: Peer, module: str, outcome: Outcome, failures: int, pause_s: float | None, *, reads: bool = False
+    ) -> None:
+        """How a request went.
+
+        Args:
+            reads: the partner was told nothing by it.
+        """
+        self._told[(peer.id, module, reads)] = (peer, outcome, failures, pause_s)
         self._wake.set()
 
     async def start(self) -> None:
@@ -83,7 +89,7 @@ class Health:
     async def flush(self) -> None:
         """Writes what was heard."""
         told, self._told = self._told, {}
-        for (ident, module), (peer, outcome, failures, pause_s) in told.items():
+        for (ident, module, reads), (peer, outcome, failures, pause_s) in told.items():
             now = time.monotonic()
             well = failures == 0
             key = (ident, module)
@@ -92,6 +98,8 @@ class Health:
                 self._written[ident] = (now, well)
                 async with self._database.change() as db:
                     await self._write(db, peer, outcome, failures, pause_s, returned=before is None or not before[1])
+            if reads and outcome.ok:
+                continue
             known = self._pushed.get(key)
             if known is None or known[1] is not outcome.ok or not outcome.ok or now - known[0] > _EVERY_S:
                 self._pushed[key] = (now, outcome.ok)

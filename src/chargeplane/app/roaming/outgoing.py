@@ -3,7 +3,8 @@
 Whoever changes an object calls `note` in the transaction of the change, or from a fact that followed from it. That writes one row for
 each partner that is to hear of the module: rows of the same object become one, since what is sent is made when it is sent.
 
-A process takes a partner under a lease and sends to it alone: several objects at once, one message of each at a time. What a partner
+A process takes a partner under a lease, which it renews while it lives, and sends to it alone: several objects at once, one message of
+each at a time. What a partner
 took is deleted, unless the object changed meanwhile. What failed is tried again later and later; what the partner refuses for good is
 parked where the operator sees it, and does not keep others back. A partner that fails altogether is left alone by the caller's breaker,
 and all that waits for it with it; the first answer wakes everything. Partners know nothing of each other: each has its own task and its
@@ -16,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import random
 import secrets
 import time
@@ -122,12 +124,12 @@ async def note_many(db: Db, tenant_id: TenantId, module: str, hints: Mapping[str
 _AT_ONCE: Final = 8
 _TAKEN: Final = 32
 _PARTNERS: Final = 1000
-_LEASE_S: Final = 60.0
-_KEPT_S: Final = 20.0
+LEASE_S: Final = 10.0
 _SLICE_S: Final = 15.0
 _GATHER_S: Final = 0.01
 _LAST_WAIT_S: Final = 3600.0
-_REFUSALS: Final = 5
+_REFUSALS: Final = {Failure.REFUSED: 5, Failure.TOO_LARGE: 5, Failure.NOT_UNDERSTOOD: 12}
+"""Attempts, by what came of them, after which it is given up. What is not understood may be the page of a platform that is being mended."""
 _ATTEMPTS: Final = 60
 
 _log = structlog.get_logger(__name__)
@@ -178,16 +180,19 @@ class Outgoing:
 
     Args:
         poll_s: how often the table is looked at without a hint.
+        lease_s: what a process that died was telling a partner another one tells after so long.
     """
 
-    def __init__(self, database: Database, caller: Caller, *, poll_s: float = 0.25) -> None:
+    def __init__(self, database: Database, caller: Caller, *, poll_s: float = 0.25, lease_s: float = LEASE_S) -> None:
         self._database = database
         self._caller = caller
         self._poll_s = poll_s
+        self._lease_s = lease_s
         self._renderers: dict[str, Renderer] = {}
         self._name = secrets.token_hex(8)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._holding: asyncio.Task[None] | None = None
         self._serving: dict[int, asyncio.Task[None]] = {}
         self._held: dict[int, float] = {}
         self._settling = _Settling(database)
@@ -209,14 +214,15 @@ class Outgoing:
         """Sends from now on."""
         self._pace.start()
         self._task = asyncio.create_task(self._run(), name="roaming outgoing")
+        self._holding = asyncio.create_task(self._hold(), name="roaming leases")
 
     async def stop(self) -> None:
         """Sends no more; what is on its way is cut off, and sent again by whoever comes next."""
-        tasks = [task for task in (self._task, *self._serving.values()) if task is not None]
+        tasks = [task for task in (self._task, self._holding, *self._serving.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._task = None
+        self._task = self._holding = None
         self._pace.stop()
         await self._settling.stop()
         with contextlib.suppress(Exception):
@@ -241,14 +247,14 @@ class Outgoing:
             found = await queries.waiting(db, self._name, list(self._serving), _PARTNERS)
         found = found[: _PARTNERS - len(self._serving)]
         for ident in found:
-            self._held.setdefault(ident, -_LEASE_S)
+            self._held.setdefault(ident, -math.inf)
         if len(self._held) > len(found) + len(self._serving):
             await self._release(set(found) | set(self._serving))
         now = time.monotonic()
-        fresh = [ident for ident in found if now - self._held[ident] > _KEPT_S]
+        fresh = [ident for ident in found if now - self._held[ident] > self._lease_s / 3]
         if fresh:
             async with self._database.change() as db:
-                taken = set(await queries.lease(db, fresh, self._name, _LEASE_S))
+                taken = set(await queries.lease(db, fresh, self._name, self._lease_s))
             for ident in fresh:
                 if ident in taken:
                     self._held[ident] = now
@@ -268,6 +274,22 @@ class Outgoing:
                 )
                 self._serving[peer.id] = task
                 task.add_done_callback(partial(self._served, peer.id))
+
+    async def _hold(self) -> None:
+        """Keeps the partners for us that are being told something, however long they take to answer."""
+        while True:
+            await asyncio.sleep(self._lease_s / 3)
+            if not self._serving:
+                continue
+            now = time.monotonic()
+            try:
+                async with self._database.change() as db:
+                    kept = await queries.lease(db, list(self._serving), self._name, self._lease_s)
+            except Exception as error:
+                if not is_unavailable(error):
+                    _log.exception("roaming_leases_failed")
+            else:
+                self._held |= {ident: now for ident in kept if ident in self._held}
 
     async def _release(self, but: Collection[int] = ()) -> None:
         """Gives back the partners to which nothing is due."""
@@ -386,15 +408,25 @@ class Outgoing:
             settled.append(self._settling.add(_taken(peer, one, was_sent=False)))
             return True
         self.failed += 1
-        if outcome.failure in (Failure.REFUSED, Failure.NOT_UNDERSTOOD, Failure.REDIRECT, Failure.TOO_LARGE):
+        attempts = one.attempts + 1
+        if outcome.failure in (Failure.NOT_SENDABLE, Failure.FORBIDDEN_ADDRESS):
+            await self._settle_failure(one, sentence, None)
+            return True
+        most = None if outcome.failure is None else _REFUSALS.get(outcome.failure)
+        if most is not None:
             # The partner is well and does not want this one; a few more tries, should it be a fault of the moment. A part of what
             # it lost, or never had, it cannot take: the next attempt brings the whole.
-            again = None if one.attempts + 1 >= _REFUSALS else self._later(one)
+            again = None if attempts >= most else self._later(one)
             await self._settle_failure(one, sentence, again, whole=one.hint is not None)
             return True
-        for_good = outcome.failure in (Failure.NOT_SENDABLE, Failure.FORBIDDEN_ADDRESS)
-        await self._settle_failure(one, sentence, None if for_good or one.attempts >= _ATTEMPTS else self._later(one))
-        return for_good
+        # Who is away, for however long, is to have all of it when it is back; who answers all else cannot take this one.
+        given_up = attempts >= _ATTEMPTS and await self._answers(peer)
+        await self._settle_failure(one, sentence, None if given_up else self._later(one))
+        return False
+
+    async def _answers(self, peer: Peer) -> bool:
+        async with self._database.read() as db:
+            return await roaming_connections.answered_within(db, peer.id, 2 * _LAST_WAIT_S)
 
     def _later(self, one: Due) -> float:
         wait: float = min(1.0 * 2 ** min(one.attempts, 12), _LAST_WAIT_S) * random.uniform(0.8, 1.2)

@@ -30,6 +30,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_profiles as stored
 from chargeplane.store.queries import roaming_requests as queries
 from chargeplane.store.queries import smart_charging as smart
+from chargeplane.store.queries.roaming_requests import Owed
 from chargeplane.store.queries.sessions import Session
 
 ORIGIN: Final = "partner"
@@ -172,15 +173,6 @@ class PartnerProfiles:
         # In the unit in which the station took the partner's own.
         unit = None if there is None or there.state != "installed" else there.held.schedules[0].unit
 
-        async def told(outcome: CommandOutcome) -> tuple[Result, dict[str, object] | None]:
-            schedule = reply_of(outcome, StationSchedule)
-            result = result_of(Asked.GET_PROFILE, outcome)
-            if result is not Result.ACCEPTED:
-                return result, None
-            if schedule is None:
-                return Result.REJECTED, None
-            return result, {"profile": active_profile(schedule, self._now())}
-
         return await self._asking.ask(
             partner,
             Asked.GET_PROFILE,
@@ -188,8 +180,24 @@ class PartnerProfiles:
             response_url,
             session.station_key,
             GetCompositeSchedule(evse_id=session.frozen.ocpp_evse_id, duration_s=duration_s, unit=unit),
-            told,
+            self._planned,
         )
+
+    async def planned(
+        self, _asked: Asked, _owed: Owed, outcome: CommandOutcome
+    ) -> tuple[Result, dict[str, object] | None]:
+        """The same of an answer that is found written down (`Results.told`)."""
+        return await self._planned(outcome)
+
+    async def _planned(self, outcome: CommandOutcome) -> tuple[Result, dict[str, object] | None]:
+        """What the station plans, as a partner is told."""
+        schedule = reply_of(outcome, StationSchedule)
+        result = result_of(Asked.GET_PROFILE, outcome)
+        if result is not Result.ACCEPTED:
+            return result, None
+        if schedule is None:
+            return Result.REJECTED, None
+        return result, {"profile": active_profile(schedule, self._now())}
 
     async def _session(self, partner: Partner, session_id: str, asked: Asked) -> Session | Said:
         session = await self._asking.session(partner, session_id)

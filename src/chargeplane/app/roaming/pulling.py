@@ -3,6 +3,8 @@
 Pages are written one after the other, each in a transaction, so memory holds one page however long the list is. A list that was read to
 its end is the truth: what it did not hold, and what was not written since, is gone (OCPI 2.3.0 mod_locations, GET List). A list that broke
 off removes nothing. Objects of parties that are not behind the connection are left out and counted.
+
+Whoever reads says now and then that it still does; what a process was reading when it died, whichever looks next reads.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from chargeplane.domain.roaming.replicas import LocationCopy, Module, ObjectCopy
 from chargeplane.kernel.errors import ChargeplaneError, ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.time import EPOCH, as_utc
-from chargeplane.store.database import Database
+from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import replicas as queries
+from chargeplane.store.queries import roaming_connections
 from chargeplane.store.queries.replicas import LocationId, ObjectId, PullRow, StoredLocation, StoredObject
 
 log = structlog.get_logger(__name__)
@@ -49,7 +52,6 @@ _WHOLE: Final = frozenset({LOCATIONS, Module.TARIFFS.value, Module.TOKENS.value}
 """Lists whose end says what is gone; sessions and CDRs are history."""
 _OVERLAP: Final = timedelta(minutes=5)
 _HISTORY: Final = timedelta(days=30)
-_HELD: Final = timedelta(hours=2)
 _MOST_SEEN: Final = 5_000_000
 _MOST_REASONS: Final = 5
 _AT_ONCE: Final = 2
@@ -74,12 +76,14 @@ class PullSettings(Struct, frozen=True, kw_only=True):
     Args:
         full_every_s: everything. delta_every_s: what changed, beside what is pushed.
         retry_s: after a pull that failed.
+        lease_s: what a process that died was reading is read anew after so long.
     """
 
     full_every_s: float = 86_400
     delta_every_s: float = 3_600
     retry_s: float = 300
     look_every_s: float = 5
+    lease_s: float = 10
 
 
 class Pulled(Struct, frozen=True, kw_only=True):
@@ -191,7 +195,10 @@ class Pulling:
         if known is None:
             return True
         if known.ended_at is None:
-            return True if now - known.begun_at > _HELD else None
+            if now - known.begun_at <= timedelta(seconds=settings.lease_s):
+                return None
+            # Whoever read it is gone: what it had not read is still to be read.
+            return known.full_at is None or now - known.full_at >= timedelta(seconds=settings.full_every_s)
         if known.error is not None:
             if now - known.ended_at < timedelta(seconds=settings.retry_s):
                 return None
@@ -247,8 +254,9 @@ class Pulling:
             ConflictError: it is being read already.
             PulledError: it could not be read to its end; what came stays.
         """
+        held = timedelta(seconds=self._settings.lease_s)
         async with self._database.change() as db:
-            if not await queries.begin_pull(db, peer.tenant_id, peer.id, module, _HELD):
+            if not await queries.begin_pull(db, peer.tenant_id, peer.id, module, held):
                 raise ConflictError(f"'{module}' of '{peer.name}' is being read already.")
             known = {one.module: one for one in await queries.pulls(db, peer.tenant_id, peer.id)}[module]
             begun: datetime = await db.fetchval("SELECT now()")
@@ -258,6 +266,7 @@ class Pulling:
             since = self._now() - _HISTORY  # date_from is required there (OCPI 2.3.0 mod_sessions, GET)
         tally = _Tally()
         error: str | None = None
+        living = asyncio.create_task(self._live(peer.id, module), name="roaming-pull-lives")
         try:
             pages = self._partners.pages(peer, _ROWS[module], date_from=since, limit=peer.quirks.page_limit)
             writing: set[asyncio.Task[None]] = set()
@@ -292,16 +301,20 @@ class Pulling:
             error = f"{type(failed).__name__}: {failed}"
             raise
         finally:
+            living.cancel()
             async with self._database.change() as db:
                 await queries.end_pull(
                     db,
                     peer.id,
                     module,
+                    begun_at=begun,
                     until=None if error is not None else tally.until or (None if known.until else EPOCH),
                     full=full and error is None,
                     counts=(tally.objects, tally.changed, tally.refused, tally.gone),
                     error=error,
                 )
+                if error is None:
+                    await roaming_connections.pulled(db, peer.id, module, tally.until, tally.objects)
         return Pulled(
             objects=tally.objects,
             changed=tally.changed,
@@ -311,6 +324,17 @@ class Pulling:
             full=full,
             reasons=tuple(tally.reasons),
         )
+
+    async def _live(self, connection_id: int, module: str) -> None:
+        """Says that a pull goes on."""
+        while True:
+            await asyncio.sleep(self._settings.lease_s / 3)
+            try:
+                async with self._database.change() as db:
+                    await queries.pull_lives(db, connection_id, module)
+            except Exception as error:
+                if not is_unavailable(error):
+                    log.exception("partner_pull_lease_failed", module=module)
 
     async def _page(self, peer: Peer, module: str, documents: Sequence[bytes], tally: _Tally) -> None:
         if module == LOCATIONS:

@@ -287,7 +287,7 @@ class Replicas:
 
         def once(copy: ObjectCopy) -> Outcome:
             if copy.there:
-                return Outcome.UNCHANGED if rules.same(copy.document, document) else Outcome.LATE
+                return Outcome.UNCHANGED if rules.same_record(copy.document, document) else Outcome.LATE
             return rules.put_object(copy, module, document, owner.party)
 
         return await self._object(owner, module, ident, "", len(document), once)

@@ -11,7 +11,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 import msgspec
@@ -36,12 +36,29 @@ from chargeplane.ocpi.versions import CANONICAL, Version
 MOST_PAGES: Final = 100_000
 _PATH_SAFE: Final = "!$&'()*+,;=:@~"
 _KNOWN: Final = 5000
+_KEPT_S: Final = 1.0
+"""How long a token is kept: another process may have exchanged it."""
 
 _log = structlog.get_logger(__name__)
 
 GetToken = Callable[[Peer], Awaitable[str | None]]
-OnResult = Callable[[Peer, str, Outcome, int, float | None], None]
-"""Hears how a request went: partner, module, outcome, failures in a row, pause in s."""
+
+
+class OnResult(Protocol):
+    """Hears how a request went."""
+
+    def __call__(
+        self, peer: Peer, module: str, outcome: Outcome, failures: int, pause_s: float | None, *, reads: bool
+    ) -> None:
+        """
+        Args:
+            failures: in a row.
+            pause_s: for how long the partner is left alone.
+            reads: it was a GET.
+        """
+        ...
+
+
 OnForm = Callable[[Peer, TokenForm], Awaitable[None]]
 
 
@@ -74,7 +91,7 @@ class OcpiCaller:
         self._on_form = on_form
         self._first_pause_s = first_pause_s
         self._breakers: dict[int, Breaker] = {}
-        self._tokens: OrderedDict[int, str | None] = OrderedDict()
+        self._tokens: OrderedDict[int, tuple[float, str | None]] = OrderedDict()
         self.contexts: Contexts | None = None
         """Adds to what is known of a conversion: the location of a session, say."""
 
@@ -296,10 +313,12 @@ class OcpiCaller:
             return _failed(Failure.NOT_SENDABLE, f"The path needs {error}.", ids)
 
     async def _token(self, peer: Peer) -> str | None:
-        if peer.id in self._tokens:
-            return self._tokens[peer.id]
+        known = self._tokens.get(peer.id)
+        if known is not None and known[0] > time.monotonic():
+            return known[1]
         token = await self._token_of(peer)
-        self._tokens[peer.id] = token
+        self._tokens[peer.id] = time.monotonic() + _KEPT_S, token
+        self._tokens.move_to_end(peer.id)
         if len(self._tokens) > _KNOWN:
             self._tokens.popitem(last=False)
         return token
@@ -386,7 +405,9 @@ class OcpiCaller:
         else:
             breaker.succeeded()
         if self._on_result is not None:
-            self._on_result(peer, endpoint.module.value, outcome, breaker.failures, pause)
+            self._on_result(
+                peer, endpoint.module.value, outcome, breaker.failures, pause, reads=endpoint.method is Method.GET
+            )
 
     def _headers(self, peer: Peer, token: str, form: TokenForm, route: Route, ids: tuple[str, str]) -> dict[str, str]:
         given = {"Authorization": headers.write_authorization(token, headers.TokenForm(form.value))}

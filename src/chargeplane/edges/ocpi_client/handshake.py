@@ -131,6 +131,8 @@ class Handshake:
                 f"{place} answered {response.status}/{read.status_code}{said}.",
                 http_status=response.status,
                 status_code=read.status_code,
+                # Where it failed on the way, it may have kept what it was given.
+                unknown=sends and (response.status >= 500 or read.status_code == Status.SERVER_ERROR),
             )
         return envelope.data_of(read)
 

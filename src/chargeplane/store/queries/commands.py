@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.addresses import hide_secrets
-from chargeplane.domain.commands import CommandOutcome, CommandState
+from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.queries.paging import Db, Position, Where
@@ -159,6 +159,38 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> CommandView | None:
     """The command with our id."""
     row = await db.fetchrow(f"{_SELECT} WHERE c.tenant_id = $1 AND c.id = $2", tenant_id, ident)
     return None if row is None else _view(row)
+
+
+async def outcome(db: Db, ident: int) -> CommandOutcome | None:
+    """How a command ended, as it was written down; None while it goes on."""
+    row = await db.fetchrow(
+        "SELECT state, action, message_id, outcome, answer, status, reason, reply FROM command"
+        " WHERE id = $1 AND finished_at IS NOT NULL",
+        ident,
+    )
+    if row is None:
+        return None
+    call = None
+    if row["outcome"] is not None:
+        kind = CallOutcomeKind(row["outcome"])
+        payload = None if row["answer"] is None else row["answer"].encode()
+        failed = kind is CallOutcomeKind.CALLERROR
+        call = CallOutcome(
+            outcome=kind,
+            message_id=row["message_id"],
+            payload=None if failed else payload,
+            error_code=row["status"] if failed else None,
+            error_description=row["reason"] if failed else None,
+            error_details=payload if failed else None,
+        )
+    return CommandOutcome(
+        state=CommandState(row["state"]),
+        call=call,
+        action=row["action"],
+        status=row["status"],
+        reason=row["reason"],
+        reply=None if row["reply"] is None else row["reply"].encode(),
+    )
 
 
 async def page(

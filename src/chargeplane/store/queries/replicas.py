@@ -415,7 +415,7 @@ async def begin_pull(db: Db, tenant_id: TenantId, connection_id: int, module: st
     """Notes that a pull begins; False where one is under way already, on whichever node.
 
     Args:
-        held: after so long without an end its node is taken for dead.
+        held: after so long without an end or a sign of life its node is taken for dead.
     """
     found = await db.fetchval(
         "INSERT INTO partner_pull AS p (connection_id, module, tenant_id, begun_at) VALUES ($1, $2, $3, now())"
@@ -429,11 +429,21 @@ async def begin_pull(db: Db, tenant_id: TenantId, connection_id: int, module: st
     return found is not None
 
 
+async def pull_lives(db: Db, connection_id: int, module: str) -> None:
+    """A pull that is under way goes on: it counts as begun now, until it ends."""
+    await db.execute(
+        "UPDATE partner_pull SET begun_at = now() WHERE connection_id = $1 AND module = $2 AND ended_at IS NULL",
+        connection_id,
+        module,
+    )
+
+
 async def end_pull(
     db: Db,
     connection_id: int,
     module: str,
     *,
+    begun_at: datetime,
     until: datetime | None,
     full: bool,
     counts: tuple[int, int, int, int],
@@ -447,13 +457,15 @@ async def end_pull(
     """
     await db.execute(
         "UPDATE partner_pull SET ended_at = now(), until = coalesce($3, until), full_at = CASE WHEN $4 THEN now() ELSE full_at END,"
-        " objects = $5, changed = $6, refused = $7, gone = $8, error = $9 WHERE connection_id = $1 AND module = $2",
+        " objects = $5, changed = $6, refused = $7, gone = $8, error = $9, begun_at = $10"
+        " WHERE connection_id = $1 AND module = $2",
         connection_id,
         module,
         until,
         full,
         *counts,
         error,
+        begun_at,
     )
 
 

@@ -66,9 +66,11 @@ class ModuleState(Struct, frozen=True, kw_only=True):
     """How the exchange of a module with a partner goes.
 
     Args:
-        pulled_at: when its list was last read to the end.
-        pulled_until: what changed before is known.
-        pushed_at: when something was last taken.
+        pulled_at: when its list was last read to the end; `pulled_lag_s`: s since then.
+        pulled_until: the newest `last_updated` in it.
+        pulled_count: objects that came with that.
+        pushed_at: when the partner last took something.
+        waiting: objects that the partner is to be told of; `waiting_since`: the longest.
         failed_at, error: of the last failure since.
     """
 
@@ -76,7 +78,10 @@ class ModuleState(Struct, frozen=True, kw_only=True):
     pulled_at: datetime | None
     pulled_until: datetime | None
     pulled_count: int | None
+    pulled_lag_s: float | None
     pushed_at: datetime | None
+    waiting: int
+    waiting_since: datetime | None
     failed_at: datetime | None
     error: str | None
 
@@ -397,6 +402,11 @@ async def confirm(db: Db, hashed: bytes) -> None:
     await db.execute("UPDATE roaming_token SET kind = 'current' WHERE hash = $1", hashed)
 
 
+async def take_back(db: Db, hashed: bytes) -> None:
+    """An offered token was refused, and nobody has come with it."""
+    await db.execute("DELETE FROM roaming_token WHERE hash = $1 AND kind = 'offered'", hashed)
+
+
 async def withdraw(db: Db, connection_id: int, *, keep_newest: int = 4) -> None:
     """Forgets old offers whose outcome was never known."""
     await db.execute(
@@ -445,19 +455,22 @@ async def issued(db: Db, connection_id: int) -> list[IssuedToken]:
 async def module_states(db: Db, connection_id: int) -> list[ModuleState]:
     """How each module does."""
     rows = await db.fetch(
-        "SELECT module, pulled_at, pulled_until, pulled_count, pushed_at, failed_at, error FROM roaming_module_state"
-        " WHERE connection_id = $1 ORDER BY module",
+        "SELECT module, s.pulled_at, s.pulled_until, s.pulled_count, s.pushed_at, s.failed_at, s.error,"
+        " extract(epoch FROM now() - s.pulled_at)::float8 AS pulled_lag_s, coalesce(o.waiting, 0) AS waiting, o.waiting_since"
+        " FROM (SELECT * FROM roaming_module_state WHERE connection_id = $1) s FULL JOIN"
+        " (SELECT module, count(*) AS waiting, min(noted_at) AS waiting_since FROM roaming_outgoing"
+        " WHERE connection_id = $1 AND parked_at IS NULL GROUP BY module) o USING (module) ORDER BY module",
         connection_id,
     )
     return [ModuleState(**row) for row in rows]
 
 
-async def pulled(db: Db, connection_id: int, module: str, until: datetime, count: int) -> None:
-    """A module's list was read to the end."""
+async def pulled(db: Db, connection_id: int, module: str, until: datetime | None, count: int) -> None:
+    """A module's list was read to the end; of a partner that was removed meanwhile nothing is noted."""
     await db.execute(
         "INSERT INTO roaming_module_state AS s (connection_id, module, pulled_at, pulled_until, pulled_count)"
-        " VALUES ($1, $2, now(), $3, $4) ON CONFLICT (connection_id, module) DO UPDATE SET pulled_at = now(),"
-        " pulled_until = excluded.pulled_until, pulled_count = excluded.pulled_count,"
+        " SELECT id, $2, now(), $3, $4 FROM roaming_connection WHERE id = $1 ON CONFLICT (connection_id, module) DO UPDATE SET pulled_at = now(),"
+        " pulled_until = coalesce(excluded.pulled_until, s.pulled_until), pulled_count = excluded.pulled_count,"
         " error = NULL, failed_at = NULL",
         connection_id,
         module,
@@ -487,14 +500,6 @@ async def module_failed(db: Db, connection_id: int, module: str, error: str) -> 
     )
 
 
-async def pulled_until(db: Db, connection_id: int, module: str) -> datetime | None:
-    """Where the next pull of a module begins."""
-    found: datetime | None = await db.fetchval(
-        "SELECT pulled_until FROM roaming_module_state WHERE connection_id = $1 AND module = $2", connection_id, module
-    )
-    return found
-
-
 async def heard(db: Db, connection_ids: list[int]) -> None:
     """Partners asked us something."""
     await db.execute("UPDATE roaming_connection SET heard_at = now() WHERE id = ANY ($1)", connection_ids)
@@ -507,6 +512,16 @@ async def answering(db: Db, connection_id: int) -> None:
         " WHERE id = $1",
         connection_id,
     )
+
+
+async def answered_within(db: Db, connection_id: int, seconds: float) -> bool:
+    """Whether a partner answered anything sensible lately."""
+    found = await db.fetchval(
+        "SELECT answered_at > now() - make_interval(secs => $2) FROM roaming_connection WHERE id = $1",
+        connection_id,
+        seconds,
+    )
+    return bool(found)
 
 
 async def failing(db: Db, connection_id: int, failures: int, pause_s: float | None) -> datetime | None:

@@ -144,16 +144,32 @@ async def again(db: Db, ident: int, result: str) -> int | None:
     return made
 
 
-async def take(db: Db, limit: int, lease_s: float) -> list[Owed]:
-    """Requests that something is to be done about now, for the length of a lease."""
+async def take(db: Db, limit: int, lease_s: float, grace_s: float) -> list[Owed]:
+    """Requests that something is to be done about now, for the length of a lease.
+
+    Args:
+        grace_s: a request without a result whose station answered so long ago is one that nobody waits for any more.
+    """
     rows = await db.fetch(
-        f"UPDATE roaming_request SET due_at = now() + make_interval(secs => $2), attempts = attempts + (result IS NOT NULL)::int"
-        " WHERE id IN (SELECT id FROM roaming_request WHERE sent_at IS NULL AND due_at <= now() ORDER BY due_at LIMIT $1"
-        f" FOR UPDATE SKIP LOCKED) RETURNING {_OWED}",
+        "UPDATE roaming_request SET due_at = now() + make_interval(secs => $2), attempts = attempts + (result IS NOT NULL)::int"
+        " WHERE id IN (SELECT r.id FROM roaming_request r WHERE r.sent_at IS NULL AND (r.due_at <= now()"
+        " OR r.due_at < 'infinity' AND r.result IS NULL AND EXISTS (SELECT FROM command c WHERE c.id = r.command_id"
+        " AND c.finished_at < now() - make_interval(secs => $3))) ORDER BY r.due_at LIMIT $1"
+        f" FOR UPDATE OF r SKIP LOCKED) RETURNING {_OWED}",
         limit,
         lease_s,
+        grace_s,
     )
     return [Owed(**row) for row in rows]
+
+
+async def hold(db: Db, idents: list[int], lease_s: float) -> None:
+    """Keeps requests whose result is on its way."""
+    await db.execute(
+        "UPDATE roaming_request SET due_at = now() + make_interval(secs => $2) WHERE id = ANY ($1) AND sent_at IS NULL",
+        idents,
+        lease_s,
+    )
 
 
 async def sent(db: Db, ident: int) -> None:
