@@ -30,10 +30,10 @@ from msgspec.structs import replace
 from chargeplane.main.wiring import Server
 from chargeplane.simulator import Plan, Session, VirtualStation
 from tests.faults.town import CHARGING
-from tests.roaming.test_two_installations import Pair, paired, station_of
 from tests.support import postgres
 from tests.support.charging_house import KEY, ChargingHouse
 from tests.support.ocpi_wire import Seen, Wire, onwards
+from tests.support.roaming_pair import Pair, paired, station_of
 from tests.support.served import Served
 
 SOAK_KILLS = int(os.environ.get("CHARGEPLANE_SOAK_ROAMING_KILLS", "100"))

@@ -196,6 +196,11 @@ def _merge(fields: Fields, changes: Fields) -> Fields:
     return fields
 
 
+def same(one: bytes, other: bytes) -> bool:
+    """Whether two documents say the same, in whatever order."""
+    return one == other or msgspec.json.decode(one) == msgspec.json.decode(other)
+
+
 def same_record(one: bytes, other: bytes) -> bool:
     """Whether two CDRs say the same of what was charged. Who sends one again may make it anew: its time is another then, and so is,
     in OCPI 2.1.1, the state of the EVSEs in the Location that stands in it (kept as `location` beside the canonical fields)."""
