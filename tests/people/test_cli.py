@@ -47,3 +47,24 @@ async def test_drivers_on_the_command_line(rest: Rest, tmp_path: Path) -> None:
     assert json.loads(file.read_text())["driver"]["first_name"] == "Cli"
     await run(rest, "driver", "erase", ident, "--yes")
     assert (await rest.client.get(f"/v1/drivers/{ident}")).json()["status"] == "erased"
+
+
+async def test_sign_on_providers_on_the_command_line(rest: Rest) -> None:
+    slug = f"cli-{secrets.token_hex(4)}"
+    given = ("sign-on", "add", slug, "https://id.example.org", "--client-id", "us", "--title", "House", "--json")
+    # The secret is asked for, and never shown.
+    said = (await run(rest, *given, "--create-users", "--default-role", "support", typed="a client secret\n")).output
+    made = json.loads(said[said.index("{") :])
+    assert (made["has_client_secret"], made["create_users"], made["enabled"]) == (True, True, True)
+    assert "a client secret" not in said
+    assert slug in (await run(rest, "sign-on", "list")).output
+    assert "is disabled" in (await run(rest, "sign-on", "disable", made["id"])).output
+    (row,) = [one for one in json.loads((await run(rest, "sign-on", "list", "--json")).output) if one["slug"] == slug]
+    assert row["enabled"] is False
+    assert "is enabled" in (await run(rest, "sign-on", "enable", made["id"])).output
+    public = ("sign-on", "add", f"{slug}-p", "https://id.example.org", "--client-id", "us", "--public", "--json")
+    other = json.loads((await run(rest, *public)).output)
+    assert other["has_client_secret"] is False
+    for ident in (made["id"], other["id"]):
+        await run(rest, "sign-on", "remove", ident)
+        assert (await rest.client.get(f"/v1/sign-on-providers/{ident}")).status_code == 404

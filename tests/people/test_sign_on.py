@@ -466,6 +466,115 @@ async def test_signing_out_leads_to_the_providers_own_place(rest: Rest, provider
         assert "You are signed out" in (await client.get("/account/signed-in")).text
 
 
+EVENTS = {"http://schemas.openid.net/event/backchannel-logout": {}}
+
+
+def out_of(provider: OidcProvider, **claims: Any) -> Claims:
+    """What a provider says of somebody who has signed out there."""
+    now = int(time.time())
+    said = {
+        "iss": provider.issuer,
+        "aud": provider.client_id,
+        "iat": now,
+        "exp": now + 120,
+        "jti": secrets.token_hex(8),
+    }
+    return {**said, "events": EVENTS, **claims}
+
+
+async def told_out(rest: Rest, made: dict[str, Any], token: str) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=rest.base_url, timeout=60) as client:
+        answer = await client.post(f"/v1/login/sign-on/default/{made['slug']}/logout", data={"logout_token": token})
+    assert answer.headers["cache-control"] == "no-store"
+    return answer
+
+
+async def test_who_signs_out_at_the_provider_is_signed_out_here(rest: Rest, provider: OidcProvider) -> None:
+    made = await registered(rest, provider)
+    mail, other_mail = (await user(rest, "support"))["email"], (await user(rest, "support"))["email"]
+    async with browser(rest) as one, browser(rest) as two, browser(rest) as other, browser(rest) as by_password:
+        subject = person(provider, mail, sid="S1")
+        await signed_on(rest, one, made)
+        provider.person["sid"] = "S2"
+        await signed_on(rest, two, made)
+        person(provider, other_mail, sid="S3")
+        await signed_on(rest, other, made)
+        body = {"email": mail, "password": PASSWORD, "kind": "cookie"}
+        assert (await by_password.post("/v1/login", json=body)).status_code == 200
+
+        async def inside() -> list[bool]:
+            return [(await client.get("/v1/login")).status_code == 200 for client in (one, two, other, by_password)]
+
+        assert await inside() == [True] * 4
+        # Of one session there, whose it is not, of all of a person; a repeat changes nothing; a login by password is none of the provider's.
+        for claims, left in (
+            ({"sid": "S9"}, [True, True, True, True]),
+            ({"sid": "S3", "sub": subject}, [True, True, True, True]),
+            ({"sid": "S1", "sub": subject}, [False, True, True, True]),
+            ({"sub": subject}, [False, False, True, True]),
+            ({"sub": subject}, [False, False, True, True]),
+            ({"sid": "S3"}, [False, False, False, True]),
+        ):
+            token = provider.signed(out_of(provider, **claims), typ="logout+jwt")
+            answer = await told_out(rest, made, token)
+            assert (answer.status_code, answer.content) == (200, b"")
+            assert await inside() == left, claims
+    actor = f"sign-on provider {made['slug']}"
+    assert await rest.execute("SELECT count(*) FROM audit_log WHERE actor = $1 AND action = 'logout'", actor) == 3
+
+
+OUT_WRONG: dict[str, Any] = {
+    "other audience": {"aud": "another"},
+    "other issuer": {"iss": "https://other.example"},
+    "too old": {"iat": int(time.time()) - 9000, "exp": int(time.time()) - 8000},
+    "an ID token": {"nonce": "n"},
+    "no event": {"events": {}},
+    "events that are none": {"events": ["http://schemas.openid.net/event/backchannel-logout"]},
+    "nobody": {"sub": None},
+    "an odd session": {"sid": 7},
+}
+
+
+@pytest.mark.parametrize("name", OUT_WRONG)
+async def test_logout_token_that_proves_nothing_ends_nothing(rest: Rest, provider: OidcProvider, name: str) -> None:
+    made = await registered(rest, provider)
+    subject = person(provider, (await user(rest, "support"))["email"])
+    async with browser(rest) as client:
+        await signed_on(rest, client, made)
+        claims = {
+            name: value for name, value in out_of(provider, **{"sub": subject, **OUT_WRONG[name]}).items() if value
+        }
+        answer = await told_out(rest, made, provider.signed(claims))
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+        assert (await client.get("/v1/login")).status_code == 200
+
+
+async def test_only_the_provider_itself_signs_people_out(rest: Rest, provider: OidcProvider) -> None:
+    made = await registered(rest, provider)
+    subject = person(provider, (await user(rest, "support"))["email"])
+    async with browser(rest) as client:
+        await signed_on(rest, client, made)
+        claims = out_of(provider, sub=subject)
+        for token in (
+            provider.signed(claims, Key("one")),
+            provider.signed(claims, typ="at+jwt"),
+            provider.signed({name: value for name, value in claims.items() if name != "jti"}),
+            jwt.encode(claims, "", algorithm="none"),
+            "x" * 100_000,
+            "",
+        ):
+            assert (await told_out(rest, made, token)).status_code == 400
+        right = provider.signed(claims)
+        assert (await told_out(rest, {"slug": "nobody"}, right)).status_code == 404
+        assert (await client.get("/v1/login")).status_code == 200
+        twice = await client.post(
+            f"/v1/login/sign-on/default/{made['slug']}/logout", content=f"logout_token={right}&logout_token={right}"
+        )
+        assert twice.status_code == 400
+        assert (await told_out(rest, made, right)).status_code == 200
+        assert_problem(await client.get("/v1/login"), 401)
+
+
 async def test_disabling_or_removing_a_provider_signs_its_users_out(rest: Rest, provider: OidcProvider) -> None:
     made = await registered(rest, provider)
     path = f"/v1/sign-on-providers/{made['id']}"

@@ -45,6 +45,8 @@ from chargeplane.store.secrets import InstallationKeys
 ATTEMPT_FOR: Final = timedelta(minutes=10)
 """How long somebody may take at the provider."""
 
+_LONGEST_SID: Final = 255
+
 SIGNED_IN: Final = "/account/signed-in"
 """Where a browser goes that named no other page."""
 
@@ -126,6 +128,15 @@ class IdentityProviders(Protocol):
 
     async def end_session(self, client: Client, id_token: str | None, return_to: str) -> str | None:
         """Where a browser signs out of the provider too (OpenID Connect RP-Initiated Logout 1.0); None where it has no such place."""
+        ...
+
+    async def ended(self, client: Client, logout_token: str) -> tuple[str | None, str | None]:
+        """Of whom a provider says that they have signed out there: (subject, its session), at least one.
+
+        Raises:
+            PeerError: the provider does not say its keys.
+            UntrustedError: the token proves nothing.
+        """
         ...
 
 
@@ -265,7 +276,9 @@ class SignOn:
                     address=door.address,
                 )
                 sealed = self._keys.encrypt(identity.id_token.encode(), f"id token {signed.login_id}")
-                await queries.bind_login(db, signed.login_id, provider.id, sealed)
+                sid = identity.claims.get("sid")
+                sid = sid if isinstance(sid, str) and sid.isprintable() and len(sid) <= _LONGEST_SID else None
+                await queries.bind_login(db, signed.login_id, provider.id, sealed, sid)
                 await self._credentials.tell_login(
                     db, provider.tenant_id, PersonKind.USER, user_id, "login", door, provider=provider.slug
                 )
@@ -312,6 +325,35 @@ class SignOn:
             return await self._providers.end_session(self._client(provider), token, f"{base}{SIGNED_OUT}")
         except PeerError:
             return None
+
+    async def told_out(self, tenant: str, slug: str, logout_token: str) -> None:
+        """Ends the logins of whom a provider says that they have signed out there (OpenID Connect Back-Channel Logout 1.0).
+
+        Raises:
+            NotFoundError: the tenant has no such provider.
+            SignOnError: the token proves nothing, or the provider's keys are not to be had.
+        """
+        async with self._database.read() as db:
+            provider = await queries.by_slug(db, tenant, slug)
+        if provider is None:
+            raise NotFoundError("sign-on provider", f"{tenant}/{slug}")
+        try:
+            subject, sid = await self._providers.ended(self._client(provider), logout_token)
+        except UntrustedError as error:
+            raise SignOnError(SignOnFault.BAD_ANSWER, str(error)) from None
+        except PeerError as error:
+            raise SignOnError(SignOnFault.UNREACHABLE, str(error)) from None
+        async with self._database.change() as db:
+            for login_id, user_id in await queries.end_logins(db, provider, subject, sid):
+                await audit(
+                    db,
+                    provider.tenant_id,
+                    actor=f"sign-on provider {provider.slug}",
+                    action="logout",
+                    kind="user",
+                    ident=str(user_id),
+                    after={"login": login_id},
+                )
 
     async def _taken(self, came: Returned) -> Attempt:
         """The attempt that comes back; it comes once, whatever becomes of it."""

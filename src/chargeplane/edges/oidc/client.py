@@ -11,7 +11,7 @@ import time
 from base64 import b64encode
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 import msgspec
@@ -19,7 +19,14 @@ from msgspec import Struct
 
 from chargeplane.app.people.sign_on import Ask, Client, Proof, UntrustedError
 from chargeplane.domain.people.sign_on import Identity, identity_of
-from chargeplane.edges.oidc.tokens import ALGORITHMS, Jwk, UnknownKeyError, check_id_token, usable_keys
+from chargeplane.edges.oidc.tokens import (
+    ALGORITHMS,
+    Jwk,
+    UnknownKeyError,
+    check_id_token,
+    check_logout_token,
+    usable_keys,
+)
 from chargeplane.kernel.errors import PeerError
 
 _KEPT_S: Final = 3600.0
@@ -27,6 +34,9 @@ _REFETCH_S: Final = 30.0
 _MOST_BYTES: Final = 512 * 1024
 _MOST_PROVIDERS: Final = 1_000
 _FORM: Final = "application/x-www-form-urlencoded"
+
+
+_Checked = TypeVar("_Checked")
 
 
 class Answered(Protocol):
@@ -176,23 +186,45 @@ class OidcProviders:
             query["id_token_hint"] = id_token
         return _with(place, query)
 
+    async def ended(self, client: Client, logout_token: str) -> tuple[str | None, str | None]:
+        """Of whom the provider says that they have signed out there: (subject, its session).
+
+        Raises:
+            PeerError: the provider does not say its keys.
+            UntrustedError: the token proves nothing.
+        """
+        return await self._with_keys(
+            client,
+            lambda known: check_logout_token(
+                logout_token,
+                client,
+                known.keys,
+                algorithms=known.metadata.id_token_signing_alg_values_supported,
+            ),
+        )
+
     async def _claims(self, client: Client, proof: Proof, tokens: _Tokens) -> dict[str, Any]:
+        return await self._with_keys(
+            client,
+            lambda known: check_id_token(
+                tokens.id_token,
+                client,
+                proof.nonce,
+                known.keys,
+                algorithms=known.metadata.id_token_signing_alg_values_supported,
+                access_token=tokens.access_token,
+            ),
+        )
+
+    async def _with_keys(self, client: Client, check: Callable[[_Known], _Checked]) -> _Checked:
+        """A check by the provider's keys; again where it may have made new ones."""
         known = await self._of(client.issuer)
-        for again in (False, True):
-            try:
-                return check_id_token(
-                    tokens.id_token,
-                    client,
-                    proof.nonce,
-                    known.keys,
-                    algorithms=known.metadata.id_token_signing_alg_values_supported,
-                    access_token=tokens.access_token,
-                )
-            except UnknownKeyError:
-                if again or not await self._fetch_keys_again(client.issuer):
-                    raise
-                known = await self._of(client.issuer)
-        raise AssertionError  # the second time returns or raises
+        try:
+            return check(known)
+        except UnknownKeyError:
+            if not await self._fetch_keys_again(client.issuer):
+                raise
+        return check(await self._of(client.issuer))
 
     async def _exchange(self, metadata: Metadata, client: Client, proof: Proof) -> _Tokens:
         form = {

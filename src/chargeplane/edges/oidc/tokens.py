@@ -22,6 +22,10 @@ Jwk = dict[str, Any]
 _MOST_BYTES: Final = 64 * 1024
 _DIGESTS: Final = {"256": hashlib.sha256, "384": hashlib.sha384, "512": hashlib.sha512}
 _NEEDED: Final = ("iss", "sub", "aud", "exp", "iat")
+_NEEDED_TO_END: Final = ("iss", "aud", "exp", "iat", "jti", "events")
+_ENDED: Final = "http://schemas.openid.net/event/backchannel-logout"
+_LOGOUT_TYPES: Final = frozenset({"logout+jwt", "application/logout+jwt", "jwt"})
+_LONGEST: Final = 255
 
 
 class UnknownKeyError(UntrustedError):
@@ -47,36 +51,10 @@ def check_id_token(
         UnknownKeyError: none of the keys is the one it names.
         UntrustedError: it proves nothing; the sentence says why.
     """
-    if len(token) > _MOST_BYTES:
-        raise UntrustedError("the ID token is longer than any.")
-    try:
-        header = jwt.get_unverified_header(token)
-        algorithm = header.get("alg")
-        allowed = [one for one in ALGORITHMS if one in algorithms]
-        if algorithm not in allowed:
-            raise UntrustedError(f"the ID token is signed with '{str(algorithm)[:40]}', which counts for nothing.")
-        claims: dict[str, Any] = jwt.decode(
-            token,
-            _key_of(header, keys),
-            algorithms=[algorithm],
-            audience=client.client_id,
-            issuer=client.issuer,
-            leeway=client.clock_skew_s,
-            options={"require": list(_NEEDED)},
-        )
-    except jwt.PyJWTError as error:
-        raise UntrustedError(f"the ID token does not hold: {str(error)[:200]}.") from None
-    except (ValueError, TypeError, RecursionError, OverflowError):
-        raise UntrustedError("the ID token is none.") from None
+    header, claims = _checked(token, client, keys, algorithms, _NEEDED)
+    algorithm = str(header["alg"])
     _check_parties(claims, client)
-    subject = claims["sub"]
-    # Core 1.0, 2: at most 255 ASCII characters.
-    if (
-        not isinstance(subject, str)
-        or not 0 < len(subject) <= 255
-        or not subject.isascii()
-        or not subject.isprintable()
-    ):
+    if not _is_name(claims["sub"]):
         raise UntrustedError("the ID token names nobody.")
     given = claims.get("nonce")
     if not isinstance(given, str) or not compare_digest(given.encode(), nonce.encode()):
@@ -87,6 +65,62 @@ def check_id_token(
     if half is not None and access_token is not None and half != _half_of(access_token, algorithm):
         raise UntrustedError("the ID token was made with another access token (at_hash).")
     return claims
+
+
+def check_logout_token(
+    token: str, client: Client, keys: Sequence[Jwk], *, algorithms: Collection[str]
+) -> tuple[str | None, str | None]:
+    """Of whom a provider says that they have signed out: (subject, its session), at least one (OpenID Connect Back-Channel Logout 1.0, 2.6).
+
+    Raises:
+        UnknownKeyError: none of the keys is the one it names.
+        UntrustedError: it proves nothing; the sentence says why.
+    """
+    header, claims = _checked(token, client, keys, algorithms, _NEEDED_TO_END)
+    if str(header.get("typ", "jwt")).lower() not in _LOGOUT_TYPES:
+        raise UntrustedError("the token is not made to sign out by (typ).")
+    events = claims["events"]
+    if not isinstance(events, dict) or not isinstance(events.get(_ENDED), dict):
+        raise UntrustedError("the token does not say that anybody signed out (events).")
+    if "nonce" in claims:
+        raise UntrustedError("the token is an ID token (nonce).")
+    subject, sid = claims.get("sub"), claims.get("sid")
+    if (subject is None and sid is None) or not all(_is_name(one) for one in (subject, sid) if one is not None):
+        raise UntrustedError("the token names nobody.")
+    return subject, sid
+
+
+def _checked(
+    token: str, client: Client, keys: Sequence[Jwk], algorithms: Collection[str], needed: Sequence[str]
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """Header and claims of a token that is signed by the provider, for us, now."""
+    if len(token) > _MOST_BYTES:
+        raise UntrustedError("the token is longer than any.")
+    try:
+        header = jwt.get_unverified_header(token)
+        algorithm = header.get("alg")
+        allowed = [one for one in ALGORITHMS if one in algorithms]
+        if algorithm not in allowed:
+            raise UntrustedError(f"the token is signed with '{str(algorithm)[:40]}', which counts for nothing.")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            _key_of(header, keys),
+            algorithms=[algorithm],
+            audience=client.client_id,
+            issuer=client.issuer,
+            leeway=client.clock_skew_s,
+            options={"require": list(needed)},
+        )
+    except jwt.PyJWTError as error:
+        raise UntrustedError(f"the token does not hold: {str(error)[:200]}.") from None
+    except (ValueError, TypeError, RecursionError, OverflowError):
+        raise UntrustedError("the token is none.") from None
+    return header, claims
+
+
+def _is_name(value: object) -> bool:
+    """Core 1.0, 2: at most 255 ASCII characters."""
+    return isinstance(value, str) and 0 < len(value) <= _LONGEST and value.isascii() and value.isprintable()
 
 
 def usable_keys(document: Any) -> list[Jwk]:

@@ -29,6 +29,7 @@ from chargeplane.main.cli.people import driver, user
 from chargeplane.main.cli.security import certificates, security_events
 from chargeplane.main.cli.sessions import cdr, session
 from chargeplane.main.cli.settlement import settlement
+from chargeplane.main.cli.sign_on import sign_on
 from chargeplane.main.cli.simulate import simulate
 from chargeplane.main.cli.tariffs import location, tariff
 from chargeplane.main.cli.terminal import (
@@ -156,6 +157,7 @@ for command in (
     ledger,
     ocpi,
     settlement,
+    sign_on,
     user,
     driver,
     bench,

@@ -254,11 +254,38 @@ async def link(db: Db, issuer: str, subject: str, user_id: int) -> None:
     )
 
 
-async def bind_login(db: Db, login_id: int, provider_id: int, id_token: bytes | None) -> None:
-    """Notes by which provider a login was."""
+async def bind_login(db: Db, login_id: int, provider_id: int, id_token: bytes | None, sid: str | None) -> None:
+    """Notes by which provider a login was.
+
+    Args:
+        sid: the provider's name of its own session, where it tells it.
+    """
     await db.execute(
-        "UPDATE login SET oidc_provider_id = $2, oidc_id_token = $3 WHERE id = $1", login_id, provider_id, id_token
+        "UPDATE login SET oidc_provider_id = $2, oidc_id_token = $3, oidc_sid = $4 WHERE id = $1",
+        login_id,
+        provider_id,
+        id_token,
+        sid,
     )
+
+
+async def end_logins(db: Db, provider: Provider, subject: str | None, sid: str | None) -> list[tuple[int, int]]:
+    """Ends the logins by a provider of a subject, of a session there, or of both; (login, user) of each.
+
+    Args:
+        subject, sid: at least one of them.
+    """
+    rows = await db.fetch(
+        "UPDATE login SET revoked_at = now() WHERE oidc_provider_id = $1 AND revoked_at IS NULL AND user_id IS NOT NULL"
+        " AND ($2::text IS NULL OR oidc_sid = $2)"
+        " AND ($3::text IS NULL OR user_id = (SELECT user_id FROM user_identity WHERE issuer = $4 AND subject = $3))"
+        " AND num_nonnulls($2::text, $3::text) > 0 RETURNING id, user_id",
+        provider.id,
+        sid,
+        subject,
+        provider.issuer,
+    )
+    return [(row["id"], row["user_id"]) for row in rows]
 
 
 async def provider_of_login(db: Db, login_id: int) -> tuple[int, bytes | None] | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
+import msgspec
 from litestar import Request, Response, delete, get, patch, post
 from litestar.datastructures import Cookie
 from litestar.handlers import HTTPRouteHandler
@@ -61,6 +62,11 @@ class Goodbye(Struct, kw_only=True):
     """
 
     end_session_url: str | None
+
+
+def _refused(status: int, error: str, why: str) -> Response[bytes]:
+    body = msgspec.json.encode({"error": error, "error_description": why[:300]})
+    return Response(body, status_code=status, media_type="application/json", headers=_PRIVATE)
 
 
 def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
@@ -147,6 +153,28 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
         gone = taken_back(USER_COOKIE, "/")
         return Response(Goodbye(end_session_url=place), status_code=200, headers=_PRIVATE, cookies=gone.cookies)
 
+    @post("/v1/login/sign-on/{tenant:str}/{slug:str}/logout", include_in_schema=False, opt=_PAGE, return_dto=None)
+    async def end_by_provider(
+        request: Request[Any, Any, Any], tenant: FromPath[str], slug: FromPath[str]
+    ) -> Response[bytes]:
+        """Takes a provider's word that somebody signed out there (OpenID Connect Back-Channel Logout 1.0, 2.5 and 2.8)."""
+        wait_s = begun.take(address_of(request) or "")
+        if wait_s > 0:
+            return Response(b"", status_code=429, headers={"Retry-After": str(int(wait_s) + 1), **_PRIVATE})
+        try:
+            form = parse_qs((await request.body()).decode(), max_num_fields=10)
+            (token,) = form.get("logout_token", list[str]())
+        except ValueError:
+            return _refused(400, "invalid_request", "There is not one logout_token.")
+        try:
+            await sign_on.told_out(tenant, slug, token)
+        except NotFoundError as error:
+            return _refused(404, "invalid_request", str(error))
+        except SignOnError as error:
+            gone = error.fault is SignOnFault.UNREACHABLE
+            return _refused(502 if gone else 400, "temporarily_unavailable" if gone else "invalid_request", str(error))
+        return Response(b"", status_code=200, headers=_PRIVATE)
+
     @post("/v1/sign-on-providers", tags=["users"], opt={"scope": Scope.USERS_WRITE})
     async def create_sign_on_provider(
         request: Request[Any, Any, Any], data: JSONBody[ProviderChanges]
@@ -190,6 +218,7 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
         begin_sign_on,
         finish_sign_on,
         log_user_out,
+        end_by_provider,
         create_sign_on_provider,
         list_sign_on_providers,
         get_sign_on_provider,
