@@ -207,6 +207,7 @@ async def test_bad_input_at_the_drivers_door_names_what_is_wrong(houses: tuple[C
             answer = await me.post(f"/v1/me/roaming/{path}", json=body)
             assert answer.status_code in (400, 422), (path, body, answer.text)
             assert named in answer.text, answer.text
+        query: dict[str, Any]
         for query, named in (
             ({}, "latitude"),
             ({"latitude": 91, "longitude": 5}, "latitude"),

@@ -294,7 +294,8 @@ class Connections:
         return await self.one(caller, ident), token
 
     async def register(self, caller: Caller, wanted: PartnerWanted, versions_url: str, token: str) -> StoredConnection:
-        """Registers with a partner by the URL and token it gave us. Where that fails it can be tried again: `register_again`.
+        """Registers with a partner by the URL and token it gave us. Where that fails it can be tried again: `register_again`, or the same
+        once more, which goes on with the partner that stayed.
 
         Raises:
             InvalidInputError: a party is none of ours, or the URL is none.
@@ -302,17 +303,17 @@ class Connections:
         """
         _check_url(versions_url)
         async with self._database.change() as db:
-            columns = await self._columns(db, caller.tenant_id, wanted)
-            ident = await queries.insert(
-                db,
-                caller.tenant_id,
-                {
-                    **columns,
-                    "state": ConnectionState.REGISTERING.value,
-                    "versions_url": versions_url,
-                    "version": wanted.version,
-                },
-            )
+            columns = {
+                **await self._columns(db, caller.tenant_id, wanted),
+                "state": ConnectionState.REGISTERING.value,
+                "versions_url": versions_url,
+                "version": wanted.version,
+            }
+            ident = await queries.registering(db, caller.tenant_id, versions_url)
+            if ident is None:
+                ident = await queries.insert(db, caller.tenant_id, columns)
+            else:
+                await queries.update(db, ident, {**columns, "token_form": None})
             await queries.update(db, ident, {"token": self._keys.encrypt(token.encode(), purpose_of(ident))})
             await self._audit(
                 db, caller, "register", KIND, str(ident), None, {**_shown(wanted), "versions_url": versions_url}
@@ -734,7 +735,7 @@ class Connections:
         owned = {own.id.key: own.key for own in await queries.own_parties(db, tenant_id)}
         if not owned:
             raise ConflictError(
-                "There is no party of ours yet: PUT /v1/roaming/parties/{country_code}/{party_id} first."
+                "There is no party of ours yet: PUT /v1/roaming/parties/{country_code}/{party_id}, or `chargeplane ocpi party`, first."
             )
         if parties is None:
             return None

@@ -481,7 +481,7 @@ def _judged(response: Response, ids: tuple[str, str]) -> Outcome:
         request_id=ids[0],
         correlation_id=ids[1],
     )
-    said = f": {message}" if message else ""
+    said = f": {message.rstrip('. ')}" if message else ""
 
     def bad(failure: Failure, sentence: str) -> Outcome:
         return replace(told, failure=failure, sentence=sentence[:500])

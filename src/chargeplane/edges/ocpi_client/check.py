@@ -329,6 +329,10 @@ class Checker:
             raise _WrongError(f"{response.status} without the envelope: {error}") from None
 
     def _data(self, response: Response) -> bytes:
+        if response.status == 401:
+            raise _WrongError(
+                "It was answered with 401: the token is unknown there. One of an invitation that was used opens nothing any more."
+            )
         if response.status != 200:
             raise _WrongError(f"It was answered with {response.status}.")
         read = self._envelope(response)

@@ -122,7 +122,7 @@ class Handshake:
                 unknown=sends and not refused,
             ) from None
         if response.status >= 300 or not is_success(read.status_code):
-            said = f": {read.status_message[:300]}" if read.status_message else ""
+            said = f": {read.status_message[:300].rstrip('. ')}" if read.status_message else ""
             trouble = (
                 _BY_STATUS.get(read.status_code, HandshakeTrouble.REFUSED) if sends else HandshakeTrouble.UNREACHABLE
             )

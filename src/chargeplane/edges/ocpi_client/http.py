@@ -28,6 +28,9 @@ _Place = tuple[bool, str, int]
 """TLS, host, port."""
 
 
+_HOW: Final = "Where partners are within your own networks, the setting roaming.private_networks allows it."
+
+
 class FailedError(PeerError):
     """There was no answer that could be read."""
 
@@ -175,7 +178,9 @@ class PartnerHttp:
             if self._private_networks or is_of_all(address.partition("%")[0])
         ]
         if not allowed:
-            raise _ForbiddenError(f"{host} is within our own networks, where addresses from others are not asked.")
+            raise _ForbiddenError(
+                f"{host} is within our own networks, where addresses from others are not asked. {_HOW}"
+            )
         for number, address in enumerate(allowed):
             try:
                 _, connection = await loop.create_connection(
@@ -203,7 +208,7 @@ class PartnerHttp:
             raise FailedError(Failure.FORBIDDEN_ADDRESS, f"'{url[:200]}' is no address that can be asked by HTTP.")
         if parts.scheme == "http" and not self._private_networks:
             raise FailedError(
-                Failure.FORBIDDEN_ADDRESS, f"'{url[:200]}' is without TLS, over which partners are not asked."
+                Failure.FORBIDDEN_ADDRESS, f"'{url[:200]}' is without TLS, over which partners are not asked. {_HOW}"
             )
         return parts
 

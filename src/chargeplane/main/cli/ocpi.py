@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Callable
 from typing import Any
 
 import click
 from rich.text import Text
 
+from chargeplane.domain.roaming.connection import PartyRole
 from chargeplane.main.cli.terminal import (
     EXIT_REFUSED,
     json_option,
@@ -16,9 +19,18 @@ from chargeplane.main.cli.terminal import (
     print_table,
     server_options,
 )
-from chargeplane.main.rest import RestClient
+from chargeplane.main.rest import RestClient, segment
 
 _STYLES = {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "skipped": ("-", "dim")}
+
+
+def _pattern(pattern: str, words: str) -> Callable[[click.Context, click.Parameter, str], str]:
+    def check(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise click.BadParameter(f"'{value}' is not {words}.")
+        return value
+
+    return check
 
 
 @click.group()
@@ -62,14 +74,23 @@ def _short(text: str | None) -> str:
 
 
 @ocpi.command("party")
-@click.argument("country_code")
-@click.argument("party_id")
+@click.argument("country_code", callback=_pattern(r"[A-Za-z]{2}", "two letters, such as NL"))
+@click.argument("party_id", callback=_pattern(r"[A-Za-z0-9]{3}", "three letters or digits, such as ABC"))
 @click.argument("name")
-@click.option("--role", "roles", multiple=True, default=["CPO"], show_default=True, help="CPO, EMSP, HUB ...")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    default=["CPO"],
+    show_default=True,
+    type=click.Choice([role.value for role in PartyRole]),
+    help="What it is; may be repeated.",
+)
 @server_options
 def put_party(country_code: str, party_id: str, name: str, roles: tuple[str, ...], rest: RestClient) -> None:
     """Add a party of ours, or say anew what it is."""
     body = {"roles": list(roles), "business_details": {"name": name}}
+    country_code, party_id = country_code.upper(), party_id.upper()
     rest.request("PUT", f"/v1/roaming/parties/{country_code}/{party_id}", body)
     click.echo(f"{country_code}*{party_id} is {' and '.join(roles)}.")
 
@@ -90,6 +111,7 @@ def invite(name: str, own_role: str | None, rest: RestClient, as_json: bool) -> 
     click.echo(f"Partner {made['partner']['id']}. Give it (the token is shown only now):")
     click.echo(f"  versions URL  {made['versions_url']}")
     click.echo(f"  token         {made['token']}")
+    click.echo("It registers by itself; another Chargeplane by `chargeplane ocpi register NAME URL --token TOKEN`.")
 
 
 @ocpi.command("register")
@@ -119,6 +141,70 @@ def register(
         return
     parties = ", ".join(f"{one['country_code']}*{one['party_id']} ({one['role']})" for one in made["parties"])
     click.echo(f"Registered with {name} as partner {made['id']}, in OCPI {made['version']}: {parties}.")
+
+
+@ocpi.command("show")
+@click.argument("partner_id")
+@server_options
+@json_option
+def show(partner_id: str, rest: RestClient, as_json: bool) -> None:
+    """One partner: its modules, what went well and wrong last, and what waits."""
+    found = rest.get(f"/v1/roaming/partners/{segment(partner_id)}/health")
+    pushes = rest.get(f"/v1/roaming/partners/{segment(partner_id)}/pushes")
+    if as_json:
+        print_json({**found, "pushes": pushes})
+        return
+    one = found["partner"]
+    version = f", OCPI {one['version']}" if one["version"] else ""
+    out.print(Text.assemble((f"{one['name']} ", "bold"), f"(partner {one['id']}) is {one['state']}{version}"))
+    if one["last_error"]:
+        out.print(Text(one["last_error"], style="red"))
+    print_table(
+        ["MODULE", "PULLED", "OBJECTS", "PUSHED", "TROUBLE"],
+        [
+            (each["module"], _short(each["pulled_at"]), each["pulled_count"], _short(each["pushed_at"]), each["error"])
+            for each in found["modules"]
+        ],
+        empty="Nothing was exchanged with it yet.",
+    )
+    for each in pushes:
+        click.echo(f"Sent whole: {each['module']}, {each['objects']} objects, {each['waiting']} waiting.")
+    click.echo(f"Waiting to be sent: {one['waiting']}; given up: {one['parked']}.")
+
+
+@ocpi.command("push")
+@click.argument("partner_id")
+@click.option(
+    "--module", "modules", multiple=True, help="locations, tariffs, sessions, cdrs or tokens; all unless given."
+)
+@server_options
+@json_option
+def push(partner_id: str, modules: tuple[str, ...], rest: RestClient, as_json: bool) -> None:
+    """Send a partner all that it may see, whether it changed or not."""
+    body = {"modules": list(modules) or None}
+    noted = rest.request("POST", f"/v1/roaming/partners/{segment(partner_id)}/push", body)
+    if as_json:
+        print_json(noted)
+        return
+    told = ", ".join(f"{one['objects']} {one['module']}" for one in noted if not modules or one["module"] in modules)
+    click.echo(f"To be sent: {told}. `chargeplane ocpi show {partner_id}` says how far it is.")
+
+
+@ocpi.command("remove")
+@click.argument("partner_id")
+@click.option("--no-tell", is_flag=True, help="Do not tell the partner.")
+@server_options
+def remove(partner_id: str, no_tell: bool, rest: RestClient) -> None:
+    """End the connection with a partner; one that has ended is removed with its log."""
+    tell = "false" if no_tell else "true"
+    gone = rest.request("DELETE", f"/v1/roaming/partners/{segment(partner_id)}?tell={tell}")
+    untold = "" if gone["untold"] is None else f"; the partner could not be told: {gone['untold'].rstrip('.')}"
+    there = any(one["id"] == partner_id for one in rest.pages("/v1/roaming/partners", state="ended"))
+    click.echo(
+        f"Ended{untold}. The same once more removes partner {partner_id} with its log."
+        if there
+        else f"Removed partner {partner_id} with its log."
+    )
 
 
 @ocpi.command("check")

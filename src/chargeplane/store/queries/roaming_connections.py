@@ -223,6 +223,17 @@ async def delete_party(db: Db, key: int) -> None:
 # -- connections -------------------------------------------------------------------------------------------------------
 
 
+async def registering(db: Db, tenant_id: TenantId, versions_url: str) -> int | None:
+    """The connection whose registration at a URL was begun by us and did not succeed, locked; None: there is none."""
+    found: int | None = await db.fetchval(
+        "SELECT id FROM roaming_connection WHERE tenant_id = $1 AND state = 'registering' AND versions_url = $2"
+        " ORDER BY id DESC LIMIT 1 FOR UPDATE",
+        tenant_id,
+        versions_url,
+    )
+    return found
+
+
 async def insert(db: Db, tenant_id: TenantId, columns: Mapping[str, Any]) -> int:
     """A new connection; its id."""
     names = ["tenant_id", *columns]
