@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 help: ## these verbs
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 13
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1\t\2/' | expand -t 15
 
 setup: ## makes .venv with everything for running, testing and checking
 	@tools/setup.sh dev
@@ -29,6 +29,9 @@ conformance: setup ## runs the official conformance cases and writes docs/confor
 bench: setup ## the benchmarks (ARGS="--help" lists their parts)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
+bench-roaming: setup ## the benchmarks of roaming over HTTP, about five minutes (ARGS="--help" lists their parts)
+	@$(BIN)/python benchmarks/roaming_http.py $(ARGS)
+
 docs: setup ## writes the generated pages again
 	@$(BIN)/python tools/generate_config_docs.py
 	@$(BIN)/python tools/requirement_lines.py
@@ -42,4 +45,4 @@ lock: setup ## writes requirements/*.txt again from pyproject.toml (ARGS="--upgr
 soak: setup ## the long fault tests: 200 kills under load, 25 with PostgreSQL, 100 of two that roam, outages, hostile frames (ARGS="-k kills")
 	@$(BIN)/pytest -n0 -s -v -m soak $(ARGS)
 
-.PHONY: help setup run test check fmt conformance bench docs ocpi lock soak
+.PHONY: help setup run test check fmt conformance bench bench-roaming docs ocpi lock soak

@@ -256,7 +256,7 @@ _WAITING = "SELECT count(*) FROM roaming_outgoing"
 def _caught_up(node: Node) -> float:
     """How long it takes after the last message until every partner has the newest state, in s."""
     began = time.monotonic()
-    time.sleep(0.3)  # in which the last statuses are gathered
+    time.sleep(1)  # in which the last statuses are gathered, and stations that left are noticed
     while node.sql(_WAITING):
         if time.monotonic() - began > 60:
             raise Failed("After a minute partners do not have the newest statuses.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from benchmarks.bench.report import _number, _table
@@ -111,3 +112,10 @@ def tables(result: dict[str, Any]) -> str:
         f" partners' connections; runs of {args['duration']:g} s. {result['others']:.2f} cores were busy with other work.\n"
     )
     return "\n".join([head, *(render(result[name]) for name, render in _RENDER.items() if result.get(name))])
+
+
+def write_into(page: Path, text: str) -> None:
+    """Replaces what stands between the markers of a page."""
+    old = page.read_text(encoding="utf-8")
+    before, rest = old.split(BEGIN, 1)
+    page.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.split(END, 1)[1]}", encoding="utf-8")

@@ -16,6 +16,7 @@ from chargeplane.app.events import EventFeed
 from chargeplane.app.locations import EvseWanted, Locations
 from chargeplane.app.locations.binding import Binding
 from chargeplane.app.roaming.operator import Rendering
+from chargeplane.app.roaming.own_documents import OwnDocuments, Part
 from chargeplane.app.roaming.publishing import TOPICS, Publishing
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.locations.model import DeclaredStatus, EvseContent, PublishToken
@@ -117,7 +118,7 @@ class House:
         """A list as a partner gets it: how many, and their ids."""
         wanted: dict[str, Any] = {"date_from": None, "date_to": None, "offset": 0, "limit": 1000}
         async with self.database.read() as db:
-            total, bodies = await queries.page(db, TENANT, module, 1, rule, **(wanted | more))
+            total, bodies, _ = await queries.page(db, TENANT, module, 1, rule, **(wanted | more))
         return total, [_decode(body)["id"] for body in bodies]
 
     async def place(self, **more: Any) -> str:
@@ -296,6 +297,34 @@ async def test_lists_single_reads_pushes_and_the_whole_push_show_the_same(house:
                     read = await queries.seen(db, TENANT, module, name, partner, rule)
                 pushed = await rendering.render(peer, module, name, None)
                 assert (read is not None, pushed is not None) == (name in wanted, name in wanted), (said, module, name)
+
+
+async def test_reader_of_pages_misses_nothing_that_stays_while_others_go(house: House) -> None:
+    places = [await house.place() for _ in range(6)]
+    await house.settle()
+    listed = OwnDocuments(house.database)
+    rule = Publication(location_ids=tuple(places))
+    async with house.database.change() as db:
+        ident = await db.fetchval(
+            "INSERT INTO roaming_connection (tenant_id, name, state) VALUES ($1, 'reader', 'registered') RETURNING id",
+            TENANT,
+        )
+        await queries.set_publication(db, TENANT, ident, rule)
+
+    async def part(offset: int, limit: int) -> tuple[int, list[str]]:
+        total, bodies = await listed.page(TENANT, ident, LOCATIONS, Part(offset=offset, limit=limit))
+        return total, [_decode(body)["id"] for body in bodies]
+
+    assert await part(0, 2) == (6, places[:2])
+    assert await part(2, 2) == (6, places[2:4])
+    await house.locations.remove(CALLER, places[0], None)
+    await house.locations.remove(CALLER, places[4], None)
+    await house.settle()
+    # What it was given before went: the others did not move for this reader, and the total is what it was given and what is left.
+    assert await part(4, 2) == (5, places[5:])
+    assert await part(5, 2) == (5, [])
+    assert await part(0, 9) == (4, [*places[1:4], places[5]])
+    assert await part(1, 2) == (4, places[2:4])
 
 
 async def test_time_filters_include_their_beginning_and_not_their_end(house: House) -> None:

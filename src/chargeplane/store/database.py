@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
@@ -140,6 +140,18 @@ def parse_address(url: str) -> DatabaseAddress:
     )
 
 
+class _Pooled(asyncpg.Connection[asyncpg.Record] if TYPE_CHECKING else asyncpg.Connection):  # type: ignore[misc]
+    """A connection of a pool: given back without asking the server.
+
+    asyncpg would have it forget session settings, listeners and advisory locks each time, a round trip that costs as much as a small
+    query. Whoever sets something for longer than a transaction has a connection of its own (`connect_listener`, `connect_writer`); an
+    open transaction is ended all the same.
+    """
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
 async def set_json_codecs(connection: Connection | PooledConnection) -> None:
     """Makes json and jsonb bytes of JSON text in both directions on one connection, COPY included."""
     await connection.set_type_codec("json", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary")
@@ -241,6 +253,7 @@ class Database:
                 max_size=self._reader_limit,
                 timeout=_CONNECT_TIMEOUT_S,
                 init=set_json_codecs,
+                connection_class=_Pooled,
                 server_settings={
                     "application_name": f"{self._application} {purpose}",
                     "statement_timeout": f"{READ_TIMEOUT_S}s",

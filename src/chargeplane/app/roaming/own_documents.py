@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +16,7 @@ from chargeplane.domain.roaming.publication import Publication
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import roaming_documents as queries
-from chargeplane.store.queries.roaming_documents import BOOKING_LOCATIONS, LOCATIONS
+from chargeplane.store.queries.roaming_documents import BOOKING_LOCATIONS, LOCATIONS, Behind
 
 
 class Part(Struct, frozen=True, kw_only=True):
@@ -48,6 +51,8 @@ class _Location(Struct):
 _location = msgspec.json.Decoder(_Location).decode
 _evse = msgspec.json.Decoder(_Evse).decode
 _connector = msgspec.json.Decoder(_Connector).decode
+_KEPT_S: Final = 60.0
+_MOST_ENDS: Final = 2000
 _PREFERENCES: Final = "CHARGING_PREFERENCES_CAPABLE"
 
 
@@ -56,6 +61,7 @@ class OwnDocuments:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._ends: OrderedDict[tuple[Hashable, int], tuple[float, Behind]] = OrderedDict()
 
     async def page(
         self, tenant_id: TenantId, connection_id: int, module: str, part: Part, party: PartyId | None = None
@@ -67,7 +73,18 @@ class OwnDocuments:
         """
         async with self._database.read() as db:
             rule = await queries.publication(db, connection_id)
-            return await queries.page(
+            asked = (
+                connection_id,
+                tenant_id,
+                module,
+                rule,
+                part.date_from,
+                part.date_to,
+                part.free_from,
+                part.free_to,
+                party,
+            )
+            total, documents, following = await queries.page(
                 db,
                 tenant_id,
                 module,
@@ -80,7 +97,21 @@ class OwnDocuments:
                 party=None if party is None else (party.country_code, party.party_id),
                 free_from=part.free_from,
                 free_to=part.free_to,
+                behind=self._behind(asked, part.offset),
             )
+        if following is not None:
+            place = asked, part.offset + len(documents)
+            self._ends[place] = time.monotonic() + _KEPT_S, following
+            self._ends.move_to_end(place)
+            if len(self._ends) > _MOST_ENDS:
+                self._ends.popitem(last=False)
+        return total, documents
+
+    def _behind(self, asked: Hashable, offset: int) -> Behind | None:
+        """Where the part before ended, if it was given lately: whoever reads a whole list page by page goes on from there, and neither
+        walks through what it has nor misses what is behind something that went meanwhile."""
+        until, found = self._ends.get((asked, offset), (0.0, None))
+        return found if until > time.monotonic() else None
 
     async def location(self, tenant_id: TenantId, connection_id: int, location_id: str) -> bytes | None:
         """A location; None where there is none for the partner."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
@@ -46,6 +47,7 @@ from chargeplane.kernel.time import rfc3339
 from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.queries import own_tokens as queries
 from chargeplane.store.queries.own_tokens import Given, Published, TokenRow
+from chargeplane.store.queries.paging import Db
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +58,8 @@ _BATCH: Final = 1000
 _OVERLAP: Final = timedelta(seconds=60)
 _CLOCK_EVERY: Final = timedelta(seconds=60)
 _MOST_WAITING: Final = 10_000
+_PROVIDER_S: Final = 1.0
+_MOST_PROVIDERS: Final = 10_000
 _PUSHED: Final = (TokenType.RFID,)
 _decode: Final = msgspec.json.Decoder(OwnToken).decode
 
@@ -87,6 +91,7 @@ class OwnTokens:
         self._seen: dict[TenantId, tuple[int, Provider, datetime]] = {}
         self._given: list[Given] = []
         self._writing: asyncio.Task[None] | None = None
+        self._providers: dict[TenantId, tuple[float, Provider | None]] = {}
 
     async def start(self) -> None:
         """Begins to look for changes."""
@@ -212,7 +217,7 @@ class OwnTokens:
         async with self._database.read() as db:
             found = await queries.asked_about(db, tenant_id, uid)
             fitting = [(row, count) for row, count in found if is_of(row.record.type, kind)]
-            provider = await queries.provider_of(db, tenant_id) if fitting else None
+            provider = await self._provider(db, tenant_id) if fitting else None
             if not fitting or provider is None:
                 raise NotFoundError("token", uid)
             types = (
@@ -223,7 +228,10 @@ class OwnTokens:
                     references.location_id,
                     references.evse_uids,
                 )
-                if references is not None and party is not None
+                # Nothing but such a rule asks what kinds of EVSE there are.
+                if references is not None
+                and party is not None
+                and any(row.record.rules is not None and row.record.rules.allowed_evse_types for row, _ in fitting)
                 else {}
             )
         # Where a value is registered under several types, an accepted one counts before others.
@@ -270,6 +278,16 @@ class OwnTokens:
         if references is not None:
             location = LocationReferences(location_id=references.location_id, evse_uids=evses)
         return AuthorizationInfo(allowed=allowed, token=token, location=location, authorization_reference=reference)
+
+    async def _provider(self, db: Db, tenant_id: TenantId) -> Provider | None:
+        """Who we are, as it was within the last second."""
+        now = time.monotonic()
+        known = self._providers.get(tenant_id)
+        if known is None or known[0] < now:
+            if len(self._providers) >= _MOST_PROVIDERS:
+                self._providers.clear()
+            known = self._providers[tenant_id] = (now + _PROVIDER_S, await queries.provider_of(db, tenant_id))
+        return known[1]
 
     def _note(self, given: Given) -> None:
         """Written beside the answer, many at once: the reference is in the Session and the CDR with the token's uid, so that nothing

@@ -54,6 +54,7 @@ _OVERLAP: Final = timedelta(minutes=5)
 _HISTORY: Final = timedelta(days=30)
 _MOST_SEEN: Final = 5_000_000
 _MOST_REASONS: Final = 5
+_AT_A_STRETCH: Final = 50
 _AT_ONCE: Final = 2
 """Pages that are being written."""
 
@@ -356,7 +357,9 @@ class Pulling:
 
     async def _locations(self, peer: Peer, documents: Sequence[bytes], whole: _Tally, tally: _Tally) -> None:
         wanted: dict[LocationId, tuple[StoredLocation, bytes, tuple[str, str]]] = {}
-        for document in documents:
+        for number, document in enumerate(documents, 1):
+            if number % _AT_A_STRETCH == 0:
+                await asyncio.sleep(0)
             tally.objects += 1
             try:
                 keys = rules.location_keys(document)
@@ -373,7 +376,9 @@ class Pulling:
         async with self._database.change() as db:
             stored = {ident: one[0] for ident, one in wanted.items()}
             await queries.lock_locations(db, stored, ())
-            for ident, (one, document, party) in wanted.items():
+            for number, (ident, (one, document, party)) in enumerate(wanted.items(), 1):
+                if number % _AT_A_STRETCH == 0:
+                    await asyncio.sleep(0)  # stations share the loop
                 try:
                     outcome = rules.put_location(one.copy, document, party)
                 except ChargeplaneError as error:

@@ -6,6 +6,7 @@ partner that failed several times in a row is left alone for a while, so that a 
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections import OrderedDict
@@ -38,6 +39,7 @@ _PATH_SAFE: Final = "!$&'()*+,;=:@~"
 _KNOWN: Final = 5000
 _KEPT_S: Final = 1.0
 """How long a token is kept: another process may have exchanged it."""
+_AT_A_STRETCH: Final = 25
 
 _log = structlog.get_logger(__name__)
 
@@ -198,7 +200,7 @@ class OcpiCaller:
             items = envelope.items_of(envelope.read(response.body))
         except PeerError as error:
             return _failed(Failure.NOT_UNDERSTOOD, str(error), ids)
-        page = self._page(peer, endpoint, version, items, response)
+        page = await self._page(peer, endpoint, version, items, response)
         return replace(page, total=ask.offset + len(items) if page.total is None else page.total)
 
     async def pages(
@@ -256,7 +258,7 @@ class OcpiCaller:
                 items = envelope.items_of(envelope.read(response.body))
             except PeerError as error:
                 raise PulledError(_failed(Failure.NOT_UNDERSTOOD, str(error), ids)) from None
-            page = self._page(peer, endpoint, version, items, response)
+            page = await self._page(peer, endpoint, version, items, response)
             read += len(items)
             yield page
             following = paging.read_link(response.headers.get("link"))
@@ -266,14 +268,17 @@ class OcpiCaller:
                 following = _joined(url, following)
             url = following
 
-    def _page(
+    async def _page(
         self, peer: Peer, endpoint: Endpoint, version: Version, items: list[bytes], response: Response
     ) -> PulledPage:
         assert endpoint.answer is not None
         documents, refused = [], []
-        for item in items:
+        context = context_of(peer)
+        for number, item in enumerate(items, 1):
+            if number % _AT_A_STRETCH == 0:
+                await asyncio.sleep(0)  # stations share the loop
             try:
-                carried = to_canonical(endpoint.answer, version, item, context_of(peer))
+                carried = to_canonical(endpoint.answer, version, item, context)
             except (PeerError, RuleError) as error:
                 refused.append(str(error))
             else:

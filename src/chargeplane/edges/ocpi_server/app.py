@@ -7,6 +7,7 @@ of a URL means nothing.
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -321,9 +322,12 @@ class OcpiServer:
         documents = page.documents
         if call.version is not Version.V2_3_0 and call.row.answer is not None:
             converted, losses = [], list(exchanged.losses)
-            for document in documents:
+            plain = self._plain(call)
+            for number, document in enumerate(documents, 1):
+                if number % _AT_A_STRETCH == 0:
+                    await asyncio.sleep(0)  # stations share the loop
                 try:
-                    context = await self._context(call, call.row.answer, document)
+                    context = await self._context(call, call.row.answer, document, plain)
                     carried = from_canonical(call.row.answer, call.version, document, context)
                 except (PeerError, RuleError) as error:
                     # One that the version cannot hold must not keep the others back.
@@ -340,10 +344,14 @@ class OcpiServer:
             extra["Link"] = link
         return envelope.write_list(now, documents)
 
-    async def _context(self, call: Call, kind: Kind, document: bytes) -> Context:
-        """What a conversion down must know; what is ours has an owner of ours."""
+    def _plain(self, call: Call) -> Context:
+        """What the connection tells of a conversion down; what is ours has an owner of ours."""
         own = call.peer.own_party()
-        plain = context_of(call.peer, call.owner or (None if own is None else own.id))
+        return context_of(call.peer, call.owner or (None if own is None else own.id))
+
+    async def _context(self, call: Call, kind: Kind, document: bytes, plain: Context | None = None) -> Context:
+        """What a conversion down must know."""
+        plain = plain or self._plain(call)
         return plain if self.contexts is None else await self.contexts(call.peer, kind, document, plain)
 
     async def _send(self, send: _Send, exchanged: _Exchanged, body: bytes, extra: Mapping[str, str]) -> None:
@@ -403,6 +411,8 @@ class OcpiServer:
         )
 
 
+_AT_A_STRETCH: Final = 25
+"""Documents that are converted, about a ms, before others have their turn."""
 _CHALLENGE: Final = {"WWW-Authenticate": "Token"}
 _PROFILE_RESULT: Final = 47
 _AUTHORIZE: Final = 34

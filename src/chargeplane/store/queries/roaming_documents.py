@@ -76,6 +76,18 @@ class NewDocument(Struct, frozen=True, kw_only=True):
     free: str | None = None
 
 
+class Behind(Struct, frozen=True):
+    """Where a part of a list ended.
+
+    Args:
+        seq: of its last document.
+        total: documents in the list when it was counted.
+    """
+
+    seq: int
+    total: int
+
+
 class RawConnector(Struct, frozen=True, kw_only=True):
     """A connector as stored."""
 
@@ -305,13 +317,16 @@ async def page(
     party: tuple[str, str] | None = None,
     free_from: datetime | None = None,
     free_to: datetime | None = None,
-) -> tuple[int, list[bytes]]:
-    """How many documents the partner may see, and some of them, oldest first.
+    behind: Behind | None = None,
+) -> tuple[int, list[bytes], Behind | None]:
+    """How many documents the partner may see, some of them, oldest first, and where the next ones begin.
 
     Args:
         date_from: included, `date_to` not; of `last_updated`. With it, also what is gone since.
         party: of this operator alone.
         free_from, free_to: of booking locations: that are free some time in between.
+        behind: where the documents before `offset` ended, if that is known: they are not walked through again, nor counted, until the
+            end is near.
     """
     where = visible(tenant_id, module, connection_id, publication)
     if date_from is None:
@@ -322,16 +337,25 @@ async def page(
         where.add("d.free && tstzrange(?::timestamptz, ?::timestamptz)", free_from, free_to)
     if party is not None:
         where.add("(upper(d.country_code), upper(d.party_id)) = (?, ?)", party[0].upper(), party[1].upper())
-    total: int = await db.fetchval(f"SELECT count(*) FROM roaming_document d WHERE {where}", *where.values)
+    if behind is not None:
+        where.add("d.seq > ?", behind.seq)
+    if behind is not None and behind.total > offset + limit:
+        total = behind.total
+    else:
+        left: int = await db.fetchval(f"SELECT count(*) FROM roaming_document d WHERE {where}", *where.values)
+        total = left if behind is None else offset + left
     if offset >= total or limit <= 0:
-        return total, []
-    where.values += [limit, offset]
+        return total, [], None
+    where.values += [limit, 0 if behind is not None else offset]
     rows = await db.fetch(
-        f"SELECT d.body FROM roaming_document d WHERE {where} ORDER BY d.seq"
+        f"SELECT d.seq, d.body FROM roaming_document d WHERE {where} ORDER BY d.seq"
         f" LIMIT ${len(where.values) - 1} OFFSET ${len(where.values)}",
         *where.values,
     )
-    return total, [row["body"].encode() for row in rows]
+    if len(rows) < limit:
+        total = offset + len(rows)  # some may have gone since they were counted
+    following = Behind(seq=rows[-1]["seq"], total=total) if rows else None
+    return total, [row["body"].encode() for row in rows], following
 
 
 async def after(
