@@ -14,7 +14,6 @@ from tests.support.roaming import Node
 
 NOT_ANSWERED = {
     52: "invoice reconciliation of ours",
-    **dict.fromkeys(range(57, 69), "payments by terminals"),
 }
 """Rows that our door does not answer yet, with what is missing."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chargeplane.app.audit_log import AuditLog
+from chargeplane.app.cdrs.writing import TOPICS as CDR_TOPICS
 from chargeplane.app.people import own_data
 from chargeplane.app.people.charges import Charges
 from chargeplane.app.people.own import OwnThings
@@ -20,6 +21,7 @@ from chargeplane.main.payments import account_holds, settle_by_cdrs, start_payme
 from chargeplane.main.people import start_people
 from chargeplane.main.rating import start_rating
 from chargeplane.main.roaming import start_roaming
+from chargeplane.main.roaming_money import start_roaming_money
 from chargeplane.main.roaming_operator import hear_changes
 from chargeplane.main.sessions import start_sessions
 from chargeplane.main.subjects import Parts
@@ -35,6 +37,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     bookings = await start_bookings(parts, subjects, rating.tariffs, agreements.resolving, people.people)
     # Before the sessions, whose drivers may be partners'.
     roaming = await start_roaming(parts, subjects, rating, agreements.resolving, bookings.bookings)
+    roaming_money = await start_roaming_money(parts, subjects, rating, paying, roaming)
     sessions = await start_sessions(
         parts,
         subjects,
@@ -44,12 +47,14 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         payments=PaymentsOfSessions(parts.database, paying.sessions),
         reserved=bookings.bookings,
         roaming=roaming.operator.sessions,
+        terminals=roaming_money.confirmations,
     )
     hear_changes(roaming.operator, roaming.connections.on_change, parts)
     sessions.keeper.watcher = paying.sessions
     holds = account_holds(parts, subjects, paying, agreements.resolving)
     sessions.keeper.holds = holds
     settle_by_cdrs(paying, parts.facts)
+    parts.facts.subscribe("roaming_terminals", CDR_TOPICS, roaming_money.confirmations.settled)
     agreements.usage.charges = sessions.charges
     invoicing = await start_invoicing(
         parts, people.people, people.post, holding=paying.payments, stations=subjects.station_payments
@@ -128,6 +133,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
         roaming=roaming,
         publications_to_partners=roaming.operator.publications,
         roaming_provider=roaming.provider.rest,
+        roaming_money=roaming_money.rest,
         public_data=PublicData(parts.database),
         publications=Publications(),
         public_lists=OcpiExport(),

@@ -21,6 +21,7 @@ from chargeplane.app.sessions.ports import (
     RoamingSessions,
     SessionAgreements,
     SessionPayments,
+    TerminalPayers,
 )
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.sessions.showing import CostDisplay
@@ -54,11 +55,12 @@ async def start_sessions(
     payments: SessionPayments | None = None,
     reserved: Reserved | None = None,
     roaming: RoamingSessions | None = None,
+    terminals: TerminalPayers | None = None,
 ) -> SessionParts:
     """Makes them; on nodes that do jobs, sessions are looked after from now on.
 
     Args:
-        agreements, drivers, payments, reserved, roaming: what others know; without them there are none.
+        agreements, drivers, payments, reserved, roaming, terminals: what others know; without them there are none.
     """
     config, database = parts.config, parts.database
     nobody = Nobody()
@@ -66,19 +68,21 @@ async def start_sessions(
     parts.facts.declare(CDR_TOPICS, awaited=True)
     parts.facts.declare(session_telling.TOPICS)
     proofs = SignedProofs(database, subjects.alerts)
+    freezing = Freezing(
+        database,
+        rating.locations,
+        rating.tariffs,
+        agreements,
+        drivers or nobody,
+        payments or nobody,
+        reserved or nobody,
+        roaming,
+    )
+    freezing.terminals = terminals
     keeper = SessionKeeper(
         database,
         parts.events,
-        Freezing(
-            database,
-            rating.locations,
-            rating.tariffs,
-            agreements,
-            drivers or nobody,
-            payments or nobody,
-            reserved or nobody,
-            roaming,
-        ),
+        freezing,
         rating.tariffs,
         agreements,
         KeeperSettings(

@@ -26,6 +26,9 @@ MAX_TEXT: Final = 65_536
 MAX_PROBLEMS: Final = 50
 """Errors named in one answer; a body of garbage is not described to its end."""
 
+_UNDATED: Final = frozenset({"Terminal", "TerminalActivation"})
+"""What may be told by its id alone (OCPI 2.3.0 mod_payments, POST Terminal), although its table requires `last_updated`."""
+
 
 class Mend(Enum):
     """What was wrong, and what was made of it."""
@@ -43,6 +46,7 @@ class Mend(Enum):
     UNKNOWN_VALUE = "a value of a newer version or of nobody's; kept as sent"
     TIME_FORMAT = "a time was sent in another form or zone; written in UTC"
     TIME_TAKEN = "last_updated was missing; taken from the object around"
+    TIME_UNKNOWN = "last_updated was missing; long ago"
     OLD_PRICE = "an amount was sent as excl_vat and incl_vat; read as before_taxes and taxes"
     LATER_NAME = "a field was sent under the name that it has in a later version"
     NO_EVSE = "a CDR's location named no EVSE; written as #NA, as OCPI does where there is none"
@@ -89,6 +93,9 @@ class Walk:
         if around is not None and "last_updated" in known and "last_updated" not in tree and not partial:
             tree = tree | {"last_updated": around}
             self._note(f"{at}/last_updated", Mend.TIME_TAKEN)
+        if shape.__name__ in _UNDATED and "last_updated" not in tree and not partial:
+            tree = tree | {"last_updated": "1970-01-01T00:00:00Z"}
+            self._note(f"{at}/last_updated", Mend.TIME_UNKNOWN)
         if "stop_date_time" in known and "stop_date_time" not in tree and "end_date_time" in tree and not partial:
             tree = {"stop_date_time" if name == "end_date_time" else name: sent for name, sent in tree.items()}
             self._note(f"{at}/end_date_time", Mend.LATER_NAME)

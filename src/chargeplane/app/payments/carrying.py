@@ -26,7 +26,7 @@ from chargeplane.app.alerts import Alerts
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import utc_now
 from chargeplane.app.payments.ports import METHOD, Begun, Costs, DeclinedError, Order, Provider, UnknownPaymentError
-from chargeplane.app.payments.providers import Providers
+from chargeplane.app.payments.providers import TERMINAL, Providers
 from chargeplane.domain.alerts import Severity
 from chargeplane.domain.payments.states import NOTHING, OVER, Dispute, Ended, Goal, Payment, PaymentState, Seen, seen
 from chargeplane.domain.payments.steps import (
@@ -168,6 +168,10 @@ class Carrying:
             if stored is None:
                 return None
             if stored.claimed_until is not None and stored.claimed_until > now:
+                return None
+            if stored.kind == TERMINAL:
+                # Terminals tell by themselves; there is nobody to ask.
+                await queries.touch(db, ident, next_at=None)
                 return None
             able = await self._able(stored)
             if able is None:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from chargeplane.app.commands import Commands
 from chargeplane.app.house import utc_now
 from chargeplane.app.payments.payments import Payments
-from chargeplane.app.payments.providers import Providers
+from chargeplane.app.payments.providers import TERMINAL, Providers
 from chargeplane.app.sessions.ports import Seen
 from chargeplane.domain.commands import Stop
 from chargeplane.domain.payments.dearest import dearest
@@ -184,6 +184,8 @@ class PaidSessions:
             if ident is None:
                 return
             stored = await queries.stored(db, ident)
+        if stored is not None and stored.kind == TERMINAL:
+            return  # a terminal takes what it takes: what is to be taken is noted by whoever hears of it
         async with self._database.change() as db:
             await billable_fees.bind(db, tenant_id, session_id, ident)
             total = await queries.billed(db, tenant_id, session_id)

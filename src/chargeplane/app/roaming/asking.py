@@ -48,7 +48,7 @@ from chargeplane.domain.roaming.asking import (
     encoded,
 )
 from chargeplane.domain.roaming.connection import PartyId, PartyRole, Peer
-from chargeplane.domain.roaming.own_tokens import OwnToken, Provider, token_of
+from chargeplane.domain.roaming.own_tokens import OwnToken, Provider, TokenType, Whitelist, token_of
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.time import rfc3339
@@ -164,6 +164,47 @@ class Asking:
             )
 
         return await self._give(caller, peer, party, CommandType.START_SESSION, body, given, wait_s)
+
+    async def start_at_terminal(
+        self, caller: Caller, at: At, reference: str | None, *, wait_s: float = 0.0
+    ) -> CommandRecord:
+        """Has a partner's station start for somebody who pays at a terminal of ours: with a token for this one use.
+
+        Args:
+            reference: under which the capture is told later; None: one is made.
+        Raises:
+            InvalidInputError: there is no such partner.
+            ConflictError: the partner cannot be asked, or no party of ours provides terminals.
+        """
+        peer, party = await self._peer(caller.tenant_id, at.partner)
+        ours = peer.own_party(PartyRole.PTP)
+        if ours is None or PartyRole.PTP not in ours.roles:
+            raise ConflictError("There is no party of ours with the role PTP.")
+        named = reference or secrets.token_urlsafe(18)
+        uid = secrets.token_hex(10).upper()
+        token = OwnToken(
+            country_code=ours.id.country_code,
+            party_id=ours.id.party_id,
+            uid=uid,
+            type=TokenType.AD_HOC_USER,
+            contract_id=uid,
+            issuer=ours.business_details.name,
+            valid=True,
+            whitelist=Whitelist.NEVER,
+            last_updated=rfc3339(self._now()),
+        )
+
+        def body(url: str) -> Body:
+            return StartSession(
+                response_url=url,
+                token=token,
+                location_id=at.location_id,
+                evse_uid=at.evse_uid,
+                connector_id=at.connector_id if at.evse_uid is not None else None,
+                authorization_reference=named,
+            )
+
+        return await self._give(caller, peer, party, CommandType.START_SESSION, body, None, wait_s, reference=named)
 
     async def reserve(
         self,
@@ -498,6 +539,8 @@ class Asking:
         given: Given | None,
         wait_s: float,
         path: Mapping[str, str] | None = None,
+        *,
+        reference: str | None = None,
     ) -> CommandRecord:
         secret = secrets.token_urlsafe(24)
         if kind in RESULTS:
@@ -520,10 +563,10 @@ class Asking:
                 body=document,
                 requested_by=caller.actor,
                 driver_id=caller.driver_id or (None if given is None else given.driver_id),
-                reference=None if given is None else given.reference,
+                reference=reference if given is None else given.reference,
                 expires_at=now + timedelta(seconds=_UNANSWERED_S),
             )
-        ours = peer.own_party(PartyRole.EMSP)
+        ours = peer.own_party(PartyRole.EMSP, PartyRole.PTP)
         route = Route(from_party=None if ours is None else ours.id, to_party=party)
         outcome = await self._partners.call(
             peer,

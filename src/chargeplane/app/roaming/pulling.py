@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -45,11 +45,16 @@ _ROWS: Final = {
     Module.CDRS.value: 25,
     Module.TARIFFS.value: 28,
     Module.TOKENS.value: 33,
+    Module.TERMINALS.value: 57,
+    Module.CONFIRMATIONS.value: 63,
 }
 """Rows of the table that give the lists."""
 _OF_CPO: Final = (Module.TARIFFS.value, LOCATIONS, Module.SESSIONS.value, Module.CDRS.value)
 _WHOLE: Final = frozenset({LOCATIONS, Module.TARIFFS.value, Module.TOKENS.value})
 """Lists whose end says what is gone; sessions and CDRs are history."""
+_OF_PTP: Final = (Module.TERMINALS.value, Module.CONFIRMATIONS.value)
+_URLS: Final[dict[str, str]] = dict.fromkeys(_OF_PTP, "payments")
+"""Lists that stand in a module of another name."""
 _OVERLAP: Final = timedelta(minutes=5)
 _HISTORY: Final = timedelta(days=30)
 _MOST_SEEN: Final = 5_000_000
@@ -69,6 +74,10 @@ class Peers(Protocol):
     async def every(self, tenant_id: TenantId | None) -> Sequence[Peer]:
         """All that are registered."""
         ...
+
+
+Taker = Callable[[Peer, bytes], Awaitable[Outcome]]
+"""Takes a document that was read, as if it had been pushed."""
 
 
 class PullSettings(Struct, frozen=True, kw_only=True):
@@ -161,6 +170,8 @@ class Pulling:
         self._now = now
         self._pulse = Pulse("roaming-pulls", self._settings.look_every_s, self._look)
         self._running: dict[int, asyncio.Task[None]] = {}
+        self.takers: dict[str, Taker] = {}
+        """By list: who takes its documents, where they are no copies like others."""
 
     async def start(self) -> None:
         """Begins to read what is due."""
@@ -343,6 +354,8 @@ class Pulling:
                 await self._locations(peer, documents, tally, _Tally())
             except asyncpg.DeadlockDetectedError:  # the same Locations on two pages
                 await self._locations(peer, documents, tally, _Tally())
+        elif module in self.takers:
+            await self._taken(peer, self.takers[module], documents, tally)
         elif module == Module.CDRS.value:
             await self._cdrs(peer, documents, tally)
         else:
@@ -454,6 +467,20 @@ class Pulling:
             elif outcome in (Outcome.CREATED, Outcome.UPDATED):
                 tally.changed += 1
 
+    async def _taken(self, peer: Peer, take: Taker, documents: Sequence[bytes], tally: _Tally) -> None:
+        for document in documents:
+            tally.objects += 1
+            try:
+                at = rules.object_keys(document).last_updated
+                outcome = await take(peer, document)
+            except (ValueError, ChargeplaneError) as error:
+                tally.refuse(str(error))
+                continue
+            if at is not None:
+                tally.saw(as_utc(at))
+            if outcome in (Outcome.CREATED, Outcome.UPDATED):
+                tally.changed += 1
+
 
 def _object(peer: Peer, module: Module, document: bytes) -> tuple[datetime | None, tuple[str, str], str, str]:
     keys = rules.object_keys(document)
@@ -482,11 +509,14 @@ def _party(peer: Peer, country_code: str | None, party_id: str | None) -> tuple[
 
 
 def modules_of(peer: Peer) -> list[str]:
-    """The lists that are read of a partner: of an operator its places, prices, sessions and CDRs, of a provider its tokens."""
+    """The lists that are read of a partner: of an operator its places, prices, sessions and CDRs, of a provider its tokens, of who
+    provides payment terminals those and what was captured there."""
     roles = {one.role for one in peer.parties}
     wanted: list[str] = []
     if roles & {PartyRole.CPO, PartyRole.HUB} or peer.is_hub:
         wanted += _OF_CPO
     if roles & {PartyRole.EMSP, PartyRole.HUB} or peer.is_hub:
         wanted.append(Module.TOKENS.value)
-    return [one for one in wanted if peer.url_of(one, "SENDER") is not None]
+    if roles & {PartyRole.PTP, PartyRole.OTHER}:
+        wanted += _OF_PTP
+    return [one for one in wanted if peer.url_of(_URLS.get(one, one), "SENDER") is not None]

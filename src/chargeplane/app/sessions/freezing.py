@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from chargeplane.app.locations import EvsePlace
 from chargeplane.app.sessions.ports import (
@@ -18,6 +19,7 @@ from chargeplane.app.sessions.ports import (
     SessionAgreements,
     SessionPayments,
     TariffSource,
+    TerminalPayers,
 )
 from chargeplane.app.tariffs.tariffs import CONTRACT, PUBLIC
 from chargeplane.domain.authorization import NO_AUTHORIZATION
@@ -54,6 +56,8 @@ class Freezing:
         self._payments = payments
         self._reserved = reserved
         self._roaming: RoamingSessions = roaming or Nobody()
+        self.terminals: TerminalPayers | None = None
+        """Knows who pays at a partner's terminal; None: nobody does."""
 
     async def paid_by(self, transaction: SessionTransaction) -> PaidBy | None:
         """The payment of a session."""
@@ -74,9 +78,19 @@ class Freezing:
         roaming = None
         if token and driver is None and agreed is None and paid is None and kind not in _AD_HOC:
             roaming = await self._roaming.driver(transaction)
-        tariff, by = await self._tariff(transaction, place, agreed, paid)
+        snapshot = await cdr_place(self._database, place)
+        terminal = None
+        if roaming is not None and self.terminals is not None:
+            terminal = await self.terminals.at_terminal(roaming, snapshot)
+        tariff, by = await self._tariff(transaction, place, agreed, paid, anybody=terminal is not None)
+        payment_id = None if paid is None else paid.payment_id
+        if terminal is not None and roaming is not None and self.terminals is not None and tariff is not None:
+            made = await self.terminals.begun(transaction, roaming, tariff)
+            if terminal.ours_to_invoice:
+                payment_id = made
+                roaming = replace(roaming, invoice_reference_id=roaming.authorization_reference)
         return Frozen(
-            place=await cdr_place(self._database, place),
+            place=snapshot,
             station_id=transaction.station_id,
             ocpp_evse_id=place.ocpp_evse_id or transaction.evse_id or 0,
             ocpp_connector_id=transaction.connector_id,
@@ -84,7 +98,7 @@ class Freezing:
             token=None if not token else CdrToken(uid=token, type=kind, contract_id=_contract(agreed, roaming)),
             driver_id=driver,
             agreement=None if agreed is None else agreed.agreement,
-            payment_id=None if paid is None else paid.payment_id,
+            payment_id=payment_id,
             priced_by=by,
             tariff_id=None if tariff is None else tariff.id,
             tariff_version=None if tariff is None else tariff.version,
@@ -109,7 +123,13 @@ class Freezing:
         )
 
     async def _tariff(
-        self, transaction: SessionTransaction, place: EvsePlace, agreed: Agreed | None, paid: PaidBy | None
+        self,
+        transaction: SessionTransaction,
+        place: EvsePlace,
+        agreed: Agreed | None,
+        paid: PaidBy | None,
+        *,
+        anybody: bool,
     ) -> tuple[Tariff | None, PricedBy]:
         tenant, at = transaction.tenant_id, transaction.started_at
         if agreed is not None and agreed.tariff_id is not None:
@@ -124,7 +144,7 @@ class Freezing:
             found = await self._tariffs.frozen(tenant, paid.tariff_id, paid.tariff_version)
             if found is not None:
                 return found, PricedBy.PUBLIC
-        public = paid is not None or not transaction.id_token or transaction.id_token_type in _AD_HOC
+        public = anybody or paid is not None or not transaction.id_token or transaction.id_token_type in _AD_HOC
         found = await self._tariffs.at_connector(tenant, place.tariff_ids, at, PUBLIC if public else CONTRACT)
         if found is None:
             return None, PricedBy.NOTHING

@@ -11,7 +11,7 @@ from msgspec import Struct
 from chargeplane.app.locations import EvsePlace
 from chargeplane.domain.cdrs.cdr import ChargingPeriod
 from chargeplane.domain.cdrs.included import SessionTerms
-from chargeplane.domain.cdrs.session import FrozenAgreement, RoamingDriver
+from chargeplane.domain.cdrs.session import CdrPlace, FrozenAgreement, RoamingDriver
 from chargeplane.domain.rating import Rating
 from chargeplane.domain.tariffs.model import Tariff, TariffType
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
@@ -124,6 +124,28 @@ class RoamingSessions(Protocol):
 
     def committed(self) -> None:
         """That change is committed."""
+        ...
+
+
+class AtTerminal(Struct, frozen=True, kw_only=True):
+    """A partner's driver pays at the partner's terminal.
+
+    Args:
+        ours_to_invoice: the driver's receipt is ours to make; else the partner makes it.
+    """
+
+    ours_to_invoice: bool
+
+
+class TerminalPayers(Protocol):
+    """Sessions that are paid at terminals of partners."""
+
+    async def at_terminal(self, driver: RoamingDriver, place: CdrPlace) -> AtTerminal | None:
+        """None where it is not paid at one."""
+        ...
+
+    async def begun(self, transaction: SessionTransaction, driver: RoamingDriver, tariff: Tariff) -> int:
+        """The payment of such a session, the same at a repeat."""
         ...
 
 

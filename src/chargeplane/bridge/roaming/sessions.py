@@ -96,6 +96,7 @@ def cdr_document(
             or [_period(_nothing(content), tariff.id)],
             "signed_data": signed,
             **_totals(totals, credits is not None),
+            "invoice_reference_id": driver.invoice_reference_id,
             "remark": None if content.reason is None else content.reason[:255],
             "credit": True if credits is not None else None,
             "credit_reference_id": credits,

@@ -66,6 +66,7 @@ class RoamingDriver(Struct, frozen=True, kw_only=True):
         authorization_reference: the provider's, of the authorisation that held.
         operator: country code and party id of ours that the session is told under.
         booking_id: of the booking that the session uses, as the provider was told it.
+        invoice_reference_id: under which the driver finds the invoice that we make; None where we make none.
     """
 
     connection_id: int
@@ -78,6 +79,7 @@ class RoamingDriver(Struct, frozen=True, kw_only=True):
     authorization_reference: str | None = None
     operator: tuple[str, str] | None = None
     booking_id: str | None = None
+    invoice_reference_id: str | None = None
 
 
 class CdrPlace(Struct, frozen=True, kw_only=True):

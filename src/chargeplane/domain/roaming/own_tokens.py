@@ -25,6 +25,8 @@ class TokenType(enum.StrEnum):
     APP_USER = "APP_USER"
     EMAID = "EMAID"
     OTHER = "OTHER"
+    AD_HOC_USER = "AD_HOC_USER"
+    """For one use, of somebody who pays at a terminal: in commands alone."""
 
 
 class Whitelist(enum.StrEnum):

@@ -39,7 +39,15 @@ _EMSP: Final = (
 )
 _NSP: Final = (("locations", R), ("tariffs", R), ("hubclientinfo", R))
 _SCSP: Final = (("sessions", R), ("chargingprofiles", S), ("hubclientinfo", R))
-_PTP: Final = (("payments", S), ("hubclientinfo", R))
+_PTP: Final = (
+    ("locations", R),
+    ("sessions", R),
+    ("cdrs", R),
+    ("tariffs", R),
+    ("commands", S),
+    ("payments", S),
+    ("hubclientinfo", R),
+)
 _HUB: Final = tuple(
     dict.fromkeys([*((module, side) for module, _ in (*_CPO, *_PTP) for side in (S, R)), ("hubclientinfo", S)])
 )
@@ -71,7 +79,9 @@ def side_of(module: str, role: PartyRole) -> str | None:
 
 
 OPPOSITE: Final = {
-    PartyRole.CPO: frozenset({PartyRole.EMSP, PartyRole.NSP, PartyRole.OTHER, PartyRole.NAP, PartyRole.SCSP}),
+    PartyRole.CPO: frozenset(
+        {PartyRole.EMSP, PartyRole.NSP, PartyRole.OTHER, PartyRole.NAP, PartyRole.SCSP, PartyRole.PTP}
+    ),
     PartyRole.EMSP: frozenset({PartyRole.CPO}),
     PartyRole.NSP: frozenset({PartyRole.CPO, PartyRole.NAP}),
     PartyRole.NAP: frozenset({PartyRole.CPO, PartyRole.EMSP, PartyRole.NSP, PartyRole.OTHER}),

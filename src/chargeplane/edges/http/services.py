@@ -76,6 +76,7 @@ from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
 from chargeplane.app.roaming.asking import Asking
+from chargeplane.app.roaming.confirmations import Confirmations
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.nearby import Nearby
 from chargeplane.app.roaming.partner_records import PartnerRecords
@@ -84,6 +85,7 @@ from chargeplane.app.roaming.places import PartnerPlaces
 from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.roaming.pulling import Pulling
 from chargeplane.app.roaming.pushing import Pushing
+from chargeplane.app.roaming.terminals import Terminals
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
 from chargeplane.app.settlements import Settlements
@@ -196,6 +198,14 @@ class RoamingProvider:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RoamingMoney:
+    """What is paid at terminals, and which CDRs invoices between partners are made of."""
+
+    terminals: Terminals
+    confirmations: Confirmations
+
+
+@dataclass(frozen=True, kw_only=True)
 class Business:
     """Use cases about locations, prices, people, agreements and money; made by main/business."""
 
@@ -249,6 +259,7 @@ class Business:
     roaming: Roaming
     publications_to_partners: PartnerPublications
     roaming_provider: RoamingProvider
+    roaming_money: RoamingMoney
     public_data: PublicData
     publications: Writer
     public_lists: ListWriter

@@ -428,7 +428,12 @@ def _too_large(limit: int) -> _RefusedError:
 
 
 def _fields(sentence: str, fields: tuple[tuple[str, str], ...]) -> str:
-    more = "; ".join(f"{pointer}: {text}" for pointer, text in fields[:10] if text not in sentence)
+    """The sentence, with the fields that it does not name itself."""
+    more = "; ".join(
+        pointer if text in sentence else f"{pointer}: {text}"
+        for pointer, text in fields[:10]
+        if text not in sentence or pointer.strip("/") not in sentence
+    )
     return (f"{sentence} ({more})" if more else sentence)[:1000]
 
 

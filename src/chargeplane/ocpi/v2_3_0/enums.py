@@ -442,6 +442,8 @@ class Role(StrEnum):
     NAP = "NAP"
     NSP = "NSP"
     OTHER = "OTHER"
+    PTP = "PTP"
+    """Not in the table of the enumeration, which the terminology and the Payments module take it from."""
     SCSP = "SCSP"
 
 

@@ -37,6 +37,14 @@ async def operators(db: Db) -> dict[TenantId, PartyId]:
     return {row["tenant_id"]: PartyId(row["country_code"], row["party_id"]) for row in rows}
 
 
+async def has_role(db: Db, tenant_id: TenantId, role: str) -> bool:
+    """Whether a party of a tenant has a role (OCPI Role)."""
+    found: bool = await db.fetchval(
+        "SELECT EXISTS (SELECT FROM roaming_party WHERE tenant_id = $1 AND $2 = ANY(roles))", tenant_id, role
+    )
+    return found
+
+
 async def pushed_tokens(db: Db, tenant_id: TenantId, uid: str) -> Sequence[KnownToken]:
     """Tokens with this uid as partners that are registered pushed them; what cannot be read is left out."""
     rows = await db.fetch(

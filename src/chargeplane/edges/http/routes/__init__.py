@@ -58,6 +58,7 @@ from chargeplane.edges.http.routes.sign_on import sign_on_routes
 from chargeplane.edges.http.routes.static_limits import static_limit_routes
 from chargeplane.edges.http.routes.station_requests import station_request_routes
 from chargeplane.edges.http.routes.tariffs import tariff_routes
+from chargeplane.edges.http.routes.terminals import terminal_routes
 from chargeplane.edges.http.routes.transactions import transaction_routes
 from chargeplane.edges.http.routes.users import audit_log_routes, login_routes, user_routes
 from chargeplane.edges.http.routes.variables import variable_routes
@@ -122,6 +123,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *roaming_operator_routes(services),
         *roaming_provider_routes(services),
         *my_roaming_routes(services),
+        *terminal_routes(services),
         *meter_key_routes(services),
         *booking_routes(services),
         *performance_routes(services),
