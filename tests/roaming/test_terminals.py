@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-import pytest_asyncio
-
 from tests.invoicing.making import ISSUER
-from tests.support import postgres
 from tests.support.charging_house import ChargingHouse
-from tests.support.terminals import Two, evse, two, two_houses
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+from tests.support.terminals import Two, evse, two
 
 Houses = tuple[ChargingHouse, ChargingHouse]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def houses(
-    postgres_server: postgres.TestServer, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Houses]:
-    """The operator's installation and the provider's."""
-    folders = (str(tmp_path_factory.mktemp("operator")), str(tmp_path_factory.mktemp("terminals")))
-    async with two_houses(postgres_server, folders) as pair:
-        yield pair
 
 
 async def terminal(pair: Two, **more: Any) -> tuple[Any, Any]:

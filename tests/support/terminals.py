@@ -1,11 +1,9 @@
-"""Two installations in one process, an operator's and that of who provides payment terminals, or of a driver's provider; a tenant each per test."""
+"""An operator and who provides payment terminals, or a driver's provider, in two installations: a tenant each per test, registered with each other."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,43 +11,12 @@ import httpx
 from msgspec.structs import replace
 
 from chargeplane.domain.roaming.connection import Peer
-from chargeplane.main.config import RoamingConfig, RoamingOperatorConfig, SessionsConfig
 from chargeplane.main.roaming import Roaming
-from chargeplane.main.wiring import Server
 from chargeplane.simulator import FAST, Plan
-from tests.support import postgres
-from tests.support.charging_house import ChargingHouse, Tenant, config
+from tests.support.charging_house import ChargingHouse, Tenant
 
 NUMBERS = itertools.count(1)
 FIVE_KWH = replace(FAST, remote_plan=Plan(energy_wh=5000, hold=True))
-
-
-@contextlib.asynccontextmanager
-async def two_houses(
-    postgres_server: postgres.TestServer, folders: tuple[str, str]
-) -> AsyncIterator[tuple[ChargingHouse, ChargingHouse]]:
-    """The operator's installation and the other one."""
-    async with contextlib.AsyncExitStack() as stack:
-        houses = []
-        for folder in folders:
-            url = stack.enter_context(postgres_server.database())
-            made = replace(
-                config(folder, url),
-                roaming=RoamingConfig(private_networks=True, timeout_s=10.0, first_pause_s=0.1),
-                roaming_operator=RoamingOperatorConfig(
-                    session_push_s=0.2, status_look_every_s=1.0, command_timeout_s=10.0, authorize_timeout_s=5.0
-                ),
-                sessions=SessionsConfig(running_cost_s=0.2, settle_after_s=0.2, poll_s=0.05),
-            )
-            server = Server(made)
-            await server.start()
-            stack.push_async_callback(server.stop)
-            house = ChargingHouse(server)
-            stack.push_async_callback(house.close)
-            houses.append((server, house))
-        for server, house in houses:
-            house.server = server  # type: ignore[attr-defined]
-        yield houses[0][1], houses[1][1]
 
 
 @dataclass
@@ -74,7 +41,10 @@ class Two:
 
     def roaming(self, tenant: Tenant) -> Roaming:
         """What main made of a tenant's installation."""
-        found: Roaming = tenant.house.server.business.roaming  # type: ignore[attr-defined]
+        business = tenant.house.server.business
+        assert business is not None
+        found = business.roaming
+        assert isinstance(found, Roaming)
         return found
 
     async def peer(self, tenant: Tenant) -> Peer:
@@ -121,7 +91,7 @@ async def two(
     """
     number = next(NUMBERS)
     operator, partner = await houses[0].tenant(), await houses[1].tenant()
-    party, other = f"O{number:02d}", f"T{number:02d}"
+    party, other = f"X{number:02d}", f"T{number:02d}"
     for tenant, country, name, one in ((operator, "NL", party, "CPO"), (partner, "DE", other, role)):
         await tenant.send(
             "PUT", f"/roaming/parties/{country}/{name}", {"roles": [one], "business_details": {"name": f"{name} Ltd"}}
