@@ -113,3 +113,23 @@ async def test_profile_that_cannot_be_is_refused_with_the_reason(houses: tuple[C
     await pair.provider.until(status, lambda word: word == "COMPLETED")
     assert (await client.put(path, json=profile)).status_code == 409
     station.unplug()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_preferences_are_answered_by_what_the_place_can_do(
+    houses: tuple[ChargingHouse, ChargingHouse], version: str
+) -> None:
+    pair = await paired(houses, version)
+    _, uid = await station_of(pair, options=HOLD, capabilities=("CHARGING_PREFERENCES_CAPABLE",))
+    session = (await begun(pair, uid))["id"]
+    path = f"/roaming/sessions/{session}/charging-preferences"
+    wishes = {"departure_time": "2027-01-01T06:00:00Z", "energy_need": 20.5, "discharge_allowed": False}
+    for profile, answer in (
+        ("REGULAR", "ACCEPTED"),
+        ("FAST", "ACCEPTED"),
+        ("CHEAP", "PROFILE_TYPE_NOT_SUPPORTED"),
+        ("GREEN", "PROFILE_TYPE_NOT_SUPPORTED"),
+    ):
+        told = await pair.provider.send("POST", path, {"profile_type": profile, **wishes})
+        assert told == {"response": answer}, profile
+    await pair.provider.send("POST", "/roaming/commands?wait_s=30", {"type": "stop_session", "session_id": session})

@@ -187,6 +187,13 @@ async def test_driver_finds_reserves_starts_watches_stops_unlocks_and_sees_the_b
         (invoice,) = await pair.provider.until(invoiced, bool)
         assert invoice["net"]["amount"] == cdr["total_excl"]["amount"], invoice
 
+        # Read anew from the operator's lists: what was pushed, and nothing that could not be understood.
+        for module in ("sessions", "cdrs"):
+            (pulled,) = await pair.provider.send(
+                "POST", f"/roaming/partners/{pair.connection}/pull", {"module": module, "full": True}
+            )
+            assert (pulled["objects"], pulled["refused"], pulled["gone"]) == (1, 0, 0), pulled
+
 
 async def test_bad_input_at_the_drivers_door_names_what_is_wrong(houses: tuple[ChargingHouse, ChargingHouse]) -> None:
     pair = await paired(houses, "2.3.0")

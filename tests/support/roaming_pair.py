@@ -80,8 +80,12 @@ async def paired(houses: tuple[ChargingHouse, ChargingHouse], version: str) -> P
     )  # fmt: skip
 
 
-async def station_of(pair: Pair, **more: Any) -> tuple[Any, str]:
-    """A station of the operator at its location, as soon as the provider sees its price; and the uid of its EVSE."""
+async def station_of(pair: Pair, *, capabilities: tuple[str, ...] = (), **more: Any) -> tuple[Any, str]:
+    """A station of the operator at its location, as soon as the provider sees its price; and the uid of its EVSE.
+
+    Args:
+        capabilities: of the EVSE, as described.
+    """
     station = await pair.operator.station("2.0.1", **more)
     uid = f"E{next(NUMBERS)}"
     connector = {
@@ -97,6 +101,7 @@ async def station_of(pair: Pair, **more: Any) -> tuple[Any, str]:
             "station_id": station.station_id,
             "ocpp_evse_id": 1,
             "connectors": [connector],
+            "capabilities": list(capabilities),
         },
     )
 
