@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.charging_house import ChargingHouse
-from tests.support.roaming_pair import HOLD, Pair, begun, paired, station_of
+from tests.support.roaming_pair import HOLD, Pair, begun, shared, station_of
 
 VERSIONS = ("2.2.1", "2.3.0")  # 2.1.1 has none
 
@@ -26,7 +26,7 @@ def limits(told: Any) -> list[float]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_profile_is_set_told_read_and_cleared(houses: tuple[ChargingHouse, ChargingHouse], version: str) -> None:
-    pair = await paired(houses, version)
+    pair = await shared(houses, version)
     station, session = await charging(pair)
     path = f"/roaming/sessions/{session}/charging-profile"
     profile = {
@@ -67,7 +67,7 @@ async def test_profile_is_set_told_read_and_cleared(houses: tuple[ChargingHouse,
 async def test_profile_of_a_partner_stays_within_the_static_limit_of_its_evse(
     houses: tuple[ChargingHouse, ChargingHouse],
 ) -> None:
-    pair = await paired(houses, "2.3.0")
+    pair = await shared(houses, "2.3.0")
     station, session = await charging(pair)
     await pair.operator.send(
         "PUT", f"/charging-stations/{station.station_id}/static-limit", {"evse_id": 1, "limit": 8, "unit": "A"}
@@ -82,7 +82,7 @@ async def test_profile_of_a_partner_stays_within_the_static_limit_of_its_evse(
 
 
 async def test_profile_that_cannot_be_is_refused_with_the_reason(houses: tuple[ChargingHouse, ChargingHouse]) -> None:
-    pair = await paired(houses, "2.2.1")
+    pair = await shared(houses, "2.2.1")
     station, session = await charging(pair)
     path = f"/roaming/sessions/{session}/charging-profile"
     client = pair.provider.client
@@ -119,7 +119,7 @@ async def test_profile_that_cannot_be_is_refused_with_the_reason(houses: tuple[C
 async def test_preferences_are_answered_by_what_the_place_can_do(
     houses: tuple[ChargingHouse, ChargingHouse], version: str
 ) -> None:
-    pair = await paired(houses, version)
+    pair = await shared(houses, version)
     _, uid = await station_of(pair, options=HOLD, capabilities=("CHARGING_PREFERENCES_CAPABLE",))
     session = (await begun(pair, uid))["id"]
     path = f"/roaming/sessions/{session}/charging-preferences"

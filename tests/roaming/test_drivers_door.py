@@ -18,7 +18,7 @@ from chargeplane.simulator.signing import public_key_of
 from tests.payments.test_account_holders import agreement, signed_in
 from tests.support.charging_house import ChargingHouse
 from tests.support.roaming import VERSIONS
-from tests.support.roaming_pair import HOLD, Pair, paired, station_of
+from tests.support.roaming_pair import HOLD, Pair, paired, shared, station_of
 
 SIGNING = replace(HOLD, signs=True)
 
@@ -196,7 +196,7 @@ async def test_driver_finds_reserves_starts_watches_stops_unlocks_and_sees_the_b
 
 
 async def test_bad_input_at_the_drivers_door_names_what_is_wrong(houses: tuple[ChargingHouse, ChargingHouse]) -> None:
-    pair = await paired(houses, "2.3.0")
+    pair = await shared(houses, "2.3.0")
     async with await signed_in(pair.provider.house.server, pair.provider) as me:
         until = (datetime.now(UTC) + timedelta(minutes=30)).isoformat()
         at = {"partner": pair.partner, "location_id": pair.location}
