@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,6 +31,9 @@ from chargeplane.domain.payments.steps import (
     next_step,
     uncollected,
 )
+from chargeplane.domain.payments.visits import MAY_FOLLOW as MAY_FOLLOW_VISIT
+from chargeplane.domain.payments.visits import Stage, moved
+from chargeplane.kernel.errors import LocalProtocolError
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 amounts = st.integers(0, 5000).map(lambda cents: Decimal(cents) / 100)
@@ -179,3 +184,16 @@ def test_a_session_stopped_at_the_first_value_that_says_so_stays_within_the_hold
     )
     if begun_within < hold:  # else it is stopped at once
         assert per_s * (at + 20) <= hold
+
+
+def test_a_visit_goes_on_and_never_back_but_to_charging_that_came_late() -> None:
+    later = list(Stage)
+    for before, after in itertools.product(Stage, Stage):
+        if after is before or after in MAY_FOLLOW_VISIT[before]:
+            assert moved(before, after) is after
+            assert later.index(after) >= later.index(before) or (before, after) == (Stage.ENDED, Stage.CHARGING)
+        else:
+            with pytest.raises(LocalProtocolError, match=f"from '{before.value}' to '{after.value}'"):
+                moved(before, after)
+    assert not MAY_FOLLOW_VISIT[Stage.DONE]
+    assert set(MAY_FOLLOW_VISIT) == set(Stage)

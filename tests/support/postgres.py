@@ -25,6 +25,8 @@ from chargeplane.store.embedded import Cluster
 from chargeplane.store.migrations import upgrade_database
 
 RUN_VARIABLE = "CHARGEPLANE_TEST_RUN"
+LEAKS = os.environ.get("CHARGEPLANE_TEST_LEAKS", "")
+"""A file to which tests are written that leave connections open."""
 PREFIX = "chargeplane-test-"
 TEMPLATE = "template_migrated"
 FAST = {
@@ -130,9 +132,23 @@ class TestServer:
         try:
             yield self._cluster.url(name)
         finally:
+            if LEAKS:
+                self._run(self._told(name))
             # PostgreSQL waits until every backend of the cluster has heard of a drop; one in the middle of a COPY hears nothing, and a
             # COPY of a module's server stands still while its loop does. So nobody waits for it, and what is left goes with the cluster.
             asyncio.run_coroutine_threadsafe(self._drop(name), self._loop)
+
+    async def _told(self, name: str) -> None:
+        """Writes down who left connections open: by then whoever had the database is done with it."""
+        left: list[str] = []
+        for _ in range(20):  # a backend goes a moment after its client has
+            rows = await self._admin.fetch("SELECT application_name FROM pg_stat_activity WHERE datname = $1", name)
+            left = sorted(row["application_name"] or "unnamed" for row in rows)
+            if not left:
+                return
+            await asyncio.sleep(0.05)
+        with Path(LEAKS).open("a") as file:
+            file.write(f"{os.environ.get('PYTEST_CURRENT_TEST', '?')}: {len(left)} left open: {', '.join(left)}\n")
 
     async def _drop(self, name: str) -> None:
         # What a test left open is ended at once, whatever the drop waits for: else the connections of a whole run pile up.

@@ -31,7 +31,7 @@ from chargeplane.domain.messages import IdToken
 from chargeplane.domain.payments.holds import LATENCY, Spending, raised, used_up
 from chargeplane.domain.payments.states import OVER as PAYMENT_OVER
 from chargeplane.domain.payments.states import PaymentState
-from chargeplane.domain.payments.visits import EndedBecause, Stage
+from chargeplane.domain.payments.visits import EndedBecause, Stage, moved
 from chargeplane.domain.people.mails import Attachment
 from chargeplane.domain.token_rules import TokenRules
 from chargeplane.kernel.errors import ConflictError, NotFoundError
@@ -374,6 +374,8 @@ class Guests:
 
     async def _write_in(self, db: Db, visit: Visit, *, in_s: float | None, **columns: Any) -> None:
         next_at = None if in_s is None else utc_now() + timedelta(seconds=in_s)
+        if "stage" in columns:
+            columns["stage"] = moved(visit.stage, columns["stage"])
         await queries.change(db, visit.id, claimed_until=None, next_at=next_at, **columns)
 
     async def _end(self, db: Db, visit: Visit, why: EndedBecause) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import Final
 
+from chargeplane.kernel.errors import LocalProtocolError
+
 
 class Stage(enum.StrEnum):
     """How far a guest has come."""
@@ -26,12 +28,23 @@ MAY_FOLLOW: Final[dict[Stage, frozenset[Stage]]] = {
     _S.CHARGING: frozenset({_S.SETTLING}),
     _S.SETTLING: frozenset({_S.DONE}),
     _S.DONE: frozenset(),
-    _S.ENDED: frozenset(),
+    _S.ENDED: frozenset({_S.CHARGING}),  # the station started after all
 }
 """What may come after a stage."""
 
 OVER: Final = frozenset({_S.DONE, _S.ENDED})
 """Nothing more is expected."""
+
+
+def moved(before: Stage, after: Stage) -> Stage:
+    """The stage that a visit goes to.
+
+    Raises:
+        LocalProtocolError: it cannot go there from where it is.
+    """
+    if after is not before and after not in MAY_FOLLOW[before]:
+        raise LocalProtocolError(f"A guest's visit cannot go from '{before.value}' to '{after.value}'.")
+    return after
 
 
 class EndedBecause(enum.StrEnum):
