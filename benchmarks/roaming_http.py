@@ -102,10 +102,12 @@ def _of_one_node(args: argparse.Namespace, folder: Path, receivers: stage.Proces
         pulled = parts.pull(args, node, cpo)
         token = pulled.pop("token")
         found["pull"] = pulled
+        node.tidy()
         if "push" in args.parts:
             for method, row in parts.pushes(args, node, token, peer).items():
                 found["in_turn"][f"{method} of EVSEs"] = row
         if "authorize" in args.parts:
+            node.tidy()
             found["authorize"] = parts.authorize(args, node, token)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -40,6 +41,7 @@ PROFILE_RESULT: Final = 47
 """Rows of the table of endpoints."""
 
 _UNKNOWN_TOKEN: Final = 2004
+_AT_A_STRETCH: Final = 100
 _HOLDS_S: Final = 2.0
 
 
@@ -171,12 +173,21 @@ class Rendering:
                         hidden = await documents.one(db, one.peer.tenant_id, module, one.key)
                         if hidden is not None:
                             stored[place] = _withdrawn(hidden)
-        return [
-            None
-            if (found := stored.get((one.peer.id, one.key))) is None
-            else self._message(one.peer, module, found, one.hint, (one.peer.id, one.key) in sent)
-            for one in wanted
-        ]
+        made: dict[tuple[int, str | None, bool, bool], Message | None] = {}
+        messages: list[Message | None] = []
+        for number, one in enumerate(wanted, 1):
+            if number % _AT_A_STRETCH == 0:
+                await asyncio.sleep(0)  # stations share the loop
+            found = stored.get((one.peer.id, one.key))
+            if found is None:
+                messages.append(None)
+                continue
+            # What partners are told of the same document is the same, but for what they had and whether they take a part.
+            alike_for = id(found), one.hint, (one.peer.id, one.key) in sent, one.peer.quirks.no_patch
+            if alike_for not in made:
+                made[alike_for] = self._message(one.peer, module, found, one.hint, alike_for[2])
+            messages.append(made[alike_for])
+        return messages
 
     def _message(self, peer: Peer, module: str, found: Stored, hint: str | None, sent: bool) -> Message | None:
         ours = PartyId(found.country_code, found.party_id)

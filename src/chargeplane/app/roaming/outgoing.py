@@ -122,7 +122,7 @@ async def note_many(db: Db, tenant_id: TenantId, module: str, hints: Mapping[str
 
 
 _AT_ONCE: Final = 8
-_TAKEN: Final = 32
+_TAKEN: Final = 16
 _PARTNERS: Final = 1000
 LEASE_S: Final = 10.0
 _SLICE_S: Final = 15.0
@@ -269,6 +269,7 @@ class Outgoing:
         made = await self._made(peers, due)
         for peer in peers:
             if due.get(peer.id):
+                await asyncio.sleep(0)  # stations share the loop
                 task = asyncio.create_task(
                     self._serve(peer, due[peer.id], made, now + _SLICE_S), name=f"roaming partner {peer.id}"
                 )
@@ -326,23 +327,23 @@ class Outgoing:
 
     async def _serve(self, peer: Peer, due: Sequence[Due], made: Mapping[int, Message | None], deadline: float) -> None:
         """Sends what is due to one partner."""
-        slots = asyncio.Semaphore(_AT_ONCE)
         paused = False
         settled: list[asyncio.Future[None]] = []
+        left = iter(due)
 
-        async def send(one: Due) -> None:
+        async def send() -> None:
             nonlocal paused
-            async with slots:
+            for one in left:
+                await self._pace.turn()
                 if paused or time.monotonic() >= deadline:
                     return
-                await self._pace.turn()
                 if not await self._send(peer, one, made, settled):
                     paused = True
 
         try:
             async with asyncio.TaskGroup() as group:
-                for one in due:
-                    group.create_task(send(one))
+                for _ in range(min(_AT_ONCE, len(due))):
+                    group.create_task(send())
             for future in settled:
                 await future
         except BaseExceptionGroup as group_error:

@@ -141,8 +141,18 @@ async def due(db: Db, connection_ids: Sequence[int], limit: int) -> dict[int, li
     )
     found: dict[int, list[Due]] = {}
     for row in rows:
-        ident, *rest = row.values()
-        found.setdefault(ident, []).append(Due(**dict(zip(Due.__struct_fields__, rest, strict=True))))
+        found.setdefault(row["connection_id"], []).append(
+            Due(
+                id=row["id"],
+                module=row["module"],
+                key=row["key"],
+                hint=row["hint"],
+                correlation_id=row["correlation_id"],
+                ticks=row["ticks"],
+                attempts=row["attempts"],
+                noted_at=row["noted_at"],
+            )
+        )
     return found
 
 
