@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.bridge.ocpi import NO_CONTEXT, Context, Converted, Party, convert
 from chargeplane.bridge.ocpi import to_canonical as brought_up
 from chargeplane.domain.roaming.connection import PartyId, PartyRole, Peer
-from chargeplane.ocpi.documents import Document, decode, parse
+from chargeplane.ocpi.documents import Document, decode, encode_tree, parse
 from chargeplane.ocpi.kinds import Kind
 from chargeplane.ocpi.v2_3_0.enums import Role
 from chargeplane.ocpi.versions import CANONICAL, Version
@@ -89,3 +89,25 @@ def _told(made: Converted) -> tuple[str, ...]:
     found = [f"{loss.pointer}: {loss.why.value}" for loss in made.losses[:_LOSSES]]
     found += [f"{filled.pointer}: made up, {filled.why.value}" for filled in made.filled[:_LOSSES]]
     return tuple(found[:_LOSSES])
+
+
+def with_owners(kind: Kind, wire: bytes, canonical: bytes) -> bytes:
+    """A document of OCPI 2.1.1 with whose it is, which that version has in URLs alone: behind a hub, the URL of a list, of a CDR or of a
+    command says nothing of it. The fields are those of later versions; who does not know them passes them over.
+    """
+    source, target = parse(canonical), parse(wire)
+    if not isinstance(source, dict) or not isinstance(target, dict):
+        return wire
+    if kind in _OF_DRIVERS:
+        token, given = target.get("token"), source.get("token")
+        if not isinstance(token, dict) or not isinstance(given, dict):
+            return wire
+        return encode_tree({**target, "token": {**token, **_owner_in(given)}})
+    return encode_tree({**target, **_owner_in(source)})
+
+
+_OF_DRIVERS: Final = frozenset({Kind.START_SESSION, Kind.RESERVE_NOW})
+
+
+def _owner_in(tree: dict[str, Any]) -> dict[str, Any]:
+    return {name: tree[name] for name in ("country_code", "party_id") if name in tree}

@@ -619,6 +619,15 @@ class RoamingConfig(Struct, frozen=True, kw_only=True):
             description="What a node that died was telling a partner, or reading from it, another one takes up after so long.",
         ),
     ] = 10.0
+    hub_timeout_s: Annotated[
+        float,
+        Meta(
+            ge=0.1,
+            le=120,
+            description="How long a hub waits for whom a message is for, then it answers 4002; less than senders wait, and never more than "
+            "timeout_s.",
+        ),
+    ] = 20.0
     alive_after_s: Annotated[
         float,
         Meta(

@@ -9,12 +9,15 @@ from chargeplane.app.addresses import own_host
 from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.app.bookings import Bookings
 from chargeplane.app.roaming.active_profiles import MODULE as ACTIVE_PROFILES
+from chargeplane.app.roaming.broadcasts import MODULE as BROADCASTS
+from chargeplane.app.roaming.broadcasts import Broadcasts
 from chargeplane.app.roaming.client_info import ClientInfos
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.exchanges import ExchangeLog
 from chargeplane.app.roaming.health import Health
 from chargeplane.app.roaming.hub_keeping import MODULE as HUB_MODULE
 from chargeplane.app.roaming.hub_keeping import HubKeeping
+from chargeplane.app.roaming.hub_memory import HubMemory
 from chargeplane.app.roaming.outgoing import Outgoing
 from chargeplane.app.roaming.own_tokens import MODULE as TOKENS
 from chargeplane.app.roaming.partners import Partners
@@ -27,7 +30,8 @@ from chargeplane.edges.ocpi_client.handshake import Handshake
 from chargeplane.edges.ocpi_client.http import PartnerHttp
 from chargeplane.edges.ocpi_server.app import ROOT, DoorSettings, OcpiServer
 from chargeplane.edges.ocpi_server.handlers import hub_client_info, versions
-from chargeplane.edges.ocpi_server.hub import HubRouter
+from chargeplane.edges.ocpi_server.hub import PARTIAL_ROWS, HubRouter
+from chargeplane.edges.ocpi_server.hub_places import HubPlaces
 from chargeplane.edges.ocpi_server.routing import url_of
 from chargeplane.main.config import Role
 from chargeplane.main.rating import RatingParts
@@ -99,7 +103,8 @@ async def start_roaming(
     )
     door.offer(versions.handlers(connections, door.modules))
     door.offer(hub_client_info.handlers(ClientInfos(parts.database)))
-    caller.contexts = door.contexts = Contexts(parts.database)
+    memory = HubMemory(parts.database)
+    contexts = caller.contexts = door.contexts = Contexts(parts.database, memory)
     operator = await start_operator(
         parts,
         rating.locations,
@@ -117,9 +122,12 @@ async def start_roaming(
         outgoing.register(module, operator.rendering)
     outgoing.register(BOOKINGS, operator.booking_rendering)
 
-    hub = HubRouter(parts.database, connections, caller)
-    parts.on_stop.append(hub.stop)
-    door.hub = hub
+    broadcasts = Broadcasts(parts.database, outgoing.hint, PARTIAL_ROWS)
+    outgoing.register(BROADCASTS, broadcasts)
+    door.hub = HubRouter(
+        parts.database, connections, caller, memory, broadcasts, timeout_s=min(config.hub_timeout_s, config.timeout_s)
+    )
+    contexts.places = HubPlaces(connections, caller).find
 
     keeping = HubKeeping(parts.database, connections, caller, outgoing, timedelta(seconds=config.alive_after_s))
     connections.reachable = keeping.reachable

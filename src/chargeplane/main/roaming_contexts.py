@@ -3,15 +3,18 @@ a token has no token."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from chargeplane.app.house import utc_now
+from chargeplane.app.roaming.hub_memory import HubMemory
 from chargeplane.bridge.ocpi import Context
 from chargeplane.domain.roaming.connection import PartyId, PartyRole, Peer
 from chargeplane.domain.roaming.replicas import Module
+from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.time import rfc3339
 from chargeplane.ocpi.documents import parse
 from chargeplane.ocpi.kinds import Kind
@@ -21,12 +24,22 @@ from chargeplane.store.queries import replicas
 from chargeplane.store.queries.roaming_documents import LOCATIONS
 from chargeplane.store.queries.roaming_documents import one as document_of
 
+FindPlace = Callable[[TenantId, PartyId, str], Awaitable[dict[str, Any] | None]]
+"""(tenant, owner, location id) -> the canonical tree of a location that is not ours."""
+
 
 class Contexts:
-    """Looks it up."""
+    """Looks it up.
 
-    def __init__(self, database: Database) -> None:
+    Args:
+        places: of a hub: whose sessions and CDRs pass is asked for the location.
+        memory: of a hub: what passed.
+    """
+
+    def __init__(self, database: Database, memory: HubMemory) -> None:
         self._database = database
+        self._memory = memory
+        self.places: FindPlace | None = None
 
     async def __call__(self, peer: Peer, kind: Kind, body: bytes, plain: Context) -> Context:
         """The context of a conversion for a partner.
@@ -49,9 +62,13 @@ class Contexts:
             return plain
         async with self._database.read() as db:
             found = await document_of(db, peer.tenant_id, LOCATIONS, ident)
-        if found is None:
+        tree = None if found is None else parse(found.body)
+        if tree is None and self.places is not None and _behind_hub(peer):
+            owner = PartyId(str(said.get("country_code")), str(said.get("party_id")))
+            if "location" not in said:
+                tree = await self.places(peer.tenant_id, owner, ident)
+        if tree is None:
             return plain
-        tree = parse(found.body)
 
         def find(location_id: str, evse_uid: str, connector_id: str) -> dict[str, Any] | None:
             return tree if location_id.casefold() == ident.casefold() else None
@@ -70,7 +87,12 @@ class Contexts:
         theirs.sort(key=lambda row: row.connection_id != peer.id)
         if theirs:
             return replace(plain, asked_token=parse(theirs[0].document))
-        return replace(plain, asked_token=_nobody_told(peer, uid))
+        known = await self._memory.token(peer.tenant_id, uid, peer.parties[0].id) if _behind_hub(peer) else None
+        return replace(plain, asked_token=known or _nobody_told(peer, uid))
+
+
+def _behind_hub(peer: Peer) -> bool:
+    return bool(peer.parties) and any(PartyRole.HUB in own.roles for own in peer.own)
 
 
 def _nobody_told(peer: Peer, uid: str) -> dict[str, Any] | None:

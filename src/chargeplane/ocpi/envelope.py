@@ -49,9 +49,11 @@ def write(now: datetime, data: bytes | None = None, status: int = Status.SUCCESS
     return b"{" + b",".join(parts) + b"}"
 
 
-def write_list(now: datetime, documents: Sequence[bytes]) -> bytes:
+def write_list(now: datetime, documents: Sequence[bytes], message: str | None = None) -> bytes:
     """An envelope around a list of documents, which are JSON already."""
-    return b'{"data":[' + b",".join(documents) + b'],"status_code":1000,"timestamp":"' + rfc3339(now).encode() + b'"}'
+    said = b"" if message is None else b',"status_message":' + msgspec.json.encode(message)
+    at = rfc3339(now).encode()
+    return b'{"data":[' + b",".join(documents) + b'],"status_code":1000' + said + b',"timestamp":"' + at + b'"}'
 
 
 def read(body: bytes) -> Envelope:

@@ -172,6 +172,7 @@ def aging_tables(
         keep = timedelta(days=roaming_exchanges_days)
         tables.append(AgingTable(name="roaming_exchange", column="at", keep=keep, by_id=True))
         tables.append(AgingTable(name="roaming_forward_url", column="created_at", keep=keep))
+        tables.append(AgingTable(name="roaming_hub_object", column="ages_from", keep=keep))
     return tuple(tables)
 
 

@@ -306,9 +306,12 @@ class PartnerCommands:
             return None
         async with self._database.read() as db:
             found = await session_queries.one(db, peer.tenant_id, int(session_id))
-        if found is None or found.frozen.roaming is None or found.frozen.roaming.connection_id != peer.connection_id:
+        driver = None if found is None else found.frozen.roaming
+        if found is None or driver is None or driver.connection_id != peer.connection_id:
             return None
-        return found
+        # Behind a hub there are others' drivers, too.
+        whose = f"{driver.country_code}{driver.party_id}".upper()
+        return None if peer.parties and whose not in peer.parties else found
 
     def _not_theirs(self, peer: Partner, token: TokenGiven) -> Said | None:
         """OCPI 2.3.0 mod_commands: only tokens of the provider that sends the command."""

@@ -142,6 +142,9 @@ class Connections:
             return found[0]
         async with self._database.read() as db:
             ident = await roaming_client_info.hub_of(db, tenant_id, party)
+            if ident is None:
+                # Hubs of OCPI 2.1.1 tell nothing of whom they know; what came through one says it.
+                ident = await queries.hub_that_brought(db, tenant_id, party)
         peer = None if ident is None else await self.get(ident)
         return peer if peer is not None and peer.usable else None
 
@@ -698,6 +701,7 @@ class Connections:
         await queries.delete_tokens(db, ident)
         await db.execute("DELETE FROM roaming_outgoing WHERE connection_id = $1", ident)
         await roaming_pushes.forget(db, ident)
+        await db.execute("DELETE FROM roaming_hub_message WHERE connection_id = $1", ident)
         await queries.update(
             db,
             ident,

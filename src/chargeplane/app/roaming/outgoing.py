@@ -21,7 +21,7 @@ import math
 import random
 import secrets
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol, runtime_checkable
 
@@ -49,6 +49,9 @@ class Message(Struct, frozen=True, kw_only=True):
         body: canonical JSON.
         route: None: from the party of ours that owns the module's role to the partner's only party, if it has but one.
         keep_location: the answer's Location is kept (`roaming_sent`): the partner has the object for good, and it is not sent again.
+        routed: it passes through our hub.
+        taken: called in the transaction that notes that the partner has it; whether there is more to be told of the object.
+        unless_unknown: a partner that does not know the object need not be told of it (404 settles it).
     """
 
     row: int
@@ -57,6 +60,9 @@ class Message(Struct, frozen=True, kw_only=True):
     query: Mapping[str, str] = {}
     route: Route | None = None
     keep_location: bool = False
+    routed: bool = False
+    taken: Callable[[Db], Awaitable[bool]] | None = None
+    unless_unknown: bool = False
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -389,7 +395,17 @@ class Outgoing:
             query=message.query,
             route=message.route,
             correlation_id=one.correlation_id,
+            routed=message.routed,
         )
+        unknown = message.unless_unknown and outcome.failure is Failure.REFUSED and outcome.http_status == 404
+        if message.taken is not None and (outcome.ok or unknown):
+            self.sent += 1
+            async with self._database.change() as db:
+                if await message.taken(db):
+                    await queries.more(db, one.id)
+                else:
+                    await queries.took(db, [_taken(peer, one, was_sent=False)])
+            return True
         if outcome.ok:
             self.sent += 1
             digest = None if message.body is None else hashlib.sha256(message.body).digest()

@@ -64,12 +64,19 @@ class OwnDocuments:
         self._ends: OrderedDict[tuple[Hashable, int], tuple[float, Behind]] = OrderedDict()
 
     async def page(
-        self, tenant_id: TenantId, connection_id: int, module: str, part: Part, party: PartyId | None = None
+        self,
+        tenant_id: TenantId,
+        connection_id: int,
+        module: str,
+        part: Part,
+        party: PartyId | None = None,
+        driver: PartyId | None = None,
     ) -> tuple[int, list[bytes]]:
         """How many documents there are for a partner, and some of them, in the order of creation.
 
         Args:
             party: of this operator of ours alone.
+            driver: of sessions and CDRs those of this provider's drivers alone.
         """
         async with self._database.read() as db:
             rule = await queries.publication(db, connection_id)
@@ -83,6 +90,7 @@ class OwnDocuments:
                 part.free_from,
                 part.free_to,
                 party,
+                driver,
             )
             total, documents, following = await queries.page(
                 db,
@@ -98,6 +106,7 @@ class OwnDocuments:
                 free_from=part.free_from,
                 free_to=part.free_to,
                 behind=self._behind(asked, part.offset),
+                driver=None if driver is None else (driver.country_code, driver.party_id),
             )
         if following is not None:
             place = asked, part.offset + len(documents)

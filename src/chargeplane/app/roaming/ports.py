@@ -139,6 +139,7 @@ class Caller(Protocol):
         url: str | None = None,
         kind: str | None = None,
         timeout_s: float | None = None,
+        routed: bool = False,
     ) -> Outcome:
         """Sends one request and reads the answer; never raises for what the partner does.
 
@@ -149,6 +150,7 @@ class Caller(Protocol):
             url: instead of the module's: a response_url, or where a CDR was said to be.
             kind: of the body, where the row has several (results of charging profiles).
             correlation_id: None makes one.
+            routed: it passes through our hub.
         """
         ...
 

@@ -298,7 +298,8 @@ class Pulling:
                 for one in writing:
                     one.cancel()
                 await asyncio.gather(*writing, return_exceptions=True)
-            if full and module in _WHOLE and tally.whole:
+            # A hub leaves out whom it cannot reach, so that what its lists do not hold may well be there.
+            if full and module in _WHOLE and tally.whole and not peer.is_hub:
                 await self._gone(peer, module, begun, tally)
         except asyncio.CancelledError:
             error = "It was broken off."

@@ -23,7 +23,7 @@ from chargeplane.app.roaming.errors import PulledError
 from chargeplane.app.roaming.exchanges import Exchange, ExchangeLog
 from chargeplane.app.roaming.ports import Failure, Outcome, PulledPage, Route
 from chargeplane.bridge.ocpi import Context
-from chargeplane.bridge.ocpi_wire import context_of, from_canonical, to_canonical
+from chargeplane.bridge.ocpi_wire import context_of, from_canonical, to_canonical, with_owners
 from chargeplane.domain.roaming.connection import PartyId, Peer, TokenForm
 from chargeplane.edges.ocpi_client.breaker import FIRST_PAUSE_S, Breaker
 from chargeplane.edges.ocpi_client.http import FailedError, PartnerHttp, Response
@@ -149,6 +149,8 @@ class OcpiCaller:
             except (PeerError, RuleError, ValueError) as error:
                 return _failed(Failure.NOT_SENDABLE, str(error), ids)
             wire, losses = carried.document.encode(), carried.losses
+            if routed and version is Version.V2_1_1:
+                wire = with_owners(body_kind, wire, body)
             if peer.quirks.cdr_end_date_time and body_kind is Kind.CDR and version is Version.V2_1_1:
                 wire = _with_end(wire)
         elif body is not None:
@@ -181,7 +183,14 @@ class OcpiCaller:
         return outcome
 
     async def part(
-        self, peer: Peer, row: int, ask: paging.PageAsk, route: Route, correlation_id: str
+        self,
+        peer: Peer,
+        row: int,
+        ask: paging.PageAsk,
+        route: Route,
+        correlation_id: str,
+        *,
+        timeout_s: float | None = None,
     ) -> Outcome | PulledPage:
         """Part of a list, as it is asked for; what could not be understood is left out."""
         endpoint = TABLE[row]
@@ -193,7 +202,7 @@ class OcpiCaller:
         if peer.quirks.trailing_slash and not base.endswith("/"):
             base += "/"
         url = paging.with_query(base, paging.ask_query(ask))
-        response, outcome = await self._exchange(peer, endpoint, url, None, route, ids, None, {}, {}, (), True)
+        response, outcome = await self._exchange(peer, endpoint, url, None, route, ids, timeout_s, {}, {}, (), True)
         if response is None or not outcome.ok:
             return outcome
         try:
@@ -435,9 +444,12 @@ class OcpiCaller:
         others = {party.id.key: party.id for party in peer.parties}
         to_party = next(iter(others.values())) if len(others) == 1 else None
         if peer.is_hub and peer.hub_party is not None:
-            # To the hub itself: a push to everybody, or a list of everybody's. What is for one alone it finds by what it is about.
-            alone = endpoint.module in (Module.CDRS, Module.SESSIONS) or (
-                endpoint.method is Method.GET and not endpoint.is_list
+            # To the hub itself: a push to everybody, or a list of everybody's. What is for one alone, and what one alone can answer, it
+            # passes on by what that is about.
+            alone = not endpoint.is_list and (
+                endpoint.module in (Module.CDRS, Module.SESSIONS)
+                or endpoint.method is Method.GET
+                or endpoint.answer is not None
             )
             to_party = None if alone else peer.hub_party
         return Route(from_party=given.from_party, to_party=to_party)

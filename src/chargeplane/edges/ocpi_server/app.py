@@ -22,7 +22,7 @@ from chargeplane.app.roaming.exchanges import Exchange, ExchangeLog
 from chargeplane.app.roaming.ports import Route
 from chargeplane.app.roaming.tokens import Recognised, Tokens
 from chargeplane.bridge.ocpi import Context
-from chargeplane.bridge.ocpi_wire import context_of, from_canonical, to_canonical
+from chargeplane.bridge.ocpi_wire import context_of, from_canonical, to_canonical, with_owners
 from chargeplane.domain.roaming.connection import ConnectionState, PartyId, Peer
 from chargeplane.edges.ocpi_server.call import Call, Handler, Page, Reply
 from chargeplane.edges.ocpi_server.checks import check_ids, check_owner
@@ -308,7 +308,7 @@ class OcpiServer:
         if reply.location is not None:
             extra["Location"] = reply.location
         if reply.page is not None and call.page is not None:
-            return await self._list(exchanged, reply.page, call, now, extra), extra
+            return await self._list(exchanged, reply, reply.page, call, now, extra), extra
         data = reply.document
         if data is not None and not reply.raw and call.version is not Version.V2_3_0 and call.row.answer is not None:
             carried = from_canonical(
@@ -317,7 +317,9 @@ class OcpiServer:
             data, exchanged.losses = carried.document.encode(), exchanged.losses + carried.losses
         return envelope.write(now, data, reply.status, reply.message), extra
 
-    async def _list(self, exchanged: _Exchanged, page: Page, call: Call, now: datetime, extra: dict[str, str]) -> bytes:
+    async def _list(
+        self, exchanged: _Exchanged, reply: Reply, page: Page, call: Call, now: datetime, extra: dict[str, str]
+    ) -> bytes:
         assert call.page is not None
         documents = page.documents
         if call.version is not Version.V2_3_0 and call.row.answer is not None:
@@ -333,16 +335,20 @@ class OcpiServer:
                     # One that the version cannot hold must not keep the others back.
                     losses.append(f"left out: {error}")
                     continue
-                converted.append(carried.document.encode())
+                wire = carried.document.encode()
+                if exchanged.routed and call.version is Version.V2_1_1:
+                    wire = with_owners(call.row.answer, wire, document)
+                converted.append(wire)
                 losses.extend(carried.losses)
             documents, exchanged.losses = converted, tuple(losses)
         extra[headers.TOTAL_COUNT] = str(page.total)
         extra[headers.LIMIT] = str(self._settings.page_limit)
         url = call.base_url + exchanged.path.removeprefix(ROOT)
-        link = paging.next_link(url, call.page, page.total, len(page.documents))
+        given = len(page.documents) if page.taken is None else page.taken
+        link = paging.next_link(url, call.page, page.total, given)
         if link is not None:
             extra["Link"] = link
-        return envelope.write_list(now, documents)
+        return envelope.write_list(now, documents, reply.message)
 
     def _plain(self, call: Call) -> Context:
         """What the connection tells of a conversion down; what is ours has an owner of ours."""

@@ -69,10 +69,12 @@ class Page(Struct, frozen=True, kw_only=True):
     Args:
         documents: canonical JSON, in the order of creation.
         total: that match, in all pages, and that this peer may see.
+        taken: how many of them the page stands for, where some could not be shown; None: as many as it has.
     """
 
     documents: Sequence[bytes]
     total: int
+    taken: int | None = None
 
 
 class Reply(Struct, frozen=True, kw_only=True):

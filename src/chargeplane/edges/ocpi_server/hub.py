@@ -1,9 +1,9 @@
 """Our hub: passes on what partners send for each other (OCPI 2.3.0 transport_and_format, Message Routing).
 
     to another party        direct: the request goes to its connection, the answer comes back
-    to the hub, a push      broadcast to every partner with an opposite role, from the hub; never CDRs or sessions
+    to the hub, a push      kept, answered, and brought to every partner with an opposite role, from the hub; never CDRs or sessions
     to the hub, GET a list  the lists of all partners with an opposite role, as one, in pages
-    to nobody               open routing: by the driver's token, the owner, or the only one it can be for; pushes else go to all
+    to nobody               open routing: to whom it can be for (`hub_finding`); pushes else go to all
 
 Documents are canonical in between, so partners of different versions understand each other, and what a version cannot say is in the log
 of the exchange. `last_updated` is never touched. Each request that leaves has an id of its own and the correlation id it came with. URLs
@@ -14,95 +14,115 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Any, Final
 
 import structlog
+from msgspec.structs import replace
 
+from chargeplane.app.roaming.broadcasts import Broadcasts, Push
 from chargeplane.app.roaming.connections import Connections
+from chargeplane.app.roaming.hub_memory import HubMemory, driver_of
 from chargeplane.app.roaming.ports import Failure, Outcome, PulledPage, Route
 from chargeplane.domain.roaming.connection import OwnParty, PartyId, PartyRole, Peer
-from chargeplane.domain.roaming.roles import MODULES, OPPOSITE
-from chargeplane.edges.ocpi_server.call import Call, Page, Reply, refused
+from chargeplane.domain.roaming.roles import OPPOSITE
+from chargeplane.edges.ocpi_server.call import Call, Page, Reply, not_found, refused
+from chargeplane.edges.ocpi_server.checks import check_owner
+from chargeplane.edges.ocpi_server.hub_finding import (
+    COMMANDS_AT,
+    Finding,
+    HubCaller,
+    has_side,
+    seen_in,
+    sender_of,
+    with_driver,
+)
 from chargeplane.edges.ocpi_server.routing import url_of
-from chargeplane.ocpi.documents import encode_tree
+from chargeplane.kernel.errors import InvalidInputError
+from chargeplane.ocpi.documents import encode_tree, parse
 from chargeplane.ocpi.paging import PageAsk
 from chargeplane.ocpi.status import Status
-from chargeplane.ocpi.table import RESULTS, Interface, Method, Module
+from chargeplane.ocpi.table import RESULTS, TABLE, Interface, Method, Module
 from chargeplane.ocpi.versions import CANONICAL, Version
 from chargeplane.store.database import Database
 from chargeplane.store.queries import roaming_hub as queries
+from chargeplane.store.queries.roaming_hub import RouteView
 
-_CDR, _CDR_AT, _COMMAND_RESULT, _PROFILE_RESULT = 26, 27, 43, 47
+_CDR, _CDR_AT, _STOP, _COMMAND_RESULT, _PROFILE_RESULT, _AUTHORIZE = 26, 27, 39, 43, 47, 34
 _NEVER_TO_ALL: Final = frozenset({Module.CDRS, Module.SESSIONS})
-_BROADCASTS: Final = 500
-_AT_ONCE: Final = 32
+PARTIAL_ROWS: Final = frozenset(row.number for row in TABLE.values() if row.partial)
 
 _log = structlog.get_logger(__name__)
 
 
-class HubCaller(Protocol):
-    """What the hub asks partners by. Implemented by edges/ocpi_client."""
-
-    @property
-    def call(self) -> Callable[..., Awaitable[Outcome]]:
-        """One request; as `app.roaming.ports.Caller`."""
-        ...
-
-    async def part(self, peer: Peer, row: int, ask: PageAsk, route: Route, correlation_id: str) -> Outcome | PulledPage:
-        """Part of a list."""
-        ...
-
-
 class HubRouter:
-    """Implements `app.Hub`."""
+    """Implements `app.Hub`.
 
-    def __init__(self, database: Database, connections: Connections, caller: HubCaller) -> None:
+    Args:
+        timeout_s: how long a receiver may take: less than senders wait, so that they hear what went wrong.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        connections: Connections,
+        caller: HubCaller,
+        memory: HubMemory,
+        broadcasts: Broadcasts,
+        *,
+        timeout_s: float = 20.0,
+    ) -> None:
         self._database = database
         self._connections = connections
         self._caller = caller
-        self._going: set[asyncio.Task[None]] = set()
-        self._slots = asyncio.Semaphore(_AT_ONCE)
-
-    async def stop(self) -> None:
-        """Lets what is on its way go."""
-        for task in list(self._going):
-            task.cancel()
-        await asyncio.gather(*self._going, return_exceptions=True)
+        self._memory = memory
+        self._broadcasts = broadcasts
+        self._timeout_s = timeout_s
+        self._finding = Finding(memory, caller)
 
     async def take(self, call: Call) -> Reply | None:
         """The answer of whom the request is for; None where it is for us."""
         hub = hub_of(call.peer)
         if hub is None:
             return None
+        _check_sender(call)
         behind = await self._behind_url(call)
         if behind is not None:
             return behind
+        call = await with_driver(call, self._memory)
+        if not call.peer.is_hub and call.row.method is not Method.GET:
+            await self._memory.saw(call.peer.tenant_id, seen_in(call))
         to_party = call.route.to_party
+        if to_party is not None and any(to_party.key == own.id.key for own in call.peer.own if own.id != hub.id):
+            return None
+        if await self._finding.is_of_another(call):
+            # Only whose driver charges may stop it.
+            unknown = encode_tree({"result": "UNKNOWN_SESSION", "timeout": 0})
+            return Reply(document=unknown) if call.row.number == _STOP else not_found("session of yours")
         if to_party is None:
             return await self._open(call, hub)
         if to_party.key == hub.id.key:
             return await self._to_all(call, hub)
-        if any(to_party.key == own.id.key for own in call.peer.own):
-            return None
         return await self._direct(call, to_party)
 
     # -- direct --------------------------------------------------------------------------------------------------------
 
     async def _direct(self, call: Call, to_party: PartyId) -> Reply:
         peer = await self._connections.peer_of(call.peer.tenant_id, to_party)
-        if peer is None or peer.id == call.peer.id or not await self._allowed(call, to_party):
+        rules = await self._rules(call)
+        if peer is None or peer.id == call.peer.id or not _allowed(rules, call, to_party):
             # Who may not be written to is not told apart from who is not there.
             return refused(Status.UNKNOWN_RECEIVER, f"{to_party} is not known here.")
-        outcome = await self._pass_on(call, peer, Route(from_party=_sender(call), to_party=to_party))
+        outcome = await self._pass_on(call, peer, Route(from_party=sender_of(call), to_party=to_party))
         if isinstance(outcome, Page):
             return Reply(page=outcome)
         return await self._answer(call, peer, outcome)
 
     async def _pass_on(self, call: Call, peer: Peer, route: Route) -> Outcome | Page:
+        timeout_s = peer.quirks.timeout_s or self._timeout_s
         if call.row.is_list and call.page is not None:
-            part = await self._caller.part(peer, call.row.number, call.page, route, call.correlation_id)
-            return part if isinstance(part, Outcome) else Page(documents=part.documents, total=part.total or 0)
+            found = await self._part(call, peer, call.page, route)
+            return found if isinstance(found, Outcome) else _page_of(call, [found], found.total or 0)
         query, body = await self._behind_us(call, peer)
         return await self._caller.call(
             peer,
@@ -113,14 +133,16 @@ class HubRouter:
             route=route,
             correlation_id=call.correlation_id,
             routed=True,
+            timeout_s=timeout_s,
         )
 
     async def _answer(self, call: Call, peer: Peer, outcome: Outcome) -> Reply:
         if outcome.ok:
+            await self._finding.passed(call, peer)
             location = outcome.location
             if call.row.number == _CDR and location is not None:
                 location = await self._url(
-                    call, peer, location, Module.CDRS, Interface.RECEIVER, "", "cdr", call.version
+                    call, peer, location, Module.CDRS, Interface.RECEIVER, "", "cdr", call.version, call.peer
                 )
             status = outcome.status_code or Status.SUCCESS
             created = outcome.http_status == 201
@@ -130,76 +152,103 @@ class HubRouter:
         if outcome.failure is Failure.REFUSED and outcome.status_code is not None:
             missing = outcome.http_status == 404
             return Reply(status=outcome.status_code, message=outcome.message, not_found=missing)
-        status = _BY_FAILURE.get(outcome.failure or Failure.REFUSED, Status.HUB_ERROR)
-        return refused(status, outcome.sentence or "The receiver did not take it.")
+        return refused(_status_of(outcome), outcome.sentence or "The receiver did not take it.")
 
     # -- to all --------------------------------------------------------------------------------------------------------
 
-    async def _to_all(self, call: Call, hub: OwnParty) -> Reply:
+    async def _to_all(self, call: Call, hub: OwnParty) -> Reply | None:
         if call.row.method is Method.GET:
             if call.row.is_list:
                 return await self._list_of_all(call, hub)
             return refused(
                 Status.INVALID_PARAMETERS, "A GET of one object is for one party, or for none (open routing)."
             )
+        if call.row.answer is not None:
+            # A question, not a push: only one can answer it.
+            return await self._open(call, hub)
         if call.row.module in _NEVER_TO_ALL:
             return refused(Status.INVALID_PARAMETERS, f"{call.row.module} are for one party alone and never broadcast.")
         return await self._broadcast(call, hub)
 
     async def _broadcast(self, call: Call, hub: OwnParty) -> Reply:
-        if len(self._going) >= _BROADCASTS:
-            return refused(Status.HUB_ERROR, "Too much is being broadcast; try again later.")
-        targets = await self._opposite(call, call.row.interface)
-
-        async def send(peer: Peer, to_party: PartyId) -> None:
-            async with self._slots:
-                outcome = await self._caller.call(
-                    peer,
-                    call.row.number,
-                    call.path,
-                    body=call.body or None,
-                    query=dict(call.query),
-                    # The hub's own ids, as the specification asks of a broadcast.
-                    route=Route(from_party=hub.id, to_party=to_party),
-                    correlation_id=call.correlation_id,
-                    routed=True,
-                )
-            if not outcome.ok:
-                _log.info("hub_broadcast_failed", to=str(to_party), why=outcome.sentence)
-
-        for peer, to_party in targets:
-            task = asyncio.create_task(send(peer, to_party), name="hub broadcast")
-            self._going.add(task)
-            task.add_done_callback(self._going.discard)
+        """Kept for every partner before it is answered. The hub's own ids go with it, as the specification asks of a broadcast."""
+        row, path = call.row, call.path
+        ident = next((path[name] for name in row.names if name not in ("country_code", "party_id")), None)
+        owner = "" if call.owner is None else call.owner.key
+        kind = call.query.get("type", "")
+        about = (
+            f"{row.module}/{owner}/{ident}/{kind}".lower()
+            if ident is not None
+            else f"{row.module}/{secrets.token_hex(8)}"
+        )
+        push = Push(
+            key=about,
+            row=row.number,
+            path=path,
+            query=call.query,
+            body=call.body or None,
+            whole=row.method in (Method.PUT, Method.DELETE) and len(row.names) <= 3,
+            partial=row.partial,
+        )
+        targets = await self._opposite(call, row.interface)
+        await self._broadcasts.take(call.peer.tenant_id, push, hub.id, targets, call.correlation_id)
         return Reply()
 
     async def _list_of_all(self, call: Call, hub: OwnParty) -> Reply:
-        """Lists one behind the other, in the order of connections: pages stay where they are while one of them is read."""
+        """Lists one behind the other, in the order of connections: pages stay where they are while one of them is read.
+
+        A partner that does not answer is left out, and said to be: others must not wait for it.
+        """
         ask = call.page
         assert ask is not None
-        documents: list[bytes] = []
-        total, offset, full = 0, ask.offset, False
-        for peer, to_party in await self._opposite(call, Interface.SENDER):
-            wanted = 0 if full else ask.limit - len(documents)
-            part = PageAsk(
-                date_from=ask.date_from,
-                date_to=ask.date_to,
-                offset=max(offset - total, 0),
-                limit=max(wanted, 1),
-                filters=ask.filters,
-            )
-            found = await self._caller.part(
-                peer, call.row.number, part, Route(from_party=hub.id, to_party=to_party), call.correlation_id
-            )
+        targets = await self._opposite(call, Interface.SENDER)
+        # Of drivers' sessions and CDRs an operator tells whoever asks its own; in the name of the hub it would tell all.
+        sender = sender_of(call) if call.row.module in _NEVER_TO_ALL else hub.id
+
+        async def part(index: int, offset: int, limit: int) -> PulledPage | Outcome:
+            peer, to_party = targets[index]
+            route = Route(from_party=sender, to_party=to_party)
+            return await self._part(call, peer, _part_of(ask, offset, limit), route)
+
+        # How many each has; where there is but one, the part itself says it.
+        single = len(targets) == 1
+        heads = await asyncio.gather(
+            *(part(index, ask.offset if single else 0, ask.limit if single else 1) for index in range(len(targets)))
+        )
+        silent = [str(targets[index][1]) for index, head in enumerate(heads) if isinstance(head, Outcome)]
+        for index, head in enumerate(heads):
+            if isinstance(head, Outcome):
+                _log.info("hub_list_failed", of=str(targets[index][1]), why=head.sentence)
+        totals = [0 if isinstance(head, Outcome) else head.total or 0 for head in heads]
+        message = f"Without {', '.join(silent)}: no answer." if silent else None
+        if single:
+            found = heads[0]
+            parts = [] if isinstance(found, Outcome) else [found]
+            return Reply(page=_page_of(call, parts, totals[0]), message=message)
+        windows, before = [], 0
+        for index, total in enumerate(totals):
+            first, last = max(ask.offset - before, 0), min(ask.offset + ask.limit - before, total)
+            if first < last:
+                windows.append((index, first, last - first))
+            before += total
+        read = await asyncio.gather(*(part(*window) for window in windows))
+        parts = []
+        for (_, _, wanted), found in zip(windows, read, strict=True):
             if isinstance(found, Outcome):
-                _log.info("hub_list_failed", of=str(to_party), why=found.sentence)
+                # Its place in the list stays, or what is behind it would be read twice.
+                parts.append(PulledPage(documents=(), refused=("no answer",) * wanted))
                 continue
-            given = list(found.documents)[:wanted] if part.offset < (found.total or 0) else []
-            documents += given
-            if not full and part.offset + len(given) < (found.total or 0):
-                full = True  # there is more of this one: those behind it are for later pages
-            total += found.total or 0
-        return Reply(page=Page(documents=documents, total=total))
+            parts.append(replace(found, documents=found.documents[:wanted]))
+            if len(found.documents) + len(found.refused) < wanted:
+                break  # its pages are smaller than ours: what is behind is for the next one
+        return Reply(page=_page_of(call, parts, sum(totals)), message=message)
+
+    async def _part(self, call: Call, peer: Peer, ask: PageAsk, route: Route) -> PulledPage | Outcome:
+        timeout_s = peer.quirks.timeout_s or self._timeout_s
+        found = await self._caller.part(peer, call.row.number, ask, route, call.correlation_id, timeout_s=timeout_s)
+        if isinstance(found, Outcome):
+            return found
+        return await self._finding.listed(call, peer, found)
 
     async def _opposite(self, call: Call, interface: Interface) -> list[tuple[Peer, PartyId]]:
         """Partners that a message to all is for, each with its party."""
@@ -208,8 +257,9 @@ class HubRouter:
         if sender is not None:
             roles = {party.role for party in call.peer.parties if party.id.key == sender.key} or roles
         # Whose object it is tells the role, where a platform has several: only a CPO pushes locations.
-        roles = {role for role in roles if _has_side(role, call.row.module.value, interface.other.value)} or roles
+        roles = {role for role in roles if has_side(role, call.row.module.value, interface.other.value)} or roles
         wanted = frozenset().union(*(OPPOSITE[role] for role in roles))
+        rules = await self._rules(call)
         found = []
         for peer in await self._connections.every(call.peer.tenant_id):
             if peer.id == call.peer.id or peer.url_of(call.row.module.value, interface.value) is None:
@@ -218,7 +268,7 @@ class HubRouter:
             if (
                 party is not None
                 and call.row.is_in(Version(peer.version or CANONICAL))
-                and await self._allowed(call, party)
+                and _allowed(rules, call, party)
             ):
                 found.append((peer, party))
         return found
@@ -226,31 +276,59 @@ class HubRouter:
     # -- to nobody -----------------------------------------------------------------------------------------------------
 
     async def _open(self, call: Call, hub: OwnParty) -> Reply | None:
-        party = _meant(call)
-        if party is not None and not call.peer.has_party(party) and party.key != hub.id.key:
-            if any(party.key == own.id.key for own in call.peer.own):
-                return None
-            return await self._direct(call, party)
         if call.row.is_list:
             return await self._list_of_all(call, hub)
+        party = await self._finding.meant(call, hub.id)
+        if party is not None:
+            if any(party.key == own.id.key for own in call.peer.own if own.id != hub.id):
+                return None
+            return await self._direct(call, party)
+        push = call.row.answer is None and call.row.method is not Method.GET
+        if push and call.row.module not in _NEVER_TO_ALL:
+            return await self._broadcast(call, hub)
         targets = await self._opposite(call, call.row.interface)
         if len(targets) == 1:
             return await self._direct(call, targets[0][1])
-        if call.row.method is Method.GET or call.row.module in _NEVER_TO_ALL or call.row.answer is not None:
+        if call.row.number in COMMANDS_AT:
+            found = await self._finding.who_has_place(call, hub.id, targets, self._timeout_s)
+            if len(found) == 1:
+                return await self._direct(call, found[0])
+            if not found:
+                return Reply(
+                    document=encode_tree({"result": "REJECTED", "timeout": 0}),
+                    status=Status.UNKNOWN_LOCATION,
+                    message="Nobody here has this location.",
+                )
+        if call.row.method is Method.GET or call.row.number == _AUTHORIZE:
             return await self._first(call, targets)
-        return await self._broadcast(call, hub)
+        return refused(Status.UNKNOWN_RECEIVER, "Whom this is for cannot be told; name the receiver.")
 
     async def _first(self, call: Call, targets: Sequence[tuple[Peer, PartyId]]) -> Reply:
-        """The first that knows what is asked about."""
-        if call.row.module in _NEVER_TO_ALL and call.row.method is not Method.GET:
-            return refused(Status.UNKNOWN_RECEIVER, "Whom this is for cannot be told; name the receiver.")
-        for peer, party in targets:
-            outcome = await self._pass_on(call, peer, Route(from_party=_sender(call), to_party=party))
-            if isinstance(outcome, Page):
-                return Reply(page=outcome)
-            if outcome.ok:
-                return await self._answer(call, peer, outcome)
-        return Reply(status=Status.UNKNOWN_RECEIVER, message="Nobody here knows what this is about.", not_found=True)
+        """The first that knows what is asked about; all are asked at once, so that a slow one keeps nobody waiting."""
+
+        async def ask(peer: Peer, party: PartyId) -> tuple[Peer, Outcome]:
+            outcome = await self._pass_on(call, peer, Route(from_party=sender_of(call), to_party=party))
+            assert isinstance(outcome, Outcome)
+            return peer, outcome
+
+        tasks = [asyncio.create_task(ask(peer, party), name="hub question") for peer, party in targets]
+        silent: Outcome | None = None
+        try:
+            for done in asyncio.as_completed(tasks):
+                peer, outcome = await done
+                if outcome.ok:
+                    return await self._answer(call, peer, outcome)
+                if outcome.failure is not Failure.REFUSED:
+                    silent = outcome
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if silent is not None:
+            # Who did not answer may have been the one who knows.
+            return refused(_status_of(silent), silent.sentence or "Somebody who may know did not answer.")
+        status = Status.UNKNOWN_TOKEN if call.row.number == _AUTHORIZE else Status.UNKNOWN_RECEIVER
+        return Reply(status=status, message="Nobody here knows what this is about.", not_found=True)
 
     # -- URLs ----------------------------------------------------------------------------------------------------------
 
@@ -258,21 +336,20 @@ class HubRouter:
         """Query and body with the URL for results put behind one of ours."""
         query = dict(call.query)
         version = Version(peer.version or CANONICAL)
-        word = _RESULT_OF.get(call.row.method, call.path.get("command", "")) if call.row.number in (44, 45, 46) else ""
+        word = _RESULT_OF.get(call.row.method, "") if call.row.number in (44, 45, 46) else ""
         if call.row.module is Module.COMMANDS:
             word = call.row.path
         module = call.row.module
+
+        async def ours(url: str) -> str:
+            return await self._url(call, call.peer, url, module, Interface.SENDER, word, "result", version, peer)
+
         if "response_url" in query:
-            query["response_url"] = await self._url(
-                call, call.peer, query["response_url"], module, Interface.SENDER, word, "result", version
-            )
+            query["response_url"] = await ours(query["response_url"])
         body = call.body or None
         tree = None if call.document is None else call.document.tree
         if isinstance(tree, dict) and isinstance(tree.get("response_url"), str):
-            url = await self._url(
-                call, call.peer, tree["response_url"], module, Interface.SENDER, word, "result", version
-            )
-            body = encode_tree({**tree, "response_url": url})
+            body = encode_tree({**tree, "response_url": await ours(tree["response_url"])})
         return query, body
 
     async def _url(
@@ -285,10 +362,12 @@ class HubRouter:
         word: str,
         kind: str,
         version: Version,
+        told: Peer,
     ) -> str:
+        """A URL of ours for one of a partner's; only `told`, to whom it is told, may come to it."""
         reference = secrets.token_urlsafe(18)
         async with self._database.change() as db:
-            await queries.keep_url(db, reference, peer.tenant_id, peer.id, url, kind)
+            await queries.keep_url(db, reference, peer.tenant_id, peer.id, url, kind, told.id)
         base = url_of(call.base_url, version, module.value, interface.value)
         return "/".join(part for part in (base, word, reference) if part)
 
@@ -300,7 +379,7 @@ class HubRouter:
         reference = call.path.get("reference") or call.path.get("cdr_ref") or ""
         kind = "cdr" if number == _CDR_AT else "result"
         async with self._database.read() as db:
-            kept = await queries.kept_url(db, reference, call.peer.tenant_id, kind)
+            kept = await queries.kept_url(db, reference, call.peer.tenant_id, kind, call.peer.id)
         peer = None if kept is None else await self._connections.get(kept[0])
         if kept is None or peer is None:
             return None
@@ -309,25 +388,31 @@ class HubRouter:
             number,
             call.path,
             body=call.body or None,
-            route=Route(from_party=_sender(call), to_party=peer.parties[0].id if peer.parties else None),
+            route=Route(from_party=sender_of(call), to_party=peer.parties[0].id if peer.parties else None),
             correlation_id=call.correlation_id,
             url=kept[1],
             kind=RESULTS[call.path["result"]].value if number == _PROFILE_RESULT else None,
             routed=True,
+            timeout_s=peer.quirks.timeout_s or self._timeout_s,
         )
         return await self._answer(call, peer, outcome)
 
-    async def _allowed(self, call: Call, to_party: PartyId) -> bool:
-        """Whether a message may pass: the most particular rule holds; without any, it may."""
-        sender = _sender(call)
-        source = "" if sender is None else sender.key
+    # -- who may ------------------------------------------------------------------------------------------------------
+
+    async def _rules(self, call: Call) -> dict[tuple[str, str], RouteView]:
         async with self._database.read() as db:
-            rules = {(rule.from_party, rule.to_party): rule for rule in await queries.routes(db, call.peer.tenant_id)}
-        for pair in ((source, to_party.key), (source, "*"), ("*", to_party.key), ("*", "*")):
-            rule = rules.get(pair)
-            if rule is not None and (rule.modules is None or call.row.module.value in rule.modules):
-                return rule.allowed
-        return True
+            return {(rule.from_party, rule.to_party): rule for rule in await queries.routes(db, call.peer.tenant_id)}
+
+
+def _allowed(rules: dict[tuple[str, str], RouteView], call: Call, to_party: PartyId) -> bool:
+    """Whether a message may pass: the most particular rule holds; without any, it may."""
+    sender = sender_of(call)
+    source = "" if sender is None else sender.key
+    for pair in ((source, to_party.key), (source, "*"), ("*", to_party.key), ("*", "*")):
+        rule = rules.get(pair)
+        if rule is not None and (rule.modules is None or call.row.module.value in rule.modules):
+            return rule.allowed
+    return True
 
 
 _RESULT_OF: Final = {Method.GET: "active", Method.PUT: "set", Method.DELETE: "clear"}
@@ -347,26 +432,45 @@ def hub_of(peer: Peer) -> OwnParty | None:
     return next((own for own in peer.own if PartyRole.HUB in own.roles), None)
 
 
-def _sender(call: Call) -> PartyId | None:
-    """Who sends: as the headers say, else the caller's party that has the module's other side (2.1.1 has no headers)."""
-    if call.route.from_party is not None:
-        return call.route.from_party
-    side = call.row.interface.other.value
-    for party in call.peer.parties:
-        if _has_side(party.role, call.row.module.value, side):
-            return party.id
-    return call.peer.parties[0].id if call.peer.parties else None
+def _status_of(outcome: Outcome) -> int:
+    return _BY_FAILURE.get(outcome.failure or Failure.REFUSED, Status.HUB_ERROR)
 
 
-def _has_side(role: PartyRole, module: str, side: str) -> bool:
-    return (module, side) in MODULES[role]
+def _check_sender(call: Call) -> None:
+    """Nobody speaks for another, and nobody brings what is another's; another hub speaks for all behind it.
+
+    Raises:
+        NotFoundError: reading.
+        InvalidInputError: writing.
+    """
+    if call.peer.is_hub:
+        return
+    sender = call.route.from_party
+    if sender is not None and call.peer.parties and not call.peer.has_party(sender):
+        sentence = f"{sender} is none of your parties"
+        raise InvalidInputError(f"{sentence}.", (("/OCPI-from-party-id", sentence),))
+    check_owner(call)
+    tree: Any = None if call.document is None else call.document.tree
+    if call.row.number == _CDR and isinstance(tree, dict):
+        owner = PartyId(str(tree.get("country_code")), str(tree.get("party_id")))
+        if not call.peer.has_party(owner):
+            sentence = f"{owner} is none of your parties"
+            raise InvalidInputError(f"{sentence}.", (("/party_id", sentence),))
 
 
-def _meant(call: Call) -> PartyId | None:
-    """Whom a request without a receiver is for, as far as it says: the issuer of the driver's token, or who owns the object."""
-    tree = None if call.document is None else call.document.tree
-    if isinstance(tree, dict):
-        token = tree.get("cdr_token") if call.row.module in _NEVER_TO_ALL else None
-        if isinstance(token, dict) and token.get("country_code") and token.get("party_id"):
-            return PartyId(str(token["country_code"]), str(token["party_id"]))
-    return call.owner
+def _part_of(ask: PageAsk, offset: int, limit: int) -> PageAsk:
+    return PageAsk(date_from=ask.date_from, date_to=ask.date_to, offset=offset, limit=limit, filters=ask.filters)
+
+
+def _page_of(call: Call, parts: Sequence[PulledPage], total: int) -> Page:
+    """A page of what partners gave; of sessions and CDRs the caller's drivers' alone."""
+    documents = [document for part in parts for document in part.documents]
+    taken = sum(len(part.documents) + len(part.refused) for part in parts)
+    if call.row.module in _NEVER_TO_ALL and not call.peer.is_hub:
+        documents = [one for one in documents if _is_theirs(call.peer, one)]
+    return Page(documents=documents, total=total, taken=taken)
+
+
+def _is_theirs(peer: Peer, document: bytes) -> bool:
+    driver = driver_of(parse(document))
+    return driver is not None and peer.has_party(driver)

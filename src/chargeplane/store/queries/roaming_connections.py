@@ -546,3 +546,16 @@ async def failing(db: Db, connection_id: int, failures: int, pause_s: float | No
         pause_s,
     )
     return found
+
+
+async def hub_that_brought(db: Db, tenant_id: TenantId, party: PartyId) -> int | None:
+    """The registered hub by which locations of a party came."""
+    found: int | None = await db.fetchval(
+        "SELECT c.id FROM roaming_connection c WHERE c.tenant_id = $1 AND c.is_hub AND c.state = 'registered' AND EXISTS"
+        " (SELECT FROM partner_location l WHERE l.tenant_id = $1 AND l.country_code = $2 AND l.party_id = $3"
+        " AND l.connection_id = c.id) ORDER BY c.id LIMIT 1",
+        tenant_id,
+        party.country_code.upper(),
+        party.party_id.upper(),
+    )
+    return found

@@ -318,6 +318,7 @@ async def page(
     free_from: datetime | None = None,
     free_to: datetime | None = None,
     behind: Behind | None = None,
+    driver: tuple[str, str] | None = None,
 ) -> tuple[int, list[bytes], Behind | None]:
     """How many documents the partner may see, some of them, oldest first, and where the next ones begin.
 
@@ -327,8 +328,13 @@ async def page(
         free_from, free_to: of booking locations: that are free some time in between.
         behind: where the documents before `offset` ended, if that is known: they are not walked through again, nor counted, until the
             end is near.
+        driver: of sessions and CDRs those of this provider's drivers alone.
     """
     where = visible(tenant_id, module, connection_id, publication)
+    if driver is not None and module in (SESSIONS, CDRS):
+        told = "d.body::jsonb -> 'cdr_token'"
+        whose = f"upper({told} ->> 'country_code'), upper({told} ->> 'party_id')"
+        where.add(f"({whose}) = (?, ?)", driver[0].upper(), driver[1].upper())
     if date_from is None:
         where.add("d.removed_at IS NULL")
     where.add_if("d.last_updated >= ?", date_from)

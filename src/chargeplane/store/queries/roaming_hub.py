@@ -64,24 +64,36 @@ async def delete_route(db: Db, tenant_id: TenantId, from_party: str, to_party: s
     return row is not None
 
 
-async def keep_url(db: Db, reference: str, tenant_id: TenantId, connection_id: int, url: str, kind: str) -> None:
-    """Puts a URL of a partner behind one of ours."""
+async def keep_url(
+    db: Db, reference: str, tenant_id: TenantId, connection_id: int, url: str, kind: str, for_connection_id: int
+) -> None:
+    """Puts a URL of a partner behind one of ours.
+
+    Args:
+        for_connection_id: of the partner that is told ours: nobody else may come to it.
+    """
     await db.execute(
-        "INSERT INTO roaming_forward_url (reference, tenant_id, connection_id, url, kind) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO roaming_forward_url (reference, tenant_id, connection_id, url, kind, for_connection_id)"
+        " VALUES ($1, $2, $3, $4, $5, $6)",
         reference,
         tenant_id,
         connection_id,
         url,
         kind,
+        for_connection_id,
     )
 
 
-async def kept_url(db: Db, reference: str, tenant_id: TenantId, kind: str) -> tuple[int, str] | None:
+async def kept_url(
+    db: Db, reference: str, tenant_id: TenantId, kind: str, for_connection_id: int
+) -> tuple[int, str] | None:
     """The connection and URL behind one of ours."""
     row = await db.fetchrow(
-        "SELECT connection_id, url FROM roaming_forward_url WHERE reference = $1 AND tenant_id = $2 AND kind = $3",
+        "SELECT connection_id, url FROM roaming_forward_url WHERE reference = $1 AND tenant_id = $2 AND kind = $3"
+        " AND coalesce(for_connection_id, $4) = $4",
         reference,
         tenant_id,
         kind,
+        for_connection_id,
     )
     return None if row is None else (row["connection_id"], row["url"])

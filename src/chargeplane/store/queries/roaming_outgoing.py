@@ -201,6 +201,11 @@ async def took(db: Db, taken: Sequence[Taken]) -> None:
         )
 
 
+async def more(db: Db, ident: int) -> None:
+    """A partner took one message about an object, and the next one is due at once."""
+    await db.execute("UPDATE roaming_outgoing SET attempts = 0, error = NULL, next_at = now() WHERE id = $1", ident)
+
+
 async def failed(db: Db, ident: int, error: str, again_in_s: float | None, *, whole: bool = False) -> None:
     """It did not go.
 

@@ -40,6 +40,7 @@ def own_lists(documents: OwnDocuments, commands: PartnerCommands) -> dict[int, H
                 module,
                 Part(date_from=ask.date_from, date_to=ask.date_to, offset=ask.offset, limit=ask.limit),
                 ours(call),
+                _whose(call),
             )
             return Reply(page=Page(documents=found, total=total))
 
@@ -84,10 +85,26 @@ def partner_of(call: Call) -> Partner:
         connection_id=peer.id,
         tenant_id=peer.tenant_id,
         name=peer.name,
-        # Whoever speaks over a hub is nobody of its own parties.
-        parties=frozenset() if peer.is_hub else frozenset(one.id.key for one in peer.parties),
+        parties=_speakers(call),
         routing=route_text(call.route),
     )
+
+
+def _speakers(call: Call) -> frozenset[str]:
+    """Whom a request speaks for: behind a hub whoever it says that it is from; a hub of OCPI 2.1.1 does not say it."""
+    peer = call.peer
+    if not peer.is_hub:
+        return frozenset(one.id.key for one in peer.parties)
+    whose = _whose(call)
+    return frozenset() if whose is None else frozenset({whose.key})
+
+
+def _whose(call: Call) -> PartyId | None:
+    """The provider behind a hub that asks: it is shown what is its drivers' alone."""
+    sender, hub = call.route.from_party, call.peer.hub_party
+    if not call.peer.is_hub or sender is None or (hub is not None and sender.key == hub.key):
+        return None
+    return sender
 
 
 def ours(call: Call) -> PartyId | None:
