@@ -32,7 +32,7 @@ GET_CDR = 27
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def houses(
+async def around(
     postgres_server: postgres.TestServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Houses]:
     async with running_houses(postgres_server, tmp_path_factory) as made:
@@ -65,9 +65,9 @@ PAIRS = list(itertools.product(VERSIONS, VERSIONS))
 
 @pytest.mark.parametrize(("of_cpo", "of_emsp"), PAIRS, ids=["-".join(pair) for pair in PAIRS])
 async def test_driver_charges_through_the_hub_by_card_and_by_command_and_both_sides_agree(
-    houses: Houses, of_cpo: str, of_emsp: str
+    around: Houses, of_cpo: str, of_emsp: str
 ) -> None:
-    town = await found_town(houses)
+    town = await found_town(around)
     # Others of both kinds, so that whom a message is for is never just who is left.
     others = [await town.member("other provider", "EMSP", of_emsp), await town.member("other operator", "CPO", of_cpo)]
     operator = await town.member("operator", "CPO", of_cpo)
@@ -112,17 +112,21 @@ async def test_driver_charges_through_the_hub_by_card_and_by_command_and_both_si
     assert [one["kind"] for one in requests] == ["STOP_SESSION", "START_SESSION"]
 
     # The CDR can be read back where the hub said that it is.
-    peer = await houses.operator.roaming.connections.get(operator.connection)
+    peer = await around.operator.roaming.connections.get(operator.connection)
     assert peer is not None
-    async with houses.operator.server.database.read() as db:
-        location = await db.fetchval(
-            "SELECT location FROM roaming_sent WHERE connection_id = $1 AND module = 'cdrs' AND key = $2",
-            operator.connection,
-            cdr["cdr_id"],
-        )
-    assert location.startswith(f"http://127.0.0.1:{houses.hub.server.http.port}/ocpi/{of_cpo}/")  # type: ignore[union-attr]
+
+    async def told() -> Any:
+        async with around.operator.server.database.read() as db:
+            return await db.fetchval(
+                "SELECT location FROM roaming_sent WHERE connection_id = $1 AND module = 'cdrs' AND key = $2",
+                operator.connection,
+                cdr["cdr_id"],
+            )
+
+    location = await operator.tenant.until(told, bool)
+    assert location.startswith(f"http://127.0.0.1:{around.hub.server.http.port}/ocpi/{of_cpo}/")  # type: ignore[union-attr]
     route = Route(from_party=PartyId(*operator.party.split("*")))
-    outcome = await houses.operator.roaming.caller.call(peer, GET_CDR, url=location, route=route)
+    outcome = await around.operator.roaming.caller.call(peer, GET_CDR, url=location, route=route)
     assert outcome.ok, outcome
     assert outcome.data is not None
     assert f'"{cdr["cdr_id"]}"'.encode() in outcome.data

@@ -371,6 +371,18 @@ class Connections:
             await self._audit(db, caller, "rotate", KIND, str(ident), None, {"version": version})
         return await self.one(caller, ident)
 
+    async def tell_anew(self, peer: Peer) -> None:
+        """Gives a partner our credentials as they are now: those behind our hub are others than it was told.
+
+        Raises:
+            ConflictError: it is not registered any more.
+            HandshakeError: it did not succeed; the tokens before still hold.
+        """
+        current = await self.get(peer.id)
+        if current is None or not current.usable:
+            raise ConflictError(f"'{peer.name}' is not registered.")
+        await self._handshake(peer.id, "PUT", current.version)
+
     async def change(
         self, caller: Caller, ident: int, wanted: PartnerChanges, if_revision: int | None
     ) -> StoredConnection:
@@ -657,6 +669,10 @@ class Connections:
                 PartnerParty(id=one.id, role=partner_role, business_details=one.business_details) for one in parties
             )
         hub = given.hub_party or next((one.id for one in parties if one.role is PartyRole.HUB), None)
+        if given.hub_party is not None:
+            # Those behind a hub may be ourselves, where we have another connection with it.
+            ours = {own.id.key for own in peer.own}
+            parties = tuple(one for one in parties if one.id.key not in ours)
         state = peer.state if peer.state is ConnectionState.SUSPENDED else ConnectionState.REGISTERED
         await queries.update(
             db,
@@ -690,6 +706,8 @@ class Connections:
         host = urlsplit(given.versions_url).netloc
         others = await self.every(peer.tenant_id)
         for party in given.parties:
+            if given.hub_party is not None and party.id.key != given.hub_party.key:
+                continue  # behind a hub: who is here by itself too is asked directly
             if party.id.key in ours:
                 raise RuleError(f"{party.id} is a party of ours.")
             for other in others:

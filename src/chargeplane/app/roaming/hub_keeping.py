@@ -7,19 +7,24 @@ behind the hub among its roles too.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from datetime import UTC, datetime, timedelta
+
+import structlog
 
 from chargeplane.app.pulse import Pulse
 from chargeplane.app.roaming import outgoing
 from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.outgoing import Message, Outgoing
-from chargeplane.app.roaming.ports import Caller
+from chargeplane.app.roaming.ports import Caller, HandshakeError
 from chargeplane.domain.roaming.connection import ConnectionState, PartnerParty, PartyId, PartyRole, Peer
+from chargeplane.kernel.errors import RuleError
 from chargeplane.kernel.time import rfc3339
 from chargeplane.store.database import Database
 from chargeplane.store.queries import roaming_client_info as queries
-from chargeplane.store.queries import roaming_connections
+from chargeplane.store.queries import roaming_connections, roaming_hub
 from chargeplane.store.queries.roaming_client_info import ClientInfo
 from chargeplane.store.queries.roaming_connections import StoredConnection
 
@@ -27,6 +32,12 @@ MODULE = "hubclientinfo"
 _VERSIONS, _PUT = 1, 51
 _LOOK_S = 2.0
 _OFFLINE_AFTER = 3
+_TELLS_ROLES = "2.3.0"
+_AT_ONCE = 32
+_AGAIN_S = 10.0
+"""After which a partner that did not take our credentials is tried again."""
+
+_log = structlog.get_logger(__name__)
 
 
 class HubKeeping:
@@ -51,6 +62,8 @@ class HubKeeping:
         self._caller = caller
         self._sending = sending
         self._alive_after = alive_after
+        self._again_at: dict[int, float] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
         self._behind: dict[int, list[tuple[int, PartnerParty]]] = {}
         self._pulse = Pulse("roaming hub", every_s, self.look)
 
@@ -64,20 +77,26 @@ class HubKeeping:
 
     async def look(self) -> None:
         """One look at every partner of every hub."""
-        peers = await self._connections.every(None, registered=False)
+        peers = [one for one in await self._connections.every(None, registered=False) if _is_behind_hub(one)]
         behind: dict[int, list[tuple[int, PartnerParty]]] = {}
         for peer in peers:
-            if not _is_behind_hub(peer):
-                continue
+            if peer.usable:
+                behind.setdefault(peer.tenant_id, []).extend((peer.id, party) for party in peer.parties)
+        self._behind = behind
+        # Side by side: one that does not answer must not keep the others waiting.
+        await asyncio.gather(*(self._look_at(peer) for peer in peers))
+
+    async def _look_at(self, peer: Peer) -> None:
+        async with self._slots:
             async with self._database.read() as db:
                 stored = await roaming_connections.stored(db, None, peer.id)
             if stored is None:
-                continue
-            if peer.usable:
-                behind.setdefault(peer.tenant_id, []).extend((peer.id, party) for party in peer.parties)
+                return
+            if stored.peer.usable:
                 await self._ask_if_silent(stored)
             await self._write(peer, _status(stored))
-        self._behind = behind
+            if stored.peer.usable and stored.peer.version == _TELLS_ROLES:
+                await self._tell_roles(peer)
 
     def reachable(self, peer: Peer) -> tuple[PartnerParty, ...]:
         """Parties behind our hub that a partner may be told of: those of others."""
@@ -95,6 +114,23 @@ class HubKeeping:
         tree = {name: getattr(info, name) for name in info.__struct_fields__}
         body = json.dumps(tree | {"last_updated": rfc3339(info.last_updated)}).encode()
         return Message(row=_PUT, path={"country_code": info.country_code, "party_id": info.party_id}, body=body)
+
+    async def _tell_roles(self, peer: Peer) -> None:
+        """PUT of the credentials where others are behind the hub than the partner was told (OCPI 2.3.0 credentials, roles)."""
+        now = " ".join(sorted(f"{party.id.key}:{party.role}" for party in self.reachable(peer)))
+        async with self._database.read() as db:
+            told = await roaming_hub.told_parties(db, peer.id)
+        if now == (told or "") or self._again_at.get(peer.id, 0.0) > time.monotonic():
+            return
+        self._again_at[peer.id] = time.monotonic() + _AGAIN_S
+        try:
+            await self._connections.tell_anew(peer)
+        except (HandshakeError, RuleError) as error:
+            _log.info("hub_roles_not_told", connection=peer.id, why=str(error))
+            return
+        self._again_at.pop(peer.id, None)
+        async with self._database.change() as db:
+            await roaming_hub.note_told_parties(db, peer.id, now)
 
     async def _ask_if_silent(self, stored: StoredConnection) -> None:
         heard = [at for at in (stored.heard_at, stored.answered_at, stored.registered_at) if at is not None]

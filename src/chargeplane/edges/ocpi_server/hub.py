@@ -138,7 +138,7 @@ class HubRouter:
 
     async def _answer(self, call: Call, peer: Peer, outcome: Outcome) -> Reply:
         if outcome.ok:
-            await self._finding.passed(call, peer)
+            await self._finding.passed(call, peer, outcome.data)
             location = outcome.location
             if call.row.number == _CDR and location is not None:
                 location = await self._url(
@@ -264,7 +264,14 @@ class HubRouter:
         for peer in await self._connections.every(call.peer.tenant_id):
             if peer.id == call.peer.id or peer.url_of(call.row.module.value, interface.value) is None:
                 continue
-            party = next((one.id for one in peer.parties if one.role in wanted), None)
+            party = next(
+                (
+                    one.id
+                    for one in peer.parties
+                    if one.role in wanted and has_side(one.role, call.row.module.value, interface.value)
+                ),
+                None,
+            )
             if (
                 party is not None
                 and call.row.is_in(Version(peer.version or CANONICAL))

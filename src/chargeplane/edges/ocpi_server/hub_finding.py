@@ -145,8 +145,14 @@ class Finding:
         )
         return [party for _, party in found]
 
-    async def passed(self, call: Call, peer: Peer) -> None:
-        """A request was taken by whom it was for."""
+    async def passed(self, call: Call, peer: Peer, data: bytes | None) -> None:
+        """A request was taken by whom it was for, who answered this."""
+        if call.row.number == _AUTHORIZE and data is not None:
+            token = parse(data).get("token")
+            uid = call.path["token_uid"]
+            if isinstance(token, dict) and await self._only_owner(call, TOKENS, uid) is None:
+                owner = PartyId(str(token.get("country_code")), str(token.get("party_id")))
+                await self._memory.saw(call.peer.tenant_id, [token_seen(token, uid, owner, peer.id)])
         if call.row.number == _RESERVE:
             owner = peer.parties[0].id if peer.parties else None
             if call.route.to_party is not None and peer.has_party(call.route.to_party):
@@ -231,7 +237,11 @@ async def named_drivers(memory: HubMemory, call: Call, trees: list[dict[str, Any
     made = []
     for tree in trees:
         given = tree.get("cdr_token")
-        token = tokens.get(folded(str(given.get("contract_id")))) if isinstance(given, dict) else None
+        token = None
+        if isinstance(given, dict):
+            contract = str(given.get("contract_id"))
+            # Who was never told the contract has the uid in its place (OCPI 2.1.1 tells no token when it is asked about one).
+            token = tokens.get(folded(contract)) or await memory.token(call.peer.tenant_id, contract)
         if token is not None:
             names = ("country_code", "party_id", "uid", "type", "contract_id")
             tree = {**tree, "cdr_token": {name: token[name] for name in names if name in token}}

@@ -133,6 +133,7 @@ class Partner:
     async def start(self) -> None:
         """Binds and serves."""
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # it may come back where it was
         bound.bind((self._host, self.port))
         self.port = bound.getsockname()[1]
         config = uvicorn.Config(

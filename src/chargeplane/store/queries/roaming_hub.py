@@ -97,3 +97,14 @@ async def kept_url(
         for_connection_id,
     )
     return None if row is None else (row["connection_id"], row["url"])
+
+
+async def told_parties(db: Db, connection_id: int) -> str | None:
+    """Which parties behind our hub a partner was told of last; None: of none yet."""
+    found: str | None = await db.fetchval("SELECT told_parties FROM roaming_connection WHERE id = $1", connection_id)
+    return found
+
+
+async def note_told_parties(db: Db, connection_id: int, parties: str) -> None:
+    """A partner was told of these."""
+    await db.execute("UPDATE roaming_connection SET told_parties = $2 WHERE id = $1", connection_id, parties)

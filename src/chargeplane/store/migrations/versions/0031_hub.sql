@@ -34,3 +34,6 @@ CREATE INDEX roaming_hub_message_key ON roaming_hub_message (connection_id, key,
 
 -- Who may come to a URL of ours that stands for somebody else's.
 ALTER TABLE roaming_forward_url ADD COLUMN for_connection_id bigint REFERENCES roaming_connection ON DELETE CASCADE;
+
+-- The parties behind our hub that a partner of OCPI 2.3.0 has in its credentials.
+ALTER TABLE roaming_connection ADD COLUMN told_parties text;
