@@ -151,8 +151,8 @@ class Finding:
             token = parse(data).get("token")
             uid = call.path["token_uid"]
             if isinstance(token, dict) and await self._only_owner(call, TOKENS, uid) is None:
-                owner = PartyId(str(token.get("country_code")), str(token.get("party_id")))
-                await self._memory.saw(call.peer.tenant_id, [token_seen(token, uid, owner, peer.id)])
+                issuer = PartyId(str(token.get("country_code")), str(token.get("party_id")))
+                await self._memory.saw(call.peer.tenant_id, [token_seen(token, uid, issuer, peer.id)])
         if call.row.number == _RESERVE:
             owner = peer.parties[0].id if peer.parties else None
             if call.route.to_party is not None and peer.has_party(call.route.to_party):
