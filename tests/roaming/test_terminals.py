@@ -42,6 +42,14 @@ async def reassigned(pair: Two, ident: str, **wanted: Any) -> Any:
     return await pair.partner.until(read, lambda one: all(one[name] == value for name, value in wanted.items()))
 
 
+async def pulled(pair: Two) -> Any:
+    """Reads the provider's terminals; None while they are being read already."""
+    answer = await pair.operator.client.post(
+        f"/roaming/partners/{pair.known_as}/pull", json={"module": "terminals", "full": True}
+    )
+    return answer.status_code if answer.status_code != 409 else None
+
+
 async def test_guest_pays_at_a_terminal_and_the_capture_is_in_the_ledger(houses: Houses) -> None:
     pair = await two(houses, "PTP", station=True, issuer=ISSUER)
     ours, theirs = await terminal(pair)
@@ -144,6 +152,9 @@ async def test_evses_say_how_one_can_pay_while_a_terminal_stands_there(houses: H
     await pair.operator.until(lambda: methods(pair, second), lambda all: not all)
     listed = (await pair.partner.get("/roaming/terminals"))["items"]
     assert [one["status"] for one in listed] == ["deactivated"]
+    # What is read from the provider's list does not bring it back.
+    assert await pair.operator.until(lambda: pulled(pair), bool) == 200
+    assert (await pair.operator.get(f"/roaming/terminals/{theirs['id']}"))["status"] == "deactivated"
 
 
 async def test_operator_activates_a_terminal_by_what_is_printed_on_it(houses: Houses) -> None:
@@ -303,12 +314,5 @@ async def test_what_was_not_pushed_is_pulled(houses: Houses) -> None:
     await pair.operator.send("PATCH", f"/roaming/partners/{pair.known_as}", {"name": "terminals"})
     ours, theirs = await terminal(pair)
     await pair.partner.send("PATCH", f"/roaming/terminals/{ours['id']}", {"city": "Graz"})
-
-    async def pulled() -> Any:
-        answer = await pair.operator.client.post(
-            f"/roaming/partners/{pair.known_as}/pull", json={"module": "terminals", "full": True}
-        )
-        return answer.status_code if answer.status_code != 409 else None
-
-    assert await pair.operator.until(pulled, bool) == 200
+    assert await pair.operator.until(lambda: pulled(pair), bool) == 200
     assert (await pair.operator.get(f"/roaming/terminals/{theirs['id']}"))["city"] == "Graz"

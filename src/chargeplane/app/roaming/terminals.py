@@ -42,7 +42,7 @@ from chargeplane.domain.roaming.terminals import (
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.time import EPOCH, as_utc, rfc3339
-from chargeplane.store.database import Database
+from chargeplane.store.database import Database, is_unavailable
 from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import roaming_operator
 from chargeplane.store.queries import terminals as queries
@@ -173,9 +173,11 @@ class Terminals:
 
     # -- as operator: what providers tell ------------------------------------------------------------------------------
 
-    async def receive(self, peer: Peer, document: bytes) -> Outcome:
+    async def receive(self, peer: Peer, document: bytes, *, posted: bool = False) -> Outcome:
         """A provider tells a terminal: a new one, or one that changed. The same again changes nothing.
 
+        Args:
+            posted: not read from its list: one that we let go of works for us again, if it is newer.
         Raises:
             InvalidInputError: the partner provides none, it is for somebody else, or at places that we don't have.
         """
@@ -204,7 +206,7 @@ class Terminals:
                 )
                 outcome = Outcome.UNCHANGED if key is None else Outcome.CREATED
             else:
-                outcome = await self._told_again(db, before, document, said.updated)
+                outcome = await self._told_again(db, before, document, said.updated, posted)
         if outcome in (Outcome.CREATED, Outcome.UPDATED):
             self._events.publish(
                 "payment_terminal.updated",
@@ -214,12 +216,12 @@ class Terminals:
             )
         return outcome
 
-    async def _told_again(self, db: Db, before: TerminalRow, document: bytes, at: datetime) -> Outcome:
+    async def _told_again(self, db: Db, before: TerminalRow, document: bytes, at: datetime, posted: bool) -> Outcome:
         told_at = terminal_said(before.told).updated
         if EPOCH < at < told_at:
             return Outcome.LATE
         told = stamped(document, at if at > EPOCH else told_at)
-        again = before.status is not TerminalStatus.ACTIVE and at > told_at
+        again = posted and before.status is not TerminalStatus.ACTIVE and at > told_at
         if fields_of(told) == fields_of(before.told) and not again:
             return Outcome.UNCHANGED
         status = TerminalStatus.ACTIVE if again else before.status
@@ -506,7 +508,7 @@ class Terminals:
             )
         if outcome.data is None or terminal_said(outcome.data).terminal_id is None:
             return Activated(terminal=None)
-        await self.receive(peer, outcome.data)
+        await self.receive(peer, outcome.data, posted=True)
         async with self._database.read() as db:
             found = await queries.received(db, peer.id, terminal_said(outcome.data).terminal_id or "")
         return Activated(terminal=found)
@@ -564,6 +566,10 @@ class Terminals:
                 await self._bring(tenant_id, key, wanted)
             except ConflictError as error:  # somebody describes the EVSE now: later again
                 log.info("terminal_ways_later", terminal=key, because=str(error))
+            except Exception as error:  # one terminal holds up no other
+                if is_unavailable(error):
+                    raise
+                log.exception("terminal_ways_failed", terminal=key)
 
     async def _bring(self, tenant_id: TenantId, key: int, tick: int) -> None:
         caller = Caller(key_id=0, tenant_id=tenant_id, name="roaming terminals", scopes=_LOCATIONS)

@@ -60,7 +60,7 @@ def handlers(terminals: Terminals, confirmations: Confirmations) -> dict[int, Ha
         return OK
 
     async def post_terminal(call: Call) -> Reply:
-        return _wrote(await terminals.receive(call.peer, call.body))
+        return _wrote(await terminals.receive(call.peer, call.body, posted=True))
 
     async def post_confirmation(call: Call) -> Reply:
         return _wrote(await confirmations.receive(call.peer, call.body))
