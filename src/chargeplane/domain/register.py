@@ -503,10 +503,10 @@ def _fold_source(points: list[Point], along: list[Measured] | None = None) -> Tr
     if track.resets:
         for other in _other_orders(begin, samples, end, bounded=len(own) == len(samples) and not turned):
             course: list[Measured] | None = None if along is None else []
-            told = _fold_in_order(other, course)
-            if told.resets >= track.resets:
+            retold = _fold_in_order(other, course)
+            if retold.resets >= track.resets:
                 continue
-            track = told
+            track = retold
             force_setattr(track, "marks", track.marks | Mark.CLOCK)
             if along is not None and course is not None:
                 along[:] = _rising(course)
