@@ -14,12 +14,15 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
+from chargeplane.kernel.errors import UnavailableError
 from chargeplane.main.config import BookingsConfig, RoamingConfig, RoamingOperatorConfig, SessionsConfig
 from chargeplane.main.wiring import Server
 from chargeplane.ocpi.documents import decode, problems
 from chargeplane.ocpi.kinds import Kind
 from chargeplane.ocpi.versions import Version
-from chargeplane.simulator import FAST, Options, VirtualStation
+from chargeplane.simulator import FAST, Options, Plan, VirtualStation
+from tests.invoicing.making import ISSUER
+from tests.payments.test_account_holders import signed_in
 from tests.support import postgres
 from tests.support.charging_house import ChargingHouse, Tenant, config
 from tests.support.http_partner import HttpPartner
@@ -33,6 +36,7 @@ _PLACE = {
     "country": "DEU",
     "time_zone": "Europe/Berlin",
     "coordinates": {"latitude": "52.52900", "longitude": "13.40100"},
+    "opening_times": {"twentyfourseven": True},
 }
 _CONNECTOR = {
     "id": "1",
@@ -614,3 +618,261 @@ async def test_driver_who_does_not_come_is_charged_by_a_cdr_without_a_session(ya
     )
     assert {one["type"] for period in cdr["charging_periods"] for one in period["dimensions"]} == {"RESERVATION_TIME"}
     assert (await yard.tenant.get("/cdrs"))["items"][0]["total_excl"]["amount"] == "7.00"
+
+
+# Provider: our drivers at a partner's EVSEs
+
+
+class Pair:
+    """Two installations: the yard's operator and a provider with a driver who uses its own door."""
+
+    def __init__(self, yard: Yard, house: ChargingHouse) -> None:
+        self.yard = yard
+        self.house = house
+        self.operator = f"DE*B{yard.number:02d}"
+        self.provider: Tenant = None  # type: ignore[assignment]
+        self.app: httpx.AsyncClient = None  # type: ignore[assignment]
+        self.connection = ""
+        self.driver_id = ""
+
+    async def open(self) -> None:
+        self.provider = await self.house.tenant()
+        await self.provider.send(
+            "PUT",
+            f"/roaming/parties/FR/V{self.yard.number:02d}",
+            {"roles": ["EMSP"], "business_details": {"name": "They"}},
+        )
+        await self.provider.send("PUT", "/invoicing-settings", {"issuer": ISSUER})
+        invited = await self.yard.tenant.send("POST", "/roaming/partners", {"name": "provider"})
+        registered = await self.provider.send(
+            "POST",
+            "/roaming/partners/register",
+            {
+                "name": "operator",
+                "versions_url": invited["versions_url"],
+                "token": invited["token"],
+                "version": "2.3.0",
+            },
+        )
+        self.connection = registered["id"]
+        self.app = await signed_in(self.house.server, self.provider)
+        self.driver_id = (await self.app.get("/v1/me")).json()["id"]
+
+    async def close(self) -> None:
+        await self.app.aclose()
+
+    async def offers(self, start: datetime, end: datetime, **more: Any) -> list[dict[str, Any]]:
+        """What the driver finds for an interval."""
+        query = {"starts_at": text(start), "ends_at": text(end), "partner": self.operator, **more}
+        answer = await self.app.get("/v1/me/roaming/bookings/offers", params=query)
+        assert answer.status_code == 200, answer.text
+        return [
+            bookable | {"location": item["location"]}
+            for item in answer.json()["items"]
+            for bookable in item["bookable"]
+        ]
+
+    async def offered(self, uid: str, start: datetime, end: datetime) -> dict[str, Any]:
+        """That EVSE, once the driver can book it."""
+
+        async def found() -> Any:
+            return next((one for one in await self.offers(start, end) if one["booking_location_id"] == uid), None)
+
+        return dict(await self.provider.until(found, bool))
+
+    async def book(self, uid: str, start: datetime, end: datetime, status: int = 201) -> dict[str, Any]:
+        """The driver books."""
+        body = {
+            "partner": self.operator,
+            "booking_location_id": uid,
+            "starts_at": text(start),
+            "ends_at": text(end),
+        }
+        answer = await self.app.post("/v1/me/roaming/bookings", json=body)
+        assert answer.status_code == status, answer.text
+        return dict(answer.json())
+
+    async def own(self, ident: str) -> dict[str, Any]:
+        answer = await self.app.get(f"/v1/me/roaming/bookings/{ident}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def provider_server(
+    postgres_server: postgres.TestServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Server]:
+    """The provider's installation."""
+    async with _running(postgres_server, str(tmp_path_factory.mktemp("provider"))) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def pair(yard: Yard, provider_server: Server) -> AsyncIterator[Pair]:
+    house = ChargingHouse(provider_server)
+    made = Pair(yard, house)
+    await made.open()
+    yield made
+    await made.close()
+    await house.close()
+
+
+async def test_driver_finds_books_changes_and_cancels_at_a_partner(pair: Pair) -> None:
+    uid = await pair.yard.evse()
+    start, end = later(24), later(25)
+    offer = await pair.offered(uid, start, end)
+    assert (offer["evse_uid"], offer["tariff_ids"]) == (uid, [pair.yard.tariff])
+    assert offer["terms"]["noshow_fee"] is True
+    assert offer["location"]["id"] == pair.yard.location
+    assert datetime.fromisoformat(offer["free_until"]) > end
+    near = {"latitude": 52.53, "longitude": 13.40, "radius_m": 2000, "standard": "IEC_62196_T2"}
+    assert [one["booking_location_id"] for one in await pair.offers(start, end, **near)] == [uid]
+    assert await pair.offers(start, end, **near | {"latitude": 48.0}) == []
+    booking = await pair.book(uid, start, end)
+    assert (booking["state"], booking["last_request"], booking["partner"]) == ("reserved", "ACCEPTED", pair.operator)
+    assert booking["evse_uid"] == uid
+
+    async def gone() -> bool:
+        return all(one["booking_location_id"] != uid for one in await pair.offers(start, end))
+
+    await pair.provider.until(gone, bool)
+    changed = await pair.app.patch(f"/v1/me/roaming/bookings/{booking['id']}", json={"ends_at": text(later(26))})
+    assert changed.status_code == 200, changed.text
+    assert datetime.fromisoformat(changed.json()["ends_at"]) == later(26)
+    refused = await pair.book(uid, later(25.5), later(27), 409)
+    assert "booked" in refused["detail"]
+    (ours,) = (await pair.yard.tenant.get("/bookings", state="confirmed"))["items"]
+    assert ours["partner"] == f"FR*V{pair.yard.number:02d}"
+    canceled = await pair.app.post(f"/v1/me/roaming/bookings/{booking['id']}/cancel", json={"reason": "TRAFFIC"})
+    assert (canceled.status_code, canceled.json()["state"]) == (200, "canceled"), canceled.text
+    assert (await pair.yard.tenant.get(f"/bookings/{ours['id']}"))["state"] == "canceled"
+    again = await pair.app.post(f"/v1/me/roaming/bookings/{booking['id']}/cancel", json={})
+    assert again.status_code == 409
+    listed = (await pair.app.get("/v1/me/roaming/bookings")).json()["items"]
+    assert [one["state"] for one in listed] == ["rejected", "canceled"]
+    found = (await pair.provider.get("/roaming/bookings", driver_id=pair.driver_id))["items"]
+    assert [one["id"] for one in found] == [one["id"] for one in listed]
+
+
+async def test_driver_sees_what_the_operator_does_to_the_booking(pair: Pair) -> None:
+    uid = await pair.yard.evse()
+    start, end = later(24), later(25)
+    await pair.offered(uid, start, end)
+    booking = await pair.book(uid, start, end)
+    (ours,) = (await pair.yard.tenant.get("/bookings", state="confirmed"))["items"]
+    await pair.yard.tenant.send("POST", f"/bookings/{ours['id']}/cancel", {"reason": "Works"})
+    await pair.provider.until(lambda: pair.own(booking["id"]), lambda one: one["state"] == "canceled")
+
+
+async def test_what_cannot_be_booked_names_the_field_and_is_nobody_elses(pair: Pair) -> None:
+    uid = await pair.yard.evse()
+    await pair.offered(uid, later(24), later(25))
+    for body, field in (
+        ({"booking_location_id": "NONE"}, "/booking_location_id"),
+        ({"partner": "XX*XXX"}, "/partner"),
+        ({"ends_at": text(later(23))}, "/ends_at"),
+    ):
+        wish = {
+            "partner": pair.operator,
+            "booking_location_id": uid,
+            "starts_at": text(later(24)),
+            "ends_at": text(later(25)),
+        } | body
+        answer = await pair.app.post("/v1/me/roaming/bookings", json=wish)
+        assert answer.status_code == 422, answer.text
+        assert field in str(answer.json()["errors"]), answer.text
+    booking = await pair.book(uid, later(24), later(25))
+    other = (await pair.provider.send("POST", "/roaming/bookings", {
+        "partner": pair.operator, "booking_location_id": uid, "starts_at": text(later(30)), "ends_at": text(later(31)),
+        "id_token": (await pair.provider.token())["id_token"],
+    }))  # fmt: skip
+    assert other["state"] == "reserved"
+    assert (await pair.app.get(f"/v1/me/roaming/bookings/{other['id']}")).status_code == 404
+    assert (await pair.app.post(f"/v1/me/roaming/bookings/{other['id']}/cancel", json={})).status_code == 404
+    await pair.provider.send("POST", f"/roaming/bookings/{other['id']}/cancel", {})
+    assert (await pair.own(booking["id"]))["state"] == "reserved"
+
+
+async def test_request_without_an_answer_is_sent_again_and_books_once(
+    pair: Pair, server: Server, provider_server: Server
+) -> None:
+    uid = await pair.yard.evse()
+    start, end = later(24), later(25)
+    await pair.offered(uid, start, end)
+    assert server.business is not None
+    door: Any = server.business.roaming.door
+    answer, lost = door.handlers[73], []
+
+    async def loses(call: Any) -> Any:
+        lost.append(await answer(call))  # done, and the answer is lost on its way
+        raise UnavailableError("The line is cut.")
+
+    door.handlers[73] = loses
+    try:
+        booking = await pair.book(uid, start, end)
+    finally:
+        door.handlers[73] = answer
+    assert booking["state"] in ("sent", "reserved"), "the push may have been faster"
+    assert lost
+    await pair.provider.until(lambda: pair.own(booking["id"]), lambda one: one["state"] == "reserved")
+    assert len((await pair.yard.tenant.get("/bookings", state="confirmed"))["items"]) == 1
+
+    async def settled() -> Any:
+        async with provider_server.database.read() as db:
+            return await db.fetchval("SELECT due_at IS NULL FROM asked_booking WHERE id = $1", int(booking["id"]))
+
+    await pair.provider.until(settled, bool)
+
+
+async def test_driver_charges_as_booked_and_both_sides_agree_on_the_cost(pair: Pair) -> None:
+    station, uid = await pair.yard.station(options=replace(FAST, remote_plan=Plan(hold=True)))
+    start = soon()
+    await pair.offered(uid, start, start + timedelta(hours=1))
+    start = soon()
+    booking = await pair.book(uid, start, start + timedelta(hours=1))
+
+    async def kept() -> Any:
+        (found,) = (await pair.yard.tenant.get("/bookings"))["items"]
+        return found["kept_by"]
+
+    await pair.yard.tenant.until(kept, bool)
+    station.plug_in()
+    await begun(start)
+    where = {"partner": pair.operator, "location_id": pair.yard.location, "evse_uid": uid}
+    started = await pair.app.post("/v1/me/roaming/charges", params={"wait_s": 30}, json=where)
+    assert started.json()["state"] == "done", started.text
+    done = await pair.provider.until(
+        lambda: pair.own(booking["id"]), lambda one: one["state"] == "fulfilled" and one["session_id"]
+    )
+    stopped = await pair.app.post(f"/v1/me/roaming/sessions/{done['session_id']}/stop", params={"wait_s": 30})
+    assert stopped.json()["state"] == "done", stopped.text
+    done = await pair.provider.until(lambda: pair.own(booking["id"]), lambda one: one["cdr_ids"])
+    cdr = await pair.provider.until(
+        lambda: pair.provider.get(f"/roaming/cdrs/{done['cdr_ids'][0]}"), lambda one: one["cdr"]["billed_by"]
+    )
+    assert cdr["cdr"]["verdict"] == "agrees", cdr["cdr"]["check"]
+    assert cdr["document"]["total_reservation_cost"]["before_taxes"] == 2, "the booking's fee"
+    (theirs,) = (await pair.yard.tenant.get("/cdrs"))["items"]
+    billed = await pair.provider.get(f"/cdrs/{cdr['cdr']['billed_by']}")
+    assert billed["driver_id"] == pair.driver_id
+    assert billed["total_excl"] == theirs["total_excl"] == cdr["cdr"]["total_excl"]
+
+
+async def test_driver_who_does_not_come_is_billed_and_the_partner_is_owed(pair: Pair) -> None:
+    await pair.yard.policy(no_show_s=1)
+    _, uid = await pair.yard.station()
+    start = soon()
+    await pair.offered(uid, start, start + timedelta(hours=1))
+    start = soon()
+    booking = await pair.book(uid, start, start + timedelta(hours=1))
+    await pair.provider.until(lambda: pair.own(booking["id"]), lambda one: one["state"] == "no_show")
+    done = await pair.provider.until(lambda: pair.own(booking["id"]), lambda one: one["cdr_ids"])
+    cdr = await pair.provider.until(
+        lambda: pair.provider.get(f"/roaming/cdrs/{done['cdr_ids'][0]}"), lambda one: one["cdr"]["billed_by"]
+    )
+    assert cdr["cdr"]["verdict"] == "agrees", cdr["cdr"]["check"]
+    assert (cdr["cdr"]["total_excl"]["amount"], cdr["cdr"]["session_id"]) == ("7.00", None)
+    assert cdr["document"]["booking_id"] == done["booking_id"]
+    assert cdr["cdr"]["booked_at"] is not None
+    billed = await pair.provider.get(f"/cdrs/{cdr['cdr']['billed_by']}")
+    assert billed["total_excl"]["amount"] == "7.00"

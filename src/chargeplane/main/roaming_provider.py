@@ -9,6 +9,7 @@ from typing import Protocol
 
 from chargeplane.app.agreements.resolving import Resolving
 from chargeplane.app.locations import Locations
+from chargeplane.app.roaming.asked_bookings import AskedBookings
 from chargeplane.app.roaming.asking import Asking
 from chargeplane.app.roaming.incoming import TOPIC, Incoming
 from chargeplane.app.roaming.nearby import Nearby
@@ -83,14 +84,24 @@ async def start_roaming_provider(
     tolerance = Tolerance(amount=Decimal(str(config.tolerance_amount)), percent=Decimal(str(config.tolerance_percent)))
     replicas = Replicas(database)
     incoming = Incoming(database, parts.events, resolving, tariffs, tolerance, told=told)
-    replicas.hooks = {Module.SESSIONS: [incoming.sessions], Module.CDRS: [incoming.cdrs]}
-    replicas.after = {Module.SESSIONS: [incoming.sessions_written], Module.CDRS: [incoming.cdrs_written]}
+    asking = Asking(database, partners, peers, parts.events, own_url)
+    places = PartnerPlaces(database)
+    bookings = AskedBookings(database, partners, peers, asking, replicas, places, parts.events)
+    replicas.hooks = {
+        Module.SESSIONS: [incoming.sessions],
+        Module.CDRS: [incoming.cdrs],
+        Module.BOOKING_LOCATIONS: [bookings.places_came],
+        Module.BOOKINGS: [bookings.came],
+    }
+    replicas.after = {
+        Module.SESSIONS: [incoming.sessions_written],
+        Module.CDRS: [incoming.cdrs_written],
+        Module.BOOKINGS: [bookings.written],
+    }
     await replicas.start()
     parts.on_stop.append(replicas.stop)
     parts.outbox.register(TOPIC, Topic(handler=incoming.came))
     own_tokens = OwnTokens(database, resolving, agreement_required=config.agreement_required, told=outgoing)
-    places = PartnerPlaces(database)
-    asking = Asking(database, partners, peers, parts.events, own_url)
     pulling = Pulling(
         database,
         partners,
@@ -103,7 +114,7 @@ async def start_roaming_provider(
         ),
     )
     if parts.config.role in (Role.ALL, Role.JOBS):
-        for one in (own_tokens, asking, pulling):
+        for one in (own_tokens, asking, pulling, bookings):
             await one.start()
             parts.on_stop.append(one.stop)
     return ProviderParts(
@@ -114,6 +125,7 @@ async def start_roaming_provider(
             nearby=Nearby(database, locations, places),
             records=PartnerRecords(database, parts.events),
             asking=asking,
+            bookings=bookings,
             pulling=pulling,
         ),
         handlers={

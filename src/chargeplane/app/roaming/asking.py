@@ -487,6 +487,24 @@ class Asking:
 
     # -- what they share
 
+    async def partner(self, tenant_id: TenantId, partner: str) -> tuple[Peer, PartyId]:
+        """An operator among the partners.
+
+        Raises:
+            InvalidInputError: there is no such one.
+            ConflictError: it cannot be asked.
+        """
+        return await self._peer(tenant_id, partner)
+
+    async def token(self, tenant_id: TenantId, peer: Peer, wanted: TokenOf) -> tuple[OwnToken, Given]:
+        """An id token as partners know it, with a new reference for what is asked with it; `note_given` writes that down.
+
+        Raises:
+            InvalidInputError: there is no such id token.
+            ConflictError: it may not charge, or we are no provider.
+        """
+        return await self._token(tenant_id, peer, wanted)
+
     async def _peer(self, tenant_id: TenantId, partner: str) -> tuple[Peer, PartyId]:
         country, star, ident = partner.partition("*")
         party = PartyId(country, ident)

@@ -50,8 +50,8 @@ from chargeplane.kernel.time import as_utc
 from chargeplane.store.database import Database
 from chargeplane.store.outbox import Fact
 from chargeplane.store.queries import agreements as agreement_queries
+from chargeplane.store.queries import asked_bookings, facts, meter_keys
 from chargeplane.store.queries import cdrs as cdr_queries
-from chargeplane.store.queries import facts, meter_keys
 from chargeplane.store.queries import partner_records as queries
 from chargeplane.store.queries import replicas as replica_queries
 from chargeplane.store.queries.cdrs import NewCdr
@@ -197,6 +197,7 @@ class Incoming:
                     currency=cdr.currency,
                     total_excl=cost.excl,
                     total_incl=cost.incl if cdr.total_cost.taxes else None,
+                    booking_id=cdr.booking_id,
                 ),
             )
             key = f"partner:{one.country_code}{one.party_id}"
@@ -231,9 +232,10 @@ class Incoming:
             said = cdr_said(document)
             wanted = sorted({one.tariff_id for one in said.charging_periods if one.tariff_id is not None})
             copies = await replica_queries.objects_by_id(db, tenant_id, Module.TARIFFS, party, wanted)
+            canceled = await asked_bookings.was_canceled(db, tenant_id, party, said.booking_id)
         zone = _zone(named)
         replicas = {one.id.lower(): one.document for one in copies}
-        check, _, tariff = await asyncio.to_thread(checked, said, replicas, zone, self._tolerance)
+        check, _, tariff = await asyncio.to_thread(checked, said, replicas, zone, self._tolerance, canceled=canceled)
         told = None if found.credit else signed_said(bytes(said.signed_data))
         signed = await asyncio.to_thread(signed_check, told, found.kwh * 1000)
         async with self._database.change() as db:
@@ -284,7 +286,10 @@ class Incoming:
         )
         holds: set[Hold] = set()
         tariff, priced_by = await self._tariff(row, said, agreed, verdict, asked, holds)
-        charge = _charge(said)
+        canceled = await asked_bookings.was_canceled(
+            db, row.tenant_id, (row.country_code, row.party_id), said.booking_id
+        )
+        charge = _charge(said, canceled)
         terms = SessionTerms()
         if agreed is not None:
             await db.execute("SELECT pg_advisory_xact_lock($1, hashint8($2))", _AGREEMENT_LOCK, agreed.agreement_id)
@@ -404,10 +409,10 @@ def _zone(name: str | None) -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
-def _charge(said: CdrSaid) -> Charge:
+def _charge(said: CdrSaid, canceled: bool) -> Charge:
     """The CDR's periods; one of the whole where they cannot be used."""
     try:
-        return charge_told(said)
+        return charge_told(said, canceled=canceled)
     except RuleError:
         start = as_utc(said.start_date_time)
         end = max(as_utc(said.end_date_time), start)

@@ -9,7 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.house import utc_now
@@ -58,7 +58,6 @@ class _Location(Struct, frozen=True):
     country: str | None = None
     coordinates: _Geo | None = None
     operator: _Operator | None = None
-    opening_times: Raw | None = None
 
 
 _evse: Final = msgspec.json.Decoder(_Evse, strict=False).decode

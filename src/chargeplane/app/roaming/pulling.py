@@ -47,13 +47,18 @@ _ROWS: Final = {
     Module.TOKENS.value: 33,
     Module.TERMINALS.value: 57,
     Module.CONFIRMATIONS.value: 63,
+    Module.BOOKING_LOCATIONS.value: 69,
+    Module.BOOKINGS.value: 72,
 }
 """Rows of the table that give the lists."""
 _OF_CPO: Final = (Module.TARIFFS.value, LOCATIONS, Module.SESSIONS.value, Module.CDRS.value)
-_WHOLE: Final = frozenset({LOCATIONS, Module.TARIFFS.value, Module.TOKENS.value})
+_BOOKED: Final = (Module.BOOKING_LOCATIONS.value, Module.BOOKINGS.value)
+"""Lists of one module of OCPI."""
+_FOLLOWED: Final = frozenset({Module.SESSIONS, Module.BOOKING_LOCATIONS, Module.BOOKINGS})
+_WHOLE: Final = frozenset({LOCATIONS, Module.TARIFFS.value, Module.TOKENS.value, Module.BOOKING_LOCATIONS.value})
 """Lists whose end says what is gone; sessions and CDRs are history."""
 _OF_PTP: Final = (Module.TERMINALS.value, Module.CONFIRMATIONS.value)
-_URLS: Final[dict[str, str]] = dict.fromkeys(_OF_PTP, "payments")
+_URLS: Final[dict[str, str]] = {**dict.fromkeys(_OF_PTP, "payments"), **dict.fromkeys(_BOOKED, "bookings")}
 """Lists that stand in a module of another name."""
 _OVERLAP: Final = timedelta(minutes=5)
 _HISTORY: Final = timedelta(days=30)
@@ -406,8 +411,8 @@ class Pulling:
         whole.add(tally)
 
     async def _objects(self, peer: Peer, module: Module, documents: Sequence[bytes], tally: _Tally) -> None:
-        if module is Module.SESSIONS:
-            await self._sessions(peer, documents, tally)
+        if module in _FOLLOWED:
+            await self._written(peer, module, documents, tally)
             return
         wanted: dict[ObjectId, tuple[StoredObject, bytes, tuple[str, str]]] = {}
         for document in documents:
@@ -438,14 +443,11 @@ class Pulling:
             await queries.write_objects(db, stored)
         tally.keys([one.key for one in stored.values() if one.key])
 
-    async def _sessions(self, peer: Peer, documents: Sequence[bytes], tally: _Tally) -> None:
-        await self._written(peer, Module.SESSIONS, documents, tally)
-
     async def _cdrs(self, peer: Peer, documents: Sequence[bytes], tally: _Tally) -> None:
         await self._written(peer, Module.CDRS, documents, tally)
 
     async def _written(self, peer: Peer, module: Module, documents: Sequence[bytes], tally: _Tally) -> None:
-        """Sessions and CDRs go the way of those that are pushed: more follows from them than a copy."""
+        """Sessions, CDRs and bookings go the way of those that are pushed: more follows from them than a copy."""
 
         async def write(document: bytes) -> Outcome | str:
             try:
@@ -459,6 +461,8 @@ class Pulling:
                 return str(error)
             if at is not None:
                 tally.saw(as_utc(at))
+            if module.value in _WHOLE:
+                tally.keys([written.key])
             return written.outcome
 
         tally.objects += len(documents)
@@ -515,7 +519,7 @@ def modules_of(peer: Peer) -> list[str]:
     roles = {one.role for one in peer.parties}
     wanted: list[str] = []
     if roles & {PartyRole.CPO, PartyRole.HUB} or peer.is_hub:
-        wanted += _OF_CPO
+        wanted += (*_OF_CPO, *_BOOKED)
     if roles & {PartyRole.EMSP, PartyRole.HUB} or peer.is_hub:
         wanted.append(Module.TOKENS.value)
     if roles & {PartyRole.PTP, PartyRole.OTHER}:

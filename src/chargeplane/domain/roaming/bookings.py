@@ -10,7 +10,7 @@ import enum
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -522,7 +522,7 @@ class BookingPlaceSaid(Struct, frozen=True):
     location_id: str
     booking_option: PlaceOptionSaid | None = None
     tariff_ids: tuple[str, ...] = ()
-    booking_terms: Raw | None = None
+    booking_terms: dict[str, Any] | None = None
     calendars: tuple[_CalendarSaid, ...] = ()
 
     @property

@@ -75,6 +75,7 @@ from chargeplane.app.public_data import ListWriter, PublicData, Writer
 from chargeplane.app.quarantine import Quarantine
 from chargeplane.app.quirks import Quirks
 from chargeplane.app.reservations import Reservations
+from chargeplane.app.roaming.asked_bookings import AskedBookings
 from chargeplane.app.roaming.asking import Asking
 from chargeplane.app.roaming.confirmations import Confirmations
 from chargeplane.app.roaming.connections import Connections
@@ -194,6 +195,7 @@ class RoamingProvider:
     nearby: Nearby
     records: PartnerRecords
     asking: Asking
+    bookings: AskedBookings
     pulling: Pulling
 
 

@@ -24,6 +24,9 @@ _IDS: Final[dict[Kind, tuple[tuple[str, str], ...]]] = {
     Kind.CALENDAR: (("calendar_id", "id"),),
     Kind.BOOKING: (("booking_id", "id"),),
 }
+_ALSO: Final = {Kind.BOOKING: "request_id"}
+"""Another field that the URL may name: the chapter says both of a Booking's PUT (OCPI 2.3.0 mod_bookings)."""
+
 """By which variable of the path and which field of the body an object is named."""
 
 _DATED: Final = frozenset(
@@ -72,7 +75,9 @@ def check_ids(call: Call, version: Version) -> None:
     tree: dict[str, Any] = document.tree
     kind = document.kind
     for variable, field in _IDS.get(kind, ()):
-        _same(call, tree, variable, field)
+        other = tree.get(_ALSO.get(kind, ""))
+        if other is None or str(other).casefold() != call.path.get(variable, "").casefold():
+            _same(call, tree, variable, field)
     if kind in _OWNED:
         _same(call, tree, "country_code", "country_code")
         _same(call, tree, "party_id", "party_id")

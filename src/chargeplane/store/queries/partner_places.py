@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from chargeplane.domain.roaming.bookings import Span
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.locations import DISTANCE, within
 from chargeplane.store.queries.paging import Db, Position, Where, like
@@ -24,6 +25,7 @@ class PlaceFilter(Struct, frozen=True, kw_only=True):
         standard: OCPI ConnectorType. current: AC or DC.
         available: an EVSE that is free, by the partner's last word.
         connection_id, party: of one partner.
+        bookable: where something can be booked for this interval.
     """
 
     near: tuple[float, float, float] | None = None
@@ -35,6 +37,7 @@ class PlaceFilter(Struct, frozen=True, kw_only=True):
     available: bool = False
     connection_id: int | None = None
     party: tuple[str, str] | None = None
+    bookable: Span | None = None
 
 
 class FoundPlace(Struct, frozen=True, kw_only=True):
@@ -83,6 +86,14 @@ async def search(
     where.add_if("l.connection_id = ?", wanted.connection_id)
     if wanted.party is not None:
         where.add("l.country_code = ? AND l.party_id = ?", *wanted.party)
+    if wanted.bookable is not None:
+        where.add(
+            "EXISTS (SELECT FROM partner_bookable b JOIN partner_object o ON o.key = b.object_key AND o.gone_at IS NULL"
+            " WHERE b.tenant_id = l.tenant_id AND b.country_code = l.country_code AND b.party_id = l.party_id"
+            " AND b.location_key = l.id_key AND b.free @> tstzrange(?::timestamptz, ?::timestamptz))",
+            wanted.bookable.start,
+            wanted.bookable.end,
+        )
     if wanted.q is not None:
         pattern = like(wanted.q)
         where.add(

@@ -235,6 +235,7 @@ class NewPartnerCdr(Struct, frozen=True, kw_only=True):
     currency: str
     total_excl: Decimal
     total_incl: Decimal | None
+    booking_id: str | None = None
 
 
 class PartnerCdr(NewPartnerCdr, frozen=True, kw_only=True):

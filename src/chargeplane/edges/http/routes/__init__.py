@@ -48,6 +48,7 @@ from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.quirks import quirk_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.roaming import roaming_routes
+from chargeplane.edges.http.routes.roaming_bookings import roaming_booking_routes
 from chargeplane.edges.http.routes.roaming_operator import roaming_operator_routes
 from chargeplane.edges.http.routes.roaming_provider import roaming_provider_routes
 from chargeplane.edges.http.routes.security_events import security_event_routes
@@ -122,6 +123,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *roaming_routes(services),
         *roaming_operator_routes(services),
         *roaming_provider_routes(services),
+        *roaming_booking_routes(services),
         *my_roaming_routes(services),
         *terminal_routes(services),
         *meter_key_routes(services),

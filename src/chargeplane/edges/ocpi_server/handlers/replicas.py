@@ -218,6 +218,9 @@ def _named(call: Call, module: Module, name: str) -> tuple[str, str]:
     """The object's id, and of tokens their type (OCPI 2.3.0 mod_tokens: RFID where it is left out)."""
     if module is Module.TOKENS:
         return call.path[name], (call.query.get("type") or _RFID).upper()
+    if module is Module.BOOKINGS and call.document is not None:
+        # Some name a Booking by its request_id in the URL; it is kept by its id.
+        return str(call.document.tree.get("id") or call.path[name]), ""
     return call.path[name], ""
 
 
