@@ -7,7 +7,7 @@ from typing import Final
 
 
 class BookingState(enum.StrEnum):
-    """What has become of a booking. OCPI's ReservationStatus stands behind: PENDING is `created`, RESERVED `confirmed` to `used`."""
+    """What has become of a booking. OCPI's ReservationStatus stands behind: PENDING is `created`, RESERVED `confirmed` and `active`, FULFILLED `used` and `completed`."""
 
     CREATED = "created"
     """The EVSE is held until the booking is confirmed, or its time to be confirmed has passed. PENDING."""
@@ -16,7 +16,7 @@ class BookingState(enum.StrEnum):
     ACTIVE = "active"
     """The driver is expected: the station is asked to keep the EVSE. RESERVED."""
     USED = "used"
-    """The driver charges. RESERVED until the session ends."""
+    """The driver charges. FULFILLED: a session has started with it (OCPI 2.3.0 mod_bookings, ReservationStatus)."""
     COMPLETED = "completed"
     """The session has ended. FULFILLED."""
     NO_SHOW = "no_show"
@@ -24,7 +24,7 @@ class BookingState(enum.StrEnum):
     CANCELED = "canceled"
     """By the driver or the operator, or never confirmed. CANCELED."""
     FAILED = "failed"
-    """The EVSE could not be had, and no equal one. FAILED."""
+    """The EVSE could not be had, and no equal one. CANCELED by the CPO: FAILED is of requests alone."""
 
 
 HOLDING: Final = (BookingState.CREATED, BookingState.CONFIRMED, BookingState.ACTIVE, BookingState.USED)
