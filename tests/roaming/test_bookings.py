@@ -559,7 +559,7 @@ async def test_booked_token_charges_and_its_cdr_names_the_booking(yard: Yard, ve
     assert await yard.tenant.until(kept, bool) == "station"
     station.plug_in()
     assert await yard.tenant.until(lambda: station.authorize("BOOKEDCARD"), lambda word: word == "Accepted")
-    assert not yard.partner.of("tokens"), "who books has vouched for the token"
+    assert not yard.partner.of("tokens", "POST"), "who books has vouched for the token"
     await begun(start)
     session = await station.start_transaction("BOOKEDCARD")
     await yard.pushed(booking["id"], "FULFILLED")
