@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chargeplane.app.roaming.errors import PulledError
-from chargeplane.app.roaming.ports import Failure, Route
+from chargeplane.app.roaming.ports import Failure, Outcome, Route
 from chargeplane.domain.roaming.connection import PartyId, Peer, Quirks, TokenForm
 from chargeplane.edges.ocpi_client.caller import OcpiCaller
 from chargeplane.edges.ocpi_client.handshake import Handshake
@@ -145,6 +145,31 @@ async def test_response_url_within_our_networks_is_not_asked() -> None:
             )
             assert outcome.failure is Failure.FORBIDDEN_ADDRESS, url
         assert not partner.asked
+
+
+async def test_response_url_that_is_not_asked_says_nothing_of_the_partner() -> None:
+    """A partner that is away stays so, and one that is well too."""
+    heard: list[tuple[Failure | None, int]] = []
+
+    def hear(_: Peer, __: str, outcome: Outcome, failures: int, ___: float | None, *, reads: bool) -> None:
+        heard.append((outcome.failure, failures))
+
+    http = PartnerHttp(private_networks=False, timeout_s=2.0)
+    caller = OcpiCaller(http, _token, on_result=hear)
+    async with nasty(lambda _: enveloped()) as partner:
+        peer = partner.peer()
+        # Its own URLs are within our networks, where it is not asked: as if it were not there.
+        for _ in range(5):
+            await caller.call(peer, LOCATION, {"location_id": "L"})
+        assert heard == [(Failure.FORBIDDEN_ADDRESS, number) for number in range(1, 6)]
+        assert (await caller.call(peer, LOCATION, {"location_id": "L"})).failure is Failure.PAUSED
+        other = partner.peer(2)
+        for _ in range(9):
+            outcome = await caller.call(other, RESULT, body=b'{"result":"ACCEPTED"}', url="https://127.0.0.1/r")
+            assert outcome.failure is Failure.FORBIDDEN_ADDRESS
+        assert len(heard) == 5
+        assert caller.pause_of(2) == 0.0
+    await http.close()
 
 
 async def test_answer_without_end_is_cut() -> None:

@@ -13,6 +13,7 @@ from chargeplane.app.roaming.results import Results
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
 from chargeplane.domain.roaming.commands import Asked, Result
 from chargeplane.kernel.errors import PeerError
+from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.database import Database
 from chargeplane.store.queries import commands
 from chargeplane.store.queries.roaming_requests import Owed
@@ -52,8 +53,14 @@ async def command(database: Database, outcome: CommandOutcome | None) -> int:
             "INSERT INTO charging_station (tenant_id, station_id) VALUES (1, 'S' || nextval('command_id_seq')) RETURNING key"
         )
         ident = await commands.insert(
-            db, 1, key, type="start", request='{"type":"start"}', state=CommandState.SENT, requested_by="test"
-        )  # type: ignore[arg-type]
+            db,
+            TenantId(1),
+            StationKey(key),
+            type="start",
+            request='{"type":"start"}',
+            state=CommandState.SENT,
+            requested_by="test",
+        )
         if outcome is not None:
             await commands.finish(db, ident, outcome)
             await db.execute("UPDATE command SET finished_at = now() - interval '1 minute' WHERE id = $1", ident)

@@ -50,7 +50,7 @@ class OnResult(Protocol):
     """Hears how a request went."""
 
     def __call__(
-        self, peer: Peer, module: str, outcome: Outcome, failures: int, pause_s: float | None, *, reads: bool
+        self, peer: Peer, module: str, outcome: Outcome, failures: int, pause_s: float | None, /, *, reads: bool
     ) -> None:
         """
         Args:
@@ -413,6 +413,10 @@ class OcpiCaller:
 
     def _judge(self, peer: Peer, endpoint: Endpoint, breaker: Breaker, outcome: Outcome) -> None:
         """What the outcome says of the partner: one that answers sense, be it a refusal, is well."""
+        if outcome.failure is Failure.FORBIDDEN_ADDRESS and endpoint.response_url:
+            # It was not asked, and the address was for this once: nothing is known of it that was not known before.
+            breaker.gave_up()
+            return
         pause = None
         if outcome.failure in _SICK:
             pause = breaker.failed()
@@ -475,6 +479,7 @@ _SICK: Final = frozenset(
         Failure.TOO_LARGE,
         Failure.REDIRECT,
         Failure.UNAUTHORIZED,
+        Failure.FORBIDDEN_ADDRESS,
     }
 )
 
