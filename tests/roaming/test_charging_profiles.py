@@ -133,3 +133,47 @@ async def test_preferences_are_answered_by_what_the_place_can_do(
         told = await pair.provider.send("POST", path, {"profile_type": profile, **wishes})
         assert told == {"response": answer}, profile
     await pair.provider.send("POST", "/roaming/commands?wait_s=30", {"type": "stop_session", "session_id": session})
+
+
+async def test_result_of_a_profile_is_found_where_the_process_died_that_waited_for_it(
+    houses: tuple[ChargingHouse, ChargingHouse],
+) -> None:
+    pair = await shared(houses, "2.2.1")
+    station, session = await charging(pair)
+    path = f"/roaming/sessions/{session}/charging-profile"
+    profile = {"charging_rate_unit": "A", "charging_profile_period": [{"start_period": 0, "limit": 16}]}
+    given = await pair.provider.send("PUT", f"{path}?wait_s=30", profile)
+    assert given["result"] == "ACCEPTED", given
+    database = houses[0].server.database
+    # As a process left it that died before it wrote the result, at the end of the time that the partner was told.
+    forget = (
+        "UPDATE roaming_request SET result = NULL, result_at = NULL, sent_at = NULL, due_at = now(), deadline = now()"
+        " WHERE id = (SELECT max(id) FROM roaming_request WHERE kind = 'SET_PROFILE') RETURNING id"
+    )
+
+    async def result(ident: int) -> Any:
+        async with database.read() as db:
+            return await db.fetchval(
+                "SELECT result::json ->> 'result' FROM roaming_request WHERE id = $1 AND sent_at IS NOT NULL", ident
+            )
+
+    async with database.change() as db:
+        ident = await db.fetchval(forget)
+    assert await pair.operator.until(lambda: result(ident), bool) == "ACCEPTED"
+
+    # What has not reached the station by then must not reach it afterwards: the partner is told that it did not.
+    station.go_offline()
+    async with database.change() as db:
+        await db.execute(
+            "UPDATE charging_profile SET state = 'wanted', retry_at = now() + interval '1 day'"
+            " WHERE station_key = (SELECT key FROM charging_station WHERE station_id = $1)",
+            station.station_id,
+        )
+        await db.fetchval(forget)
+    assert await pair.operator.until(lambda: result(ident), bool) in ("TIMEOUT", "REJECTED")
+    async with database.read() as db:
+        states = await db.fetch(
+            "SELECT p.state FROM charging_profile p JOIN charging_station s ON s.key = p.station_key WHERE s.station_id = $1",
+            station.station_id,
+        )
+    assert {row["state"] for row in states} <= {"removing", "removed", "refused"}

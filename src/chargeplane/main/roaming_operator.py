@@ -137,6 +137,7 @@ async def start_operator(
         database, parts.commands, commands, charging.charging_profiles, parts.reach, charging.profile_keeper.kick
     )
     results.told[Asked.GET_PROFILE] = profiles.planned
+    results.found = {Asked.SET_PROFILE: profiles.found, Asked.CLEAR_PROFILE: profiles.found}
     active = ActiveProfiles(database, charging.charging_profiles, telling)
     documents = OwnDocuments(database)
     sessions = SessionsOfPartners(

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from chargeplane.app.charging_profiles import ChargingProfiles
@@ -29,6 +31,7 @@ from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_profiles as stored
 from chargeplane.store.queries import roaming_requests as queries
+from chargeplane.store.queries import sessions as session_queries
 from chargeplane.store.queries import smart_charging as smart
 from chargeplane.store.queries.roaming_requests import Owed
 from chargeplane.store.queries.sessions import Session
@@ -39,6 +42,7 @@ ORIGIN: Final = "partner"
 _KEPT: Final = 10_000
 _LOOK_EVERY_S: Final = 0.1
 _GONE: Final = ("removed", "refused")
+_TOO_LATE: Final = "policy: no answer in time"
 _LONGEST_S: Final = 7 * 86_400
 
 
@@ -114,12 +118,12 @@ class PartnerProfiles:
             if state is None:
                 # What the partner is told that it is not set must not come to be set afterwards.
                 async with self._database.change() as db:
-                    await stored.remove(db, session.station_key, profile.id, "policy: no answer in time")
+                    await stored.remove(db, session.station_key, profile.id, _TOO_LATE)
                 self._kick()
                 return Result.TIMEOUT, None
             return Result.REJECTED, None
 
-        return await self._asking.work(partner, Asked.SET_PROFILE, body, ask.response_url, settled)
+        return await self._asking.work(partner, Asked.SET_PROFILE, _about(session, body), ask.response_url, settled)
 
     async def clear(self, partner: Partner, session_id: str, response_url: str) -> Said:
         """Removes the profile that the partner set."""
@@ -140,7 +144,27 @@ class PartnerProfiles:
             state = await self._settled(session, ident, there.revision)
             return (Result.ACCEPTED if state == "removed" else Result.TIMEOUT), None
 
-        return await self._asking.work(partner, Asked.CLEAR_PROFILE, b"{}", response_url, settled)
+        return await self._asking.work(partner, Asked.CLEAR_PROFILE, _about(session, b"{}"), response_url, settled)
+
+    async def found(self, owed: Owed) -> tuple[Result, dict[str, object] | None]:
+        """What became of a profile by the end of its time, where the process died that waited for it (`Results.found`)."""
+        async with self._database.change() as db:
+            session = await session_queries.one(db, owed.tenant_id, int(_subject(owed.request).session_id))
+            if session is None:
+                return Result.TIMEOUT, None
+            ident = profile_id(session.id)
+            there = await stored.one(db, session.station_key, ident, lock=True)
+            gone = there is None or there.state in _GONE
+            if Asked(owed.kind) is Asked.CLEAR_PROFILE:
+                return (Result.ACCEPTED if gone else Result.TIMEOUT), None
+            if gone or there is None:
+                return Result.REJECTED, None
+            if there.state == "installed":
+                await queries.note_profile(db, session.id, owed.tenant_id, owed.connection_id, None)
+                return Result.ACCEPTED, None
+            await stored.remove(db, session.station_key, ident, _TOO_LATE)
+        self._kick()
+        return Result.TIMEOUT, None
 
     async def _settled(self, session: Session, ident: int, revision: int) -> str | None:
         """How bringing a profile to its station ended; None: it did not in time. Another one in its place ends it, too."""
@@ -219,3 +243,15 @@ def _name(session: Session) -> str:
     name = session.frozen.ocpp_transaction_id
     assert name is not None
     return name
+
+
+class _Subject(Struct):
+    session_id: str
+
+
+_subject = msgspec.json.Decoder(_Subject).decode
+
+
+def _about(session: Session, body: bytes) -> bytes:
+    """What was asked, with the session that its URL named: a request is found again by it."""
+    return msgspec.json.encode({**msgspec.json.decode(body), "session_id": str(session.id)})

@@ -96,6 +96,8 @@ class Results:
         self._sending: dict[int, asyncio.Task[None]] = {}
         self.told: dict[Asked, Told] = {}
         """What partners are told of a station's answer to what they asked; `plainly` where nothing is said."""
+        self.found: dict[Asked, Callable[[Owed], Awaitable[tuple[Result, dict[str, object] | None]]]] = {}
+        """How requests ended that are no commands, where their time is over and nobody wrote it; TIMEOUT where nothing is said."""
 
     def hint(self) -> None:
         """A result was written."""
@@ -163,6 +165,8 @@ class Results:
             if outcome is not None:
                 asked = Asked(one.kind)
                 return await self.told.get(asked, plainly)(asked, one, outcome)
+        elif Asked(one.kind) in self.found:
+            return await self.found[Asked(one.kind)](one)
         return Result.TIMEOUT, None
 
     async def _handle(self, one: Owed) -> None:

@@ -36,6 +36,7 @@ class Owed(Struct, frozen=True, kw_only=True):
     """A request whose result is to be sent, or that is overdue.
 
     Args:
+        request: JSON, as it was written down.
         result: JSON; None: there is none yet.
     """
 
@@ -43,6 +44,7 @@ class Owed(Struct, frozen=True, kw_only=True):
     tenant_id: TenantId
     connection_id: int
     kind: str
+    request: str
     response_url: str
     routing: str | None
     command_id: int | None
@@ -91,7 +93,9 @@ class PartnersReservation(Struct, frozen=True, kw_only=True):
     driver: RoamingDriver
 
 
-_OWED: Final = "id, tenant_id, connection_id, kind, response_url, routing, command_id, deadline, result, attempts"
+_OWED: Final = (
+    "id, tenant_id, connection_id, kind, request, response_url, routing, command_id, deadline, result, attempts"
+)
 
 
 async def insert(db: Db, new: NewRequest) -> int:
@@ -153,7 +157,7 @@ async def take(db: Db, limit: int, lease_s: float, grace_s: float) -> list[Owed]
     rows = await db.fetch(
         "UPDATE roaming_request SET due_at = now() + make_interval(secs => $2), attempts = attempts + (result IS NOT NULL)::int"
         " WHERE id IN (SELECT r.id FROM roaming_request r WHERE r.sent_at IS NULL AND (r.due_at <= now()"
-        " OR r.due_at < 'infinity' AND r.result IS NULL AND EXISTS (SELECT FROM command c WHERE c.id = r.command_id"
+        " OR r.due_at = r.deadline AND r.result IS NULL AND EXISTS (SELECT FROM command c WHERE c.id = r.command_id"
         " AND c.finished_at < now() - make_interval(secs => $3))) ORDER BY r.due_at LIMIT $1"
         f" FOR UPDATE OF r SKIP LOCKED) RETURNING {_OWED}",
         limit,
