@@ -493,7 +493,8 @@ async def pulled(db: Db, connection_id: int, module: str, until: datetime | None
 async def pushed(db: Db, connection_id: int, module: str) -> None:
     """Something of a module was taken."""
     await db.execute(
-        "INSERT INTO roaming_module_state (connection_id, module, pushed_at) VALUES ($1, $2, now())"
+        "INSERT INTO roaming_module_state (connection_id, module, pushed_at)"
+        " SELECT id, $2, now() FROM roaming_connection WHERE id = $1"
         " ON CONFLICT (connection_id, module) DO UPDATE SET pushed_at = now(), error = NULL, failed_at = NULL",
         connection_id,
         module,
@@ -503,7 +504,8 @@ async def pushed(db: Db, connection_id: int, module: str) -> None:
 async def module_failed(db: Db, connection_id: int, module: str, error: str) -> None:
     """Something of a module failed."""
     await db.execute(
-        "INSERT INTO roaming_module_state (connection_id, module, failed_at, error) VALUES ($1, $2, now(), $3)"
+        "INSERT INTO roaming_module_state (connection_id, module, failed_at, error)"
+        " SELECT id, $2, now(), $3 FROM roaming_connection WHERE id = $1"
         " ON CONFLICT (connection_id, module) DO UPDATE SET failed_at = now(), error = excluded.error",
         connection_id,
         module,
