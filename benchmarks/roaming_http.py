@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.bench.processes import ROOT, Failed
@@ -131,6 +132,9 @@ def _cpu() -> str:
 def main() -> int:
     """Measures or renders."""
     args = parse()
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        sys.path[:2]
+    )  # what is measured is this checkout, wherever the environment points
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # with all processes that were started
     if args.render:
         result = json.loads(args.render.read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +30,6 @@ def _measured(result: Path, parts: list[str]) -> tuple[dict[str, Any], str]:
             "--parts",
             *parts,
         ],
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'src'}"},
         capture_output=True,
         text=True,
         timeout=300,
