@@ -50,6 +50,12 @@ class _Pool:
         self.slots = asyncio.Semaphore(_CONNECTIONS)
         self._idle: dict[_Place, list[Connection]] = {}
         self._all: set[Connection] = set()
+        self._retired = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether anybody waits for an answer."""
+        return any(one.open for one in self._all)
 
     def take(self, place: _Place) -> Connection | None:
         """A free connection, the one that was used last."""
@@ -69,7 +75,7 @@ class _Pool:
 
     def give(self, place: _Place, connection: Connection) -> None:
         """It is free again."""
-        if connection.open and connection in self._all:
+        if connection.open and connection in self._all and not self._retired:
             if place not in self._idle and len(self._idle) >= _CONNECTIONS:
                 self._hang_up_idle()
             self._idle.setdefault(place, []).append(connection)
@@ -86,6 +92,11 @@ class _Pool:
             for one in idle:
                 self.drop(one)
         self._idle.clear()
+
+    def retire(self) -> None:
+        """Hangs up what is free, and the rest once it has its answer."""
+        self._retired = True
+        self._hang_up_idle()
 
     def close(self) -> None:
         """Hangs up; who waits for an answer is told."""
@@ -108,19 +119,22 @@ class PartnerHttp:
         self.timeout_s = timeout_s
         self._context = ssl.create_default_context()
         self._pools: OrderedDict[object, _Pool] = OrderedDict()
+        self._retired: list[_Pool] = []
 
     async def close(self) -> None:
         """Hangs up everywhere."""
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._retired):
             pool.close()
         self._pools.clear()
+        self._retired.clear()
         await asyncio.sleep(0)  # in which the sockets are closed
 
     def forget(self, whose: object) -> None:
-        """Hangs up with one."""
+        """Hangs up with one: it is somebody else now, or has another token. Who waits for an answer still gets it."""
         pool = self._pools.pop(whose, None)
         if pool is not None:
-            pool.close()
+            pool.retire()
+            self._retired = [one for one in (*self._retired, pool) if one.busy]
 
     async def ask(
         self,
