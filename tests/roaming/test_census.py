@@ -12,9 +12,7 @@ from tests.roaming.nasty import enveloped, nasty
 from tests.roaming.test_faults import calling
 from tests.support.roaming import Node
 
-NOT_ANSWERED = {
-    52: "invoice reconciliation of ours",
-}
+NOT_ANSWERED: dict[int, str] = {}
 """Rows that our door does not answer yet, with what is missing."""
 
 

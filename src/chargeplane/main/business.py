@@ -10,6 +10,7 @@ from chargeplane.app.people.own import OwnThings
 from chargeplane.app.public_data import PublicData
 from chargeplane.app.sessions.agreed import AgreementsOfSessions
 from chargeplane.app.sessions.paying import PaymentsOfSessions
+from chargeplane.app.settlements import STATEMENT_MADE
 from chargeplane.edges.datex2 import Publications
 from chargeplane.edges.http.services import Business, Subjects
 from chargeplane.edges.ocpi_export import OcpiExport
@@ -59,6 +60,7 @@ async def start_business(parts: Parts, subjects: Subjects) -> Business:
     invoicing = await start_invoicing(
         parts, people.people, people.post, holding=paying.payments, stations=subjects.station_payments
     )
+    parts.facts.subscribe("roaming_invoices", (STATEMENT_MADE,), roaming_money.rest.reconciliation.stated)
     paying.guests.mailer, paying.guests.receipts = people.post, invoicing.invoices
     people.personal_data.holders["payment_methods"] = paying.methods
     operations = await start_operations(parts, subjects)

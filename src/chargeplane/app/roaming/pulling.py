@@ -45,6 +45,7 @@ _ROWS: Final = {
     Module.CDRS.value: 25,
     Module.TARIFFS.value: 28,
     Module.TOKENS.value: 33,
+    Module.INVOICES.value: 52,
     Module.TERMINALS.value: 57,
     Module.CONFIRMATIONS.value: 63,
     Module.BOOKING_LOCATIONS.value: 69,
@@ -364,6 +365,8 @@ class Pulling:
             await self._taken(peer, self.takers[module], documents, tally)
         elif module == Module.CDRS.value:
             await self._cdrs(peer, documents, tally)
+        elif module == Module.INVOICES.value:
+            await self._written(peer, Module.INVOICES, documents, tally)
         else:
             await self._objects(peer, Module(module), documents, tally)
 
@@ -524,4 +527,5 @@ def modules_of(peer: Peer) -> list[str]:
         wanted.append(Module.TOKENS.value)
     if roles & {PartyRole.PTP, PartyRole.OTHER}:
         wanted += _OF_PTP
+    wanted.append(Module.INVOICES.value)
     return [one for one in wanted if peer.url_of(_URLS.get(one, one), "SENDER") is not None]

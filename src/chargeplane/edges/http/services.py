@@ -86,6 +86,7 @@ from chargeplane.app.roaming.places import PartnerPlaces
 from chargeplane.app.roaming.publications import PartnerPublications
 from chargeplane.app.roaming.pulling import Pulling
 from chargeplane.app.roaming.pushing import Pushing
+from chargeplane.app.roaming.reconciliation import Reconciliation
 from chargeplane.app.roaming.terminals import Terminals
 from chargeplane.app.security_events import SecurityEvents
 from chargeplane.app.sessions.sessions import Sessions
@@ -205,6 +206,7 @@ class RoamingMoney:
 
     terminals: Terminals
     confirmations: Confirmations
+    reconciliation: Reconciliation
 
 
 @dataclass(frozen=True, kw_only=True)

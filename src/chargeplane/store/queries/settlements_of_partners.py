@@ -109,10 +109,25 @@ async def cdrs_at(
 
 
 async def cdrs_under(
-    db: Db, tenant_id: TenantId, agreement_id: int, currency: str, since: datetime, until: datetime
+    db: Db, tenant_id: TenantId, agreement_id: int, currency: str, since: datetime, until: datetime, party: str
 ) -> list[StatedCdr]:
-    """The same, of sessions under the agreement itself."""
-    return await _cdrs(db, " AND c.agreement_id = $2", tenant_id, agreement_id, currency, since, until)
+    """The same, of sessions under the agreement itself, and of the partner's drivers without any.
+
+    Args:
+        party: the partner, as `DE*ABC`.
+    """
+    return await _cdrs(
+        db,
+        " AND (c.agreement_id = $2 OR (c.agreement_id IS NULL AND EXISTS (SELECT FROM roaming_document d WHERE d.tenant_id = c.tenant_id"
+        " AND d.module = 'cdrs' AND lower(d.id) = c.id::text AND upper(d.body::jsonb #>> '{cdr_token,country_code}') || '*'"
+        " || upper(d.body::jsonb #>> '{cdr_token,party_id}') = $6)))",
+        tenant_id,
+        agreement_id,
+        currency,
+        since,
+        until,
+        party,
+    )
 
 
 async def _cdrs(db: Db, more: str, *values: Any) -> list[StatedCdr]:

@@ -46,6 +46,7 @@ from chargeplane.edges.http.routes.plug_and_charge import plug_and_charge_routes
 from chargeplane.edges.http.routes.public_data import public_data_routes
 from chargeplane.edges.http.routes.quarantine import quarantine_routes
 from chargeplane.edges.http.routes.quirks import quirk_routes
+from chargeplane.edges.http.routes.reconciliations import reconciliation_routes
 from chargeplane.edges.http.routes.reservations import reservation_routes
 from chargeplane.edges.http.routes.roaming import roaming_routes
 from chargeplane.edges.http.routes.roaming_bookings import roaming_booking_routes
@@ -126,6 +127,7 @@ def route_handlers(services: Services) -> list[HTTPRouteHandler]:
         *roaming_booking_routes(services),
         *my_roaming_routes(services),
         *terminal_routes(services),
+        *reconciliation_routes(services),
         *meter_key_routes(services),
         *booking_routes(services),
         *performance_routes(services),
