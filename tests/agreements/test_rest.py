@@ -20,7 +20,7 @@ from chargeplane.domain.agreements.scope import ResolveAsk
 from chargeplane.kernel.ids import TenantId
 from chargeplane.main.cli.agreement import agreement
 from chargeplane.store.queries import agreements as queries
-from chargeplane.store.queries.agreements import AgreementFilter, AgreementSort
+from chargeplane.store.queries.agreements import AgreementFilter
 from chargeplane.store.queries.paging import Db
 from tests.support.rest import ADMIN_KEY, Rest, assert_problem
 
@@ -243,7 +243,7 @@ async def test_the_state_in_a_list_is_that_of_the_clock(rest: Rest) -> None:
             now = base + timedelta(days=days, seconds=1)
             for state in AgreementState:
                 wanted = AgreementFilter(now=now, state=state, q="c-clock")
-                listed = await queries.page(db, TenantId(1), wanted, AgreementSort.NEWEST, 1000, None)
+                listed = await queries.page(db, TenantId(1), wanted, 1000, None)
                 found = {one.agreement.id for one in listed} & set(ids)
                 assert found == {one.agreement.id for one in stored if as_of(one.agreement, now).state is state}, (
                     days,

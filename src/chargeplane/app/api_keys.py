@@ -152,10 +152,10 @@ class ApiKeys:
             key_id=found.id, tenant_id=TenantId(found.tenant_id), name=found.name, scopes=frozenset(found.scopes)
         )
 
-    async def page(self, tenant_id: TenantId, limit: int, after: Position | None) -> list[ApiKeyView]:
+    async def page(self, tenant_id: TenantId, q: str | None, limit: int, after: Position | None) -> list[ApiKeyView]:
         """Keys that are not revoked, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.page(db, tenant_id, limit, after)
+            return await queries.page(db, tenant_id, q, limit, after)
 
     async def create(
         self,

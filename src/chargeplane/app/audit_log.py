@@ -47,4 +47,4 @@ class AuditLog:
                 yield found
             if len(found) < _AT_ONCE:
                 return
-            after = (int(found[-1].id),)
+            after = Position((int(found[-1].id),))

@@ -270,10 +270,12 @@ class ChargingStations:
         await self._reach.close(stored.key, CloseReason.DELETED)
         self._events.publish("station.deleted", caller.tenant_id, stored.station_id, {"station_id": stored.station_id})
 
-    async def unknown(self, caller: Caller, limit: int, after: Position | None) -> list[UnknownStationView]:
+    async def unknown(
+        self, caller: Caller, q: str | None, limit: int, after: Position | None
+    ) -> list[UnknownStationView]:
         """Stations that tried to connect and are not registered, the newest attempt first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.unknown(db, caller.tenant_id, limit, after)
+            return await queries.unknown(db, caller.tenant_id, q, limit, after)
 
     async def _note(self, db: Db, tenant_id: TenantId, kind: str, key: StationKey, station_id: str) -> None:
         async def view() -> ChargingStationView | None:

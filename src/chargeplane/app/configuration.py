@@ -313,10 +313,10 @@ class Configuration:
             raise NotFoundError(_KIND, str(ident))
         return found
 
-    async def page(self, caller: Caller, limit: int, after: Position | None) -> list[TemplateView]:
+    async def page(self, caller: Caller, q: str | None, limit: int, after: Position | None) -> list[TemplateView]:
         """Templates, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.page(db, caller.tenant_id, limit, after)
+            return await queries.page(db, caller.tenant_id, q, limit, after)
 
     async def versions(
         self, caller: Caller, ident: int, limit: int, after: Position | None
@@ -515,7 +515,7 @@ class Configuration:
                     await queries.drop(db, key, [template.id])
             if len(found) < _PAGE:
                 return
-            after = (found[-1][0],)
+            after = Position(queries.DRIFT_SORTS.place_of(found[-1], None))
 
     # -- the worker ----------------------------------------------------------------------------------------------------
 

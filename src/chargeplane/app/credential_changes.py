@@ -289,7 +289,7 @@ class CredentialChanges:
         return await self.one(caller, kind, ident)
 
     async def page(
-        self, caller: Caller, station_id: str, kind: ChangeKind, limit: int, after: Position | None
+        self, caller: Caller, station_id: str, kind: ChangeKind, state: str | None, limit: int, after: Position | None
     ) -> list[CredentialChangeView]:
         """A station's changes of a kind, newest first; at most `limit`.
 
@@ -298,7 +298,7 @@ class CredentialChanges:
         """
         async with self._database.read() as db:
             key = await charging_stations.required_key(db, caller.tenant_id, station_id)
-            return await queries.page(db, caller.tenant_id, key, kind, limit, after)
+            return await queries.page(db, caller.tenant_id, key, kind, state, limit, after)
 
     async def one(self, caller: Caller, kind: ChangeKind, ident: int) -> CredentialChangeView:
         """A change by our id.

@@ -70,7 +70,9 @@ class DerControls:
             raise ConflictError(f"'{station_id}' is not connected.")
         return key
 
-    async def page(self, caller: Caller, station_id: str, limit: int, after: Position | None) -> list[DerControlView]:
+    async def page(
+        self, caller: Caller, station_id: str, state: str | None, limit: int, after: Position | None
+    ) -> list[DerControlView]:
         """A station's controls by id; at most `limit`.
 
         Raises:
@@ -78,9 +80,11 @@ class DerControls:
         """
         key = await self._key(caller, station_id)
         async with self._database.read() as db:
-            return await queries.page(db, key, limit, after)
+            return await queries.page(db, key, state, limit, after)
 
-    async def events(self, caller: Caller, station_id: str, limit: int, after: Position | None) -> list[DerEventView]:
+    async def events(
+        self, caller: Caller, station_id: str, kind: str | None, limit: int, after: Position | None
+    ) -> list[DerEventView]:
         """What controls made a station do, newest first; at most `limit`.
 
         Raises:
@@ -88,7 +92,7 @@ class DerControls:
         """
         key = await self._key(caller, station_id)
         async with self._database.read() as db:
-            return await queries.events(db, key, limit, after)
+            return await queries.events(db, key, kind, limit, after)
 
     async def put(self, caller: Caller, station_id: str, control: DerControl) -> DerControlView:
         """Sets a control at a station that can be reached; what came of it.

@@ -130,10 +130,12 @@ class EvPool:
         assert found is not None
         return found
 
-    async def page(self, caller: Caller, limit: int, after: Position | None) -> list[ContractView]:
+    async def page(
+        self, caller: Caller, emaid: str | None, revoked: bool | None, limit: int, after: Position | None
+    ) -> list[ContractView]:
         """Contracts, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.contract_page(db, caller.tenant_id, limit, after)
+            return await queries.contract_page(db, caller.tenant_id, emaid, revoked, limit, after)
 
     async def revoke(self, caller: Caller, ident: int, because: str) -> ContractView:
         """Ends a contract; its certificates are revoked.

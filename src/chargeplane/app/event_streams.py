@@ -20,8 +20,8 @@ from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
 from chargeplane.store.queries import charging_stations
 from chargeplane.store.queries import event_streams as queries
-from chargeplane.store.queries.event_streams import EventStreamView, StreamValueView
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.event_streams import EventStreamView, StreamValueView, Within
+from chargeplane.store.queries.paging import Mark, Position
 
 _MOST_STREAMS: Final = 200
 """Open ones a station may have; it then goes on with NotifyEvent (N11)."""
@@ -89,8 +89,8 @@ class EventStreams:
             return await queries.of_station(db, key)
 
     async def values(
-        self, caller: Caller, station_id: str, ident: int, limit: int, after: Position | None
-    ) -> list[tuple[StreamValueView, Position]]:
+        self, caller: Caller, station_id: str, ident: int, within: Within, limit: int, after: Position | None
+    ) -> list[tuple[StreamValueView, Mark]]:
         """A stream's values, newest first; at most `limit`.
 
         Raises:
@@ -98,7 +98,7 @@ class EventStreams:
         """
         key = await self._key(caller, station_id)
         async with self._database.read() as db:
-            return await queries.values(db, key, ident, limit, after)
+            return await queries.values(db, key, ident, within, limit, after)
 
     async def adjust(
         self, caller: Caller, station_id: str, ident: int, interval_s: int | None, values: int | None

@@ -46,7 +46,7 @@ from chargeplane.store.queries import charging_stations, station_requests
 from chargeplane.store.queries import monitoring as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.monitoring import EventFilter, EventRuleView, EventView, MonitorView
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Mark, Position
 
 REPORT: Final = "monitoring_report"
 """Requests of reports on monitors, among those of stations."""
@@ -230,7 +230,7 @@ class Monitoring:
 
     async def page(
         self, caller: Caller, station_id: str, wanted: EventFilter, limit: int, after: Position | None
-    ) -> list[tuple[EventView, Position]]:
+    ) -> list[tuple[EventView, Mark]]:
         """A station's events with their places in the list, newest first; at most `limit`.
 
         Raises:

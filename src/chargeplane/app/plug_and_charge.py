@@ -230,12 +230,12 @@ class PlugAndCharge:
                         ident=str(ident),
                     )
         self._changes += 1
-        return await self.anchors(caller, 200, None)
+        return await self.anchors(caller, None, 200, None)
 
-    async def anchors(self, caller: Caller, limit: int, after: Position | None) -> list[TrustAnchorView]:
+    async def anchors(self, caller: Caller, q: str | None, limit: int, after: Position | None) -> list[TrustAnchorView]:
         """Anchors, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.anchor_page(db, caller.tenant_id, limit, after)
+            return await queries.anchor_page(db, caller.tenant_id, q, limit, after)
 
     async def remove_anchor(self, caller: Caller, ident: int) -> None:
         """No more trusts an authority.
@@ -251,10 +251,12 @@ class PlugAndCharge:
             )
         self._changes += 1
 
-    async def requests(self, caller: Caller, limit: int, after: Position | None) -> list[EvCertificateRequestView]:
+    async def requests(
+        self, caller: Caller, station_id: str | None, accepted: bool | None, limit: int, after: Position | None
+    ) -> list[EvCertificateRequestView]:
         """Cars' requests for certificates, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.request_page(db, caller.tenant_id, limit, after)
+            return await queries.request_page(db, caller.tenant_id, station_id, accepted, limit, after)
 
 
 def _parsed(

@@ -161,7 +161,7 @@ class PublicData:
             )
             if len(found) < _AT_ONCE:
                 return
-            after = found[-1][0]
+            after = Position(location_queries.LOCATION_SORTS.place_of(found[-1], None))
 
 
 def _public(

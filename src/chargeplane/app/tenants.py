@@ -28,15 +28,15 @@ class Tenants:
         self._database = database
         self._directory = directory
 
-    async def page(self, caller: Caller, limit: int, after: Position | None) -> list[TenantView]:
-        """Tenants, newest first.
+    async def page(self, caller: Caller, q: str | None, limit: int, after: Position | None) -> list[TenantView]:
+        """Tenants in the order of their slugs.
 
         Raises:
             ForbiddenError: the caller is no administrator of the default tenant.
         """
         _only_system(caller)
         async with self._database.read() as db:
-            return await queries.page(db, limit, after)
+            return await queries.page(db, q, limit, after)
 
     async def one(self, caller: Caller, slug: str) -> TenantView:
         """A tenant.

@@ -18,7 +18,7 @@ from chargeplane.store.queries import transactions as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.authorization import LimitView, limits_of
 from chargeplane.store.queries.inquiries import InquiryView, of_transaction
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Mark, Position
 from chargeplane.store.queries.transactions import (
     MeterValueView,
     TransactionEventView,
@@ -80,7 +80,7 @@ class Transactions:
         return found
 
     async def events(
-        self, caller: Caller, ident: int, limit: int, after: Position | None
+        self, caller: Caller, ident: int, kind: str | None, limit: int, after: Position | None
     ) -> list[TransactionEventView]:
         """The messages of a transaction as received, in order.
 
@@ -89,11 +89,11 @@ class Transactions:
         """
         place = await self.place(caller, ident)
         async with self._database.read() as db:
-            return await queries.events(db, place, limit, after)
+            return await queries.events(db, place, kind, limit, after)
 
     async def meter_values(
         self, caller: Caller, ident: int, limit: int, after: Position | None
-    ) -> list[tuple[Position, MeterValueView]]:
+    ) -> list[tuple[Mark, MeterValueView]]:
         """The meter values of a transaction in order of arrival, each with its position.
 
         Raises:

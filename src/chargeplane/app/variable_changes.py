@@ -238,7 +238,7 @@ class VariableChanges:
         return found
 
     async def page(
-        self, caller: Caller, station_id: str, limit: int, after: Position | None
+        self, caller: Caller, station_id: str, state: str | None, limit: int, after: Position | None
     ) -> list[VariableChangeView]:
         """A station's changes, newest first; at most `limit`.
 
@@ -247,7 +247,7 @@ class VariableChanges:
         """
         async with self._database.read() as db:
             key = await charging_stations.required_key(db, caller.tenant_id, station_id)
-            return await queries.page(db, caller.tenant_id, key, None, limit, after)
+            return await queries.page(db, caller.tenant_id, key, None, state, limit, after)
 
     async def cancel(self, caller: Caller, ident: int) -> VariableChangeView:
         """Ends a change after the step that is under way; what was changed stays so.

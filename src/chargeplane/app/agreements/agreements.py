@@ -54,7 +54,7 @@ from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.time import as_utc
 from chargeplane.store.database import Database
 from chargeplane.store.queries import agreements as queries
-from chargeplane.store.queries.agreements import AgreementFilter, AgreementSort, Stored
+from chargeplane.store.queries.agreements import AgreementFilter, Stored
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.paging import Db, Position
 
@@ -126,12 +126,12 @@ class Agreements:
     # -- reading -------------------------------------------------------------------------------------------------------
 
     async def page(
-        self, caller: Caller, wanted: AgreementFilter, sort: AgreementSort, limit: int, after: Position | None
-    ) -> list[tuple[Position, AgreementView]]:
-        """Agreements as of now with their positions in the list; at most `limit`."""
+        self, caller: Caller, wanted: AgreementFilter, limit: int, after: Position | None
+    ) -> list[tuple[Stored, AgreementView]]:
+        """Agreements as they are stored and as of now, the newest first; at most `limit`."""
         async with self._database.read() as db:
-            found = await queries.page(db, caller.tenant_id, wanted, sort, limit, after)
-        return [(queries.position_of(one, sort), shown(one, wanted.now)) for one in found]
+            found = await queries.page(db, caller.tenant_id, wanted, limit, after)
+        return [(one, shown(one, wanted.now)) for one in found]
 
     async def one(self, caller: Caller, ident: int) -> AgreementView:
         """An agreement as of now.

@@ -44,7 +44,7 @@ from chargeplane.store.queries import bookings as queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.booking_search import FreeEvse, Wanted
 from chargeplane.store.queries.bookings import Booking, BookingFilter, NewBooking, Taken
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Mark, Position
 from chargeplane.store.queries.session_transactions import SessionTransaction
 
 _KIND: Final = "booking"
@@ -227,7 +227,7 @@ class Bookings:
 
     async def offers(
         self, caller: Caller, search: Search, limit: int, after: Position | None
-    ) -> list[tuple[Position, Offer]]:
+    ) -> list[tuple[Mark, Offer]]:
         """EVSEs that are free for an interval with their prices, the nearest first; at most `limit`.
 
         Raises:
@@ -252,18 +252,19 @@ class Bookings:
             free_now=search.available or starts_at <= now + timedelta(seconds=policy.lead_s),
         )
         prices = Prices(self._tariffs, self.agreements, caller.tenant_id, search, starts_at, ends_at)
-        found: list[tuple[Position, Offer]] = []
+        found: list[tuple[Mark, Offer]] = []
         looked = 0
         while len(found) < limit and looked < _LOOKED_AT:
             async with self._database.read() as db:
                 some = await booking_search.free(db, caller.tenant_id, wanted, limit, after)
             for evse in some:
-                after = (evse.distance_m or 0.0, evse.location_key, evse.key)
+                place = (evse.distance_m or 0.0, evse.location_key, evse.key)
+                after = Position(place)
                 if search.open and not is_open_at(evse, starts_at):
                     continue
                 offer = await prices.offer(evse)
                 if search.max_price is None or (offer.rating is not None and offer.rating.due.incl <= search.max_price):
-                    found.append((after, offer))
+                    found.append((place, offer))
             looked += len(some)
             if len(some) < limit:
                 break

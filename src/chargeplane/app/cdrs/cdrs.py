@@ -24,7 +24,7 @@ from chargeplane.store.queries import facts
 from chargeplane.store.queries import sessions as session_queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.cdrs import EXPORT_ROWS, Cdr, CdrFilter
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Mark, Position
 
 _KIND: Final = "CDR"
 
@@ -54,7 +54,7 @@ class Cdrs:
 
     async def page(
         self, caller: Caller, wanted: CdrFilter, limit: int, after: Position | None
-    ) -> list[tuple[Position, CdrView]]:
+    ) -> list[tuple[Mark, CdrView]]:
         """CDRs with their positions, the one whose session ended last first; at most `limit`."""
         async with self._database.read() as db:
             found = await queries.page(db, caller.tenant_id, wanted, limit, after)
@@ -83,7 +83,7 @@ class Cdrs:
             if len(found) < EXPORT_ROWS:
                 return
             last = found[-1][0]
-            after = (last.ended_at, last.id)
+            after = Position((last.ended_at, last.id))
 
     async def release(self, caller: Caller, ident: int, reason: str) -> CdrView:
         """Says that a held CDR may be billed after all.

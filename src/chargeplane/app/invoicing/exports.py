@@ -103,10 +103,10 @@ class Exports:
         """Postings with their entries, oldest first."""
         fields = _DATEV if format is ExportFormat.DATEV else _POSTING
         yield _head(format, fields)
-        after: Position | None = None
+        after = Position(sort="id")
         while True:
             async with self._database.read() as db:
-                found = await ledger_queries.page(db, caller.tenant_id, wanted, _SIZE, after, oldest_first=True)
+                found = await ledger_queries.page(db, caller.tenant_id, wanted, _SIZE, after)
             for one in found:
                 entry = one.entry
                 # One line of DATEV has two accounts: each posting is booked against the one that the entry has first.
@@ -151,7 +151,7 @@ class Exports:
                         )
             if len(found) < _SIZE:
                 return
-            after = (found[-1].id,)
+            after = Position((found[-1].id,), "id")
 
     async def _all(self, caller: Caller, wanted: InvoiceFilter) -> AsyncIterator[Any]:
         after: Position | None = None
@@ -162,7 +162,7 @@ class Exports:
                 yield one
             if len(found) < _SIZE:
                 return
-            after = (found[-1][0].id,)
+            after = Position((found[-1][0].id,))
 
 
 _INVOICE: Final = (

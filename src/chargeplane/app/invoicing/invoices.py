@@ -117,10 +117,12 @@ class Invoices:
         async with self._database.read() as db:
             return await billing.unbilled(db, caller.tenant_id, held=held, limit=limit, after=after)
 
-    async def unbilled_fees(self, caller: Caller, limit: int, after: Position | None) -> list[UnbilledFee]:
+    async def unbilled_fees(
+        self, caller: Caller, kind: str | None, limit: int, after: Position | None
+    ) -> list[UnbilledFee]:
         """Fees of bookings that are on no invoice, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await billable_fees.unbilled(db, caller.tenant_id, limit, after)
+            return await billable_fees.unbilled(db, caller.tenant_id, kind, limit, after)
 
     async def document(self, caller: Caller, ident: int, form: str) -> tuple[Invoice, bytes]:
         """An issued invoice as a file; made in a thread.

@@ -163,10 +163,10 @@ class BillingRuns:
             raise NotFoundError("billing run", str(ident))
         return found
 
-    async def page(self, caller: Caller, limit: int, after: Position | None) -> list[Run]:
+    async def page(self, caller: Caller, state: str | None, limit: int, after: Position | None) -> list[Run]:
         """Runs, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.runs(db, caller.tenant_id, limit, after)
+            return await queries.runs(db, caller.tenant_id, state, limit, after)
 
     async def items(
         self, caller: Caller, ident: int, state: str | None, limit: int, after: Position | None

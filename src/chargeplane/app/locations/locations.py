@@ -29,7 +29,7 @@ from chargeplane.store.queries import locations as queries
 from chargeplane.store.queries import tariffs as tariff_queries
 from chargeplane.store.queries.audit import audit
 from chargeplane.store.queries.locations import EvseView, LocationFilter, LocationView, StoredEvse
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Mark, Position
 
 
 class EvseWanted(Struct, frozen=True, kw_only=True):
@@ -114,20 +114,20 @@ class Locations:
         limit: int,
         after: Position | None,
         open_at: datetime | None = None,
-    ) -> list[tuple[Position, LocationView]]:
+    ) -> list[tuple[Mark, LocationView]]:
         """Locations with their positions, newest first or nearest first; at most `limit`.
 
         Args:
             open_at: only those that are open then.
         """
-        found: list[tuple[Position, LocationView]] = []
+        found: list[tuple[Mark, LocationView]] = []
         async with self._database.read() as db:
             while True:
                 some = await queries.page(db, caller.tenant_id, wanted, limit, after)
                 found += [one for one in some if open_at is None or _open(one[1], open_at)]
                 if len(found) >= limit or len(some) < limit:
                     return found[:limit]
-                after = some[-1][0]
+                after = queries.behind(some[-1], wanted, after)
 
     async def one(self, caller: Caller, location_id: str) -> LocationView:
         """A location, with EVSEs of the stations there that nobody bound.

@@ -62,7 +62,7 @@ class Accounts:
             return await queries.of_owner(db, tenant_id, kind, owner, currency)
 
     async def entries(
-        self, caller: Caller, kind: str, ident: int, limit: int, after: Position | None
+        self, caller: Caller, kind: str, ident: int, moved: str | None, limit: int, after: Position | None
     ) -> Sequence[EntryView]:
         """Movements, newest first; at most `limit`.
 
@@ -71,7 +71,7 @@ class Accounts:
         """
         account = await self.one(caller.tenant_id, kind, ident)
         async with self._database.read() as db:
-            return await queries.entries(db, ident, account.balance.currency, limit, after)
+            return await queries.entries(db, ident, account.balance.currency, moved, limit, after)
 
     async def create(self, caller: Caller, wanted: NewAccount) -> AccountView:
         """A new account.

@@ -27,6 +27,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.queries import drivers as queries
 from chargeplane.store.queries import transactions
 from chargeplane.store.queries.commands import CommandView
+from chargeplane.store.queries.drivers import OwnTransactionFilter
 from chargeplane.store.queries.paging import Position
 from chargeplane.store.queries.transactions import TransactionView
 
@@ -237,10 +238,12 @@ class Charges:
             raise NotFoundError("order", str(ident))
         return await self._answer(caller, view)
 
-    async def transactions(self, caller: Caller, limit: int, after: Position | None) -> list[TransactionView]:
+    async def transactions(
+        self, caller: Caller, wanted: OwnTransactionFilter, limit: int, after: Position | None
+    ) -> list[TransactionView]:
         """What the caller's id tokens charged, the newest first; at most `limit`."""
         async with self._database.read() as db:
-            found = await queries.transactions_of(db, caller.tenant_id, caller.driver_id, limit, after)
+            found = await queries.transactions_of(db, caller.tenant_id, caller.driver_id, wanted, limit, after)
             views = [await transactions.one(db, caller.tenant_id, ident) for ident in found]
         return [view for view in views if view is not None]
 

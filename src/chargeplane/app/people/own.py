@@ -46,11 +46,11 @@ from chargeplane.domain.cdrs.cdr import CdrContent
 from chargeplane.domain.people.drivers import name_of
 from chargeplane.kernel.errors import ForbiddenError, InvalidInputError, NotFoundError
 from chargeplane.kernel.money import Money
-from chargeplane.store.queries.agreements import AgreementFilter, AgreementSort
+from chargeplane.store.queries.agreements import AGREEMENT_SORTS, AgreementFilter, Stored
 from chargeplane.store.queries.bookings import BookingFilter
 from chargeplane.store.queries.cdrs import CdrFilter
-from chargeplane.store.queries.invoices import Invoice, InvoiceFilter
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.invoices import INVOICE_SORTS, Invoice, InvoiceFilter
+from chargeplane.store.queries.paging import Mark, Position
 from chargeplane.store.queries.payment_accounts import AccountView, EntryView
 from chargeplane.store.queries.payments import PaymentFilter, PaymentView
 from chargeplane.store.queries.sessions import SessionFilter
@@ -129,7 +129,7 @@ class OwnThings:
 
     async def sessions(
         self, caller: Caller, wanted: SessionFilter, limit: int, after: Position | None
-    ) -> list[tuple[Position, SessionView]]:
+    ) -> list[tuple[Mark, SessionView]]:
         """The caller's sessions with their positions, the one that started last first; at most `limit`."""
         return await self._sessions.page(caller, replace(wanted, driver_id=_own(caller)), limit, after)
 
@@ -154,7 +154,7 @@ class OwnThings:
 
     async def cdrs(
         self, caller: Caller, wanted: CdrFilter, limit: int, after: Position | None
-    ) -> list[tuple[Position, CdrView]]:
+    ) -> list[tuple[Mark, CdrView]]:
         """The caller's CDRs with their positions, the one whose session ended last first; at most `limit`."""
         return await self._cdrs.page(caller, replace(wanted, driver_id=_own(caller)), limit, after)
 
@@ -175,12 +175,13 @@ class OwnThings:
     ) -> list[Invoice]:
         """The caller's invoices that were issued, newest first; at most `limit`."""
         found: list[Invoice] = []
+        sort = after.sort if after is not None else None
         while len(found) < limit:
             page = await self._invoices.page(caller, replace(wanted, driver_id=_own(caller)), _PAGE, after)
             found += [one for one in page if one.number is not None]
             if len(page) < _PAGE:
                 break
-            after = (page[-1].id,)
+            after = Position(INVOICE_SORTS.place_of(page[-1], sort), sort)
         return found[:limit]
 
     async def invoice(self, caller: Caller, ident: int) -> InvoiceDetails:
@@ -230,14 +231,16 @@ class OwnThings:
             one for kind in ("wallet", "credit") for one in await self._accounts.page(caller, kind, owner, _PAGE, None)
         ]
 
-    async def entries(self, caller: Caller, ident: int, limit: int, after: Position | None) -> Sequence[EntryView]:
+    async def entries(
+        self, caller: Caller, ident: int, moved: str | None, limit: int, after: Position | None
+    ) -> Sequence[EntryView]:
         """What moved on a wallet or credit account of the caller, newest first; at most `limit`.
 
         Raises:
             NotFoundError: the caller has no such account.
         """
         account = await self._account(caller, ident)
-        return await self._accounts.entries(caller, account.kind, ident, limit, after)
+        return await self._accounts.entries(caller, account.kind, ident, moved, limit, after)
 
     async def top_up(
         self, caller: Caller, ident: int, amount: Money, provider: str, return_url: str | None
@@ -262,18 +265,19 @@ class OwnThings:
     # Agreements
 
     async def agreements(
-        self, caller: Caller, wanted: AgreementFilter, sort: AgreementSort, limit: int, after: Position | None
-    ) -> list[tuple[Position, MyAgreement]]:
-        """Agreements that the caller is a party of, but for drafts, with their positions; at most `limit`."""
-        found: list[tuple[Position, MyAgreement]] = []
+        self, caller: Caller, wanted: AgreementFilter, limit: int, after: Position | None
+    ) -> list[tuple[Stored, MyAgreement]]:
+        """Agreements that the caller is a party of, but for drafts, as they are stored and shown; at most `limit`."""
+        found: list[tuple[Stored, MyAgreement]] = []
+        sort = after.sort if after is not None else None
         wanted = replace(wanted, party=str(_own(caller)))
         while len(found) < limit:
-            page = await self._agreements.page(caller, wanted, sort, _PAGE, after)
+            page = await self._agreements.page(caller, wanted, _PAGE, after)
             # Parties of other kinds may have the same id.
-            found += [(at, mine) for at, one in page if (mine := _mine(caller, one)) is not None]
+            found += [(stored, mine) for stored, one in page if (mine := _mine(caller, one)) is not None]
             if len(page) < _PAGE:
                 break
-            after = page[-1][0]
+            after = Position(AGREEMENT_SORTS.place_of(page[-1], sort), sort)
         return found[:limit]
 
     async def agreement(self, caller: Caller, ident: int) -> MyAgreement:
@@ -339,7 +343,7 @@ class OwnThings:
 
     async def offers(
         self, caller: Caller, search: Search, limit: int, after: Position | None
-    ) -> Sequence[tuple[Position, Offer]]:
+    ) -> Sequence[tuple[Mark, Offer]]:
         """EVSEs that are free for an interval, priced by the caller's agreement."""
         token = await self._tokens.app_token(caller.tenant_id, _own(caller))
         search = replace(search, id_token=token.id_token, id_token_type=token.type, driver_id=str(_own(caller)))

@@ -27,7 +27,7 @@ from chargeplane.store.queries import (
     personal_data,
     sessions,
 )
-from chargeplane.store.queries.agreements import AgreementFilter, AgreementSort
+from chargeplane.store.queries.agreements import AgreementFilter
 from chargeplane.store.queries.audit import AuditFilter
 from chargeplane.store.queries.bookings import BookingFilter
 from chargeplane.store.queries.cdrs import CdrFilter
@@ -97,7 +97,7 @@ async def _accounts(db: Db, tenant_id: TenantId, driver_id: int) -> Any:
     found = []
     for kind in ("wallet", "credit"):
         for account in await payment_accounts.page(db, tenant_id, kind, str(driver_id), _MOST, None):
-            moved = await payment_accounts.entries(db, int(account.id), account.balance.currency, _MOST, None)
+            moved = await payment_accounts.entries(db, int(account.id), account.balance.currency, None, _MOST, None)
             found.append({"id": account.id, "account": account, "entries": moved})
     return found
 
@@ -106,7 +106,7 @@ async def _agreements(db: Db, tenant_id: TenantId, driver_id: int) -> Any:
     now = datetime.now(UTC)
     wanted = AgreementFilter(now=now, party=str(driver_id))
     found = []
-    for stored in await agreements.page(db, tenant_id, wanted, AgreementSort.NEWEST, _MOST, None):
+    for stored in await agreements.page(db, tenant_id, wanted, _MOST, None):
         whole = as_of(stored.agreement, now)
         own = [one for one in whole.parties if one.kind is PartyKind.DRIVER and one.id == str(driver_id)]
         if own:

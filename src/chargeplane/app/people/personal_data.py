@@ -25,6 +25,7 @@ from chargeplane.store.queries import personal_data as queries
 from chargeplane.store.queries.audit import AuditFilter, audit
 from chargeplane.store.queries.audit import page as audit_page
 from chargeplane.store.queries.authorization import note_change
+from chargeplane.store.queries.drivers import OwnTransactionFilter
 from chargeplane.store.queries.id_tokens import one as id_token
 from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.vehicles import VehicleFilter
@@ -83,7 +84,7 @@ class PersonalData:
         tenant_id = caller.tenant_id
         async with self._database.change() as db:
             driver = await locked_driver(db, tenant_id, driver_id, None)
-            own = await drivers.transactions_of(db, tenant_id, driver_id, _MOST, None)
+            own = await drivers.transactions_of(db, tenant_id, driver_id, OwnTransactionFilter(), _MOST, None)
             archive: dict[str, Any] = {
                 "driver": driver,
                 "id_tokens": await drivers.tokens_of(db, tenant_id, driver_id),

@@ -56,10 +56,12 @@ class Performance:
             await queries.mark_due(db, since, until - timedelta(days=1), caller.tenant_id)
             await self._audit(db, caller, "recompute", f"{since}..{until}", None)
 
-    async def exclusions(self, caller: Caller, limit: int, after: Position | None) -> list[ExclusionView]:
+    async def exclusions(
+        self, caller: Caller, kind: str | None, limit: int, after: Position | None
+    ) -> list[ExclusionView]:
         """What does not count, newest first; at most `limit`."""
         async with self._database.read() as db:
-            return await queries.exclusions(db, caller.tenant_id, limit, after)
+            return await queries.exclusions(db, caller.tenant_id, kind, limit, after)
 
     async def exclude(
         self,

@@ -441,10 +441,12 @@ class Asking:
             raise NotFoundError("command", str(ident))
         return found
 
-    async def page(self, caller: Caller, limit: int, after: Position | None) -> Sequence[CommandRecord]:
+    async def page(
+        self, caller: Caller, limit: int, after: Position | None, *, driver_id: int | None = None
+    ) -> Sequence[CommandRecord]:
         """Commands, the newest first."""
         async with self._database.read() as db:
-            return await queries.page(db, caller.tenant_id, limit, after)
+            return await queries.page(db, caller.tenant_id, limit, after, driver_id=driver_id)
 
     async def session_of(self, caller: Caller, command: CommandRecord) -> PartnerSession | None:
         """The session that a start began; None where none came yet."""

@@ -22,7 +22,7 @@ from chargeplane.kernel.money import Money, MoneyView
 from chargeplane.store.database import Database
 from chargeplane.store.queries import partner_places as queries
 from chargeplane.store.queries import replicas as replica_queries
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Mark, Position
 from chargeplane.store.queries.partner_places import FoundPlace, PlaceFilter
 
 ENERGY_WH: Final = Decimal(20_000)
@@ -142,7 +142,7 @@ class PartnerPlaces:
         after: Position | None,
         *,
         energy_wh: Decimal | None = None,
-    ) -> list[tuple[Position, PartnerLocationView]]:
+    ) -> list[tuple[Mark, PartnerLocationView]]:
         """Locations that fit with their position in the list, the nearest first.
 
         Args:

@@ -14,7 +14,7 @@ from chargeplane.store.database import Database
 from chargeplane.store.queries import cdrs as cdr_queries
 from chargeplane.store.queries import session_work
 from chargeplane.store.queries import sessions as queries
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Mark, Position
 from chargeplane.store.queries.sessions import SessionFilter
 
 
@@ -27,7 +27,7 @@ class Sessions:
 
     async def page(
         self, caller: Caller, wanted: SessionFilter, limit: int, after: Position | None
-    ) -> list[tuple[Position, SessionView]]:
+    ) -> list[tuple[Mark, SessionView]]:
         """Sessions with their positions, the one that started last first; at most `limit`."""
         async with self._database.read() as db:
             found = await queries.page(db, caller.tenant_id, wanted, limit, after)

@@ -44,7 +44,7 @@ class WorkList:
 
     async def page(
         self, caller: Caller, wanted: WorkFilter, limit: int, after: Position | None, language: str | None = None
-    ) -> list[tuple[Position, WorkItemView]]:
+    ) -> list[tuple[queries.WorkPlace, WorkItemView]]:
         """Items with their places, most at risk first; at most `limit`."""
         async with self._database.read() as db:
             return await queries.page(db, caller.tenant_id, wanted, limit, after, language)

@@ -23,6 +23,7 @@ from chargeplane import __version__
 from chargeplane.edges.http.problems import MEDIA_TYPE, TITLES
 from chargeplane.edges.http.wire import ENCODER
 from chargeplane.kernel.money import Money
+from chargeplane.store.queries.paging import Sorts
 
 _TAGS: Final = (
     ("charging-stations", "Charging stations: registration, state, credentials."),
@@ -80,7 +81,7 @@ The control plane for EV charging.
 
 **Authentication.** `Authorization: Bearer KEY` on every request. A key belongs to one tenant and has scopes.
 
-**Lists** are pages `{items, next_cursor}`, newest first; give `next_cursor` as `cursor` for the next one.
+**Lists** are pages `{items, next_cursor}`, newest first, or sorted by `sort`; give `next_cursor` as `cursor` for the next one.
 
 **Writing.** Unknown fields are refused. `Idempotency-Key` on POST makes a retry safe for 24 hours: the same request gets
 the first answer again. `If-Match` with an `ETag` on PATCH refuses to overwrite what someone else changed.
@@ -227,6 +228,8 @@ def document(app: Litestar) -> dict[str, Any]:
                     operation["description"] = (
                         operation.get("description", "") + f"\n\nNeeds the login of a {person}."
                     ).strip()
+            if "sorts" in opt:
+                _say_sorts(operation, opt["sorts"])
             if method == "post" and not opt.get("public"):
                 operation.setdefault("parameters", []).append(
                     {
@@ -238,6 +241,14 @@ def document(app: Litestar) -> dict[str, Any]:
                     }
                 )
     return made
+
+
+def _say_sorts(operation: dict[str, Any], sorts: Sorts) -> None:
+    """Names what a list is sorted by, and what by itself."""
+    for parameter in operation["parameters"]:
+        if parameter["name"] == "sort":
+            parameter["schema"] = {"type": "string", "enum": list(sorts.choices)}
+            parameter["description"] += f" Without it as by `{sorts.default}`."
 
 
 def _say_media_types(responses: dict[str, Any], files: Sequence[str] | None, also: Sequence[str]) -> None:
@@ -256,12 +267,23 @@ def _say_media_types(responses: dict[str, Any], files: Sequence[str] | None, als
             response.get("content", {}).update({kind: {"schema": {"type": "string"}} for kind in also})
 
 
-_PAGE = re.compile(r"Page_(?:\w+\.)*(\w+?)_(?=[\"'])")
+_PAGE = re.compile(r"Page_((?:\w+\.)*)(\w+?)_(?=[\"'])")
 
 
 def _named(made: dict[str, Any]) -> dict[str, Any]:
-    """The document with `Page_some.module.Thing_` called `PageOfThing`."""
-    renamed: dict[str, Any] = msgspec.json.decode(_PAGE.sub(r"PageOf\1", msgspec.json.encode(made).decode()))
+    """The document with `Page_some.module.Thing_` called `PageOfThing`, or by its module too where several have a `Thing`."""
+    text = msgspec.json.encode(made).decode()
+    modules: dict[str, set[str]] = {}
+    for module, name in _PAGE.findall(text):
+        modules.setdefault(name, set()).add(module)
+
+    def named(found: re.Match[str]) -> str:
+        module, name = found.groups()
+        if len(modules[name]) == 1:
+            return f"PageOf{name}"
+        return f"PageOf{''.join(word.capitalize() for word in module.split('.')[-2].split('_'))}{name}"
+
+    renamed: dict[str, Any] = msgspec.json.decode(_PAGE.sub(named, text))
     return renamed
 
 

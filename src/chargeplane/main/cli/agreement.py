@@ -46,7 +46,9 @@ def agreement() -> None:
 @click.option("--status", help="draft, proposed, accepted, active, suspended, ending, ended, closed, ...")
 @click.option("--kind", help="driver_plan, site_host, fleet, roaming_bilateral, hub, maintenance_sla.")
 @click.option("--party", help="Id of a party.")
-@click.option("--sort", type=click.Choice(["newest", "ends_at", "number"]), default="newest", show_default=True)
+@click.option(
+    "--sort", type=click.Choice(["-id", "id", "number", "starts_at", "ends_at"]), default="-id", show_default=True
+)
 @server_options
 @json_option
 def list_(status: str | None, kind: str | None, party: str | None, sort: str, rest: RestClient, as_json: bool) -> None:

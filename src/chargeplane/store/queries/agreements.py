@@ -6,7 +6,6 @@ must know it too, the filter by state, is `_STATE_NOW`, which a test holds again
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
@@ -32,7 +31,7 @@ from chargeplane.domain.agreements.model import (
 )
 from chargeplane.domain.agreements.scope import keys_of, places_of
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Key, Position, Sorts, Where, by_text, by_time, like
 
 
 class Stored(Struct, frozen=True, kw_only=True):
@@ -50,14 +49,6 @@ class Stored(Struct, frozen=True, kw_only=True):
     created_by: str
     updated_at: datetime
     updated_by: str
-
-
-class AgreementSort(enum.StrEnum):
-    """What a list is sorted by: the newest first, the first to end first (those without end last), or the number."""
-
-    NEWEST = "newest"
-    ENDS_AT = "ends_at"
-    NUMBER = "number"
 
 
 class AgreementFilter(Struct, frozen=True, kw_only=True):
@@ -204,10 +195,20 @@ async def many(db: Db, tenant_id: TenantId, idents: Iterable[int]) -> list[Store
     return await _with_versions(db, rows)
 
 
+AGREEMENT_SORTS: Final = Sorts(
+    "id",
+    ident_of=lambda pair: (pair[0].agreement.id,),
+    item=lambda pair: pair[0].agreement,
+    number=by_text("number"),
+    starts_at=by_time("starts_at", missing=True),
+    ends_at=Key(column="ends_at", kind=datetime, missing=_FOREVER),  # those without end end last
+)
+
+
 async def page(
-    db: Db, tenant_id: TenantId, wanted: AgreementFilter, sort: AgreementSort, limit: int, after: Position | None
+    db: Db, tenant_id: TenantId, wanted: AgreementFilter, limit: int, after: Position | None
 ) -> list[Stored]:
-    """Agreements; see `position_of` for what `after` holds."""
+    """Agreements, the newest first."""
     where = Where()
     where.add("tenant_id = ?", tenant_id)
     if wanted.state is not None:
@@ -224,46 +225,13 @@ async def page(
     )
     where.add_if("ends_at < ?", wanted.ends_before)
     where.add_if("search LIKE ?", None if wanted.q is None else like(wanted.q))
-    if sort is AgreementSort.NEWEST:
-        order = "id DESC"
-        if after:
-            where.add("id < ?", after[0])
-    elif sort is AgreementSort.ENDS_AT:
-        order = f"coalesce(ends_at, {_FOREVER}), id"
-        if after:
-            end, ident = after
-            if end:
-                where.add(f"(coalesce(ends_at, {_FOREVER}), id) > (?::text::timestamptz, ?)", end, ident)
-            else:
-                where.add("ends_at IS NULL AND id > ?", ident)
-    else:
-        order = "lower(number)"
-        if after:
-            where.add("lower(number) > ?", after[0])
+    order = AGREEMENT_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         f"SELECT {_COLUMNS} FROM service_agreement WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return await _with_versions(db, rows)
-
-
-POSITIONS: Final[dict[AgreementSort, tuple[type, ...]]] = {
-    AgreementSort.NEWEST: (int,),
-    AgreementSort.ENDS_AT: (str, int),
-    AgreementSort.NUMBER: (str,),
-}
-"""Types of a position in each order."""
-
-
-def position_of(stored: Stored, sort: AgreementSort) -> Position:
-    """Where an agreement stands in an order."""
-    agreement = stored.agreement
-    if sort is AgreementSort.NEWEST:
-        return (agreement.id,)
-    if sort is AgreementSort.ENDS_AT:
-        return ("" if agreement.ends_at is None else agreement.ends_at.isoformat(), agreement.id)
-    return (agreement.number.lower(),)
 
 
 async def insert(db: Db, tenant_id: TenantId, stored: Stored) -> Stored:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_text, by_time
 from chargeplane.store.queries.payloads import as_json, jsonb
 
 
@@ -128,6 +128,16 @@ async def clear_one(db: Db, tenant_id: TenantId, ident: int, because: str) -> bo
     return status.endswith(" 1")
 
 
+ALERT_SORTS: Final = Sorts(
+    "a.id",
+    first_at=by_time("a.first_at"),
+    last_at=by_time("a.last_at"),
+    hits=by_number("a.hits"),
+    severity=by_text("a.severity"),
+    kind=by_text("a.kind"),
+)
+
+
 async def page(db: Db, tenant_id: TenantId, wanted: AlertFilter, limit: int, after: Position | None) -> list[AlertView]:
     """Alerts, newest first."""
     where = Where()
@@ -140,10 +150,9 @@ async def page(db: Db, tenant_id: TenantId, wanted: AlertFilter, limit: int, aft
     where.add_if("a.kind = ?", wanted.kind)
     if wanted.station_id is not None:
         where.add("a.station_key = ANY(?)", await keys_of(db, tenant_id, wanted.station_id))
-    if after:
-        where.add("a.id < ?", after[0])
+    order = ALERT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY a.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time, like
 
 
 class ApiKeyView(Struct, frozen=True, kw_only=True):
@@ -58,14 +59,24 @@ async def touch(db: Db, key_id: int, now: datetime) -> None:
     await db.execute("UPDATE api_key SET last_used_at = $2 WHERE id = $1", key_id, now)
 
 
-async def page(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[ApiKeyView]:
+API_KEY_SORTS: Final = Sorts(
+    "api_key.id",
+    name=by_text("name"),
+    created_at=by_time("created_at"),
+    last_used_at=by_time("last_used_at", missing=True),
+)
+
+
+async def page(db: Db, tenant_id: TenantId, q: str | None, limit: int, after: Position | None) -> list[ApiKeyView]:
     """Keys that are not revoked, newest first."""
+    where = Where()
+    where.add("tenant_id = ? AND revoked_at IS NULL", tenant_id)
+    if q is not None:
+        where.add("lower(name) LIKE ?", like(q))
+    order = API_KEY_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_VIEW} FROM api_key WHERE tenant_id = $1 AND revoked_at IS NULL AND api_key.id < $2"
-        " ORDER BY api_key.id DESC LIMIT $3",
-        tenant_id,
-        after[0] if after else 2**63 - 1,
-        limit,
+        f"SELECT {_VIEW} FROM api_key WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [ApiKeyView(**row) for row in rows]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time, like
 
 
 async def audit(
@@ -80,6 +80,9 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
     at_to: datetime | None = None
 
 
+AUDIT_SORTS: Final = Sorts("audit_log.id", at=by_time("audit_log.at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: AuditFilter, limit: int, after: Position | None
 ) -> list[AuditEntry]:
@@ -95,12 +98,11 @@ async def page(
     where.add_if("object_id = ?", wanted.object_id)
     where.add_if("at >= ?", wanted.at_from)
     where.add_if("at < ?", wanted.at_to)
-    if after:
-        where.add("audit_log.id < ?", after[0])
+    order = AUDIT_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT id, at, actor, action, object_kind, object_id, reason, before, after FROM audit_log"
-        f" WHERE {where} ORDER BY audit_log.id DESC LIMIT ${len(where.values)}",
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.domain.messages import IdToken
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 from chargeplane.store.queries.payloads import as_json, jsonb
 
 
@@ -102,6 +102,9 @@ _SELECT = """
     FROM battery_swap b JOIN charging_station s ON s.key = b.station_key"""
 
 
+SWAP_SORTS: Final = Sorts("b.id", in_at=by_time("b.in_at", missing=True), out_at=by_time("b.out_at", missing=True))
+
+
 async def page(
     db: Db, tenant_id: TenantId, station_id: str | None, limit: int, after: Position | None
 ) -> list[BatterySwapView]:
@@ -110,10 +113,9 @@ async def page(
     where.add("b.tenant_id = ?", tenant_id)
     if station_id is not None:
         where.add("b.station_key = ANY(?)", await keys_of(db, tenant_id, station_id))
-    if after:
-        where.add("b.id < ?", after[0])
+    order = SWAP_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY b.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from chargeplane.domain.invoicing.fees import BookingFee, FeeToBill
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.billing import Subject
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 
 _content = msgspec.json.Decoder(BookingFee).decode
 _text: Final = msgspec.json.Encoder(decimal_format="string").encode
@@ -152,13 +152,21 @@ async def place_of(db: Db, tenant_id: TenantId, evse_uid: str) -> Any:
     )
 
 
-async def unbilled(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[UnbilledFee]:
+FEE_SORTS: Final = Sorts("id", fell_due_at=by_time("fell_due_at"), gross=by_number("gross", Decimal))
+
+
+async def unbilled(
+    db: Db, tenant_id: TenantId, kind: str | None, limit: int, after: Position | None
+) -> list[UnbilledFee]:
     """Fees that are on no invoice, newest first."""
+    where = Where()
+    where.add("tenant_id = ? AND invoice_id IS NULL", tenant_id)
+    where.add_if("kind = ?", kind)
+    order = FEE_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
         "SELECT id, booking_id, kind, session_id, agreement_id, driver_id, payment_id, currency, net, gross, fell_due_at"
-        " FROM billable_fee WHERE tenant_id = $1 AND invoice_id IS NULL AND id < $2 ORDER BY id DESC LIMIT $3",
-        tenant_id,
-        after[0] if after else 2**63 - 1,
-        limit,
+        f" FROM billable_fee WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [UnbilledFee(**row) for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from chargeplane.domain.invoicing.charges import BilledCdr, CdrToBill
 from chargeplane.domain.invoicing.runs import ItemState, RunOrder, RunState
 from chargeplane.domain.payments.states import Dispute
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 
 _content = msgspec.json.Decoder(BilledCdr).decode
 _order = msgspec.json.Decoder(RunOrder).decode
@@ -162,6 +162,9 @@ async def mark(db: Db, cdr_ids: Sequence[int], invoice_id: int) -> None:
         raise RuntimeError(f"Of {len(cdr_ids)} CDRs of invoice {invoice_id} not all were free: {done}.")
 
 
+UNBILLED_SORTS: Final = Sorts("b.cdr_id", ident_name="cdr_id", default="-cdr_id", ident_of=lambda one: (one.cdr_id,))
+
+
 async def unbilled(
     db: Db, tenant_id: TenantId, *, held: bool | None, limit: int, after: Position | None
 ) -> list[Billable]:
@@ -171,11 +174,10 @@ async def unbilled(
     if held is not None:
         free = "(b.holds = '{}' OR EXISTS (SELECT FROM cdr_release r WHERE r.cdr_id = b.cdr_id))"
         where.add(f"NOT {free}" if held else free)
-    if after:
-        where.add("b.cdr_id < ?", after[0])
+    order = UNBILLED_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_OF_CDR} FROM billable_cdr b JOIN cdr c ON c.id = b.cdr_id WHERE {where} ORDER BY b.cdr_id DESC"
+        f"SELECT {_OF_CDR} FROM billable_cdr b JOIN cdr c ON c.id = b.cdr_id WHERE {where} ORDER BY {order}"
         f" LIMIT ${len(where.values)}",
         *where.values,
     )
@@ -403,29 +405,40 @@ async def run(db: Db, tenant_id: TenantId, ident: int) -> Run | None:
     return None if row is None else _run(row)
 
 
-async def runs(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[Run]:
+RUN_SORTS: Final = Sorts("id", created_at=by_time("created_at"), until=by_time("until"))
+
+
+async def runs(db: Db, tenant_id: TenantId, state: str | None, limit: int, after: Position | None) -> list[Run]:
     """Runs, newest first."""
+    where = Where()
+    where.add("tenant_id = ?", tenant_id)
+    where.add_if("state = ?", state)
+    order = RUN_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_RUN} FROM billing_run WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
-        tenant_id,
-        after[0] if after else 2**63 - 1,
-        limit,
+        f"SELECT {_RUN} FROM billing_run WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_run(row) for row in rows]
+
+
+ITEM_SORTS: Final = Sorts(
+    "number", ident_name="number", default="number", ident_of=lambda one: (one.number,), state=by_text("state")
+)
 
 
 async def items(
     db: Db, tenant_id: TenantId, run_id: int, state: str | None, limit: int, after: Position | None
 ) -> list[RunItem]:
     """Items of a run, in their order."""
+    where = Where()
+    where.add("tenant_id = ? AND run_id = ?", tenant_id, run_id)
+    where.add_if("state = ?", state)
+    order = ITEM_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
-        "SELECT number, subject, state, invoice_id, reason FROM billing_run_item WHERE tenant_id = $1 AND run_id = $2"
-        " AND number > $3 AND ($5::text IS NULL OR state = $5) ORDER BY number LIMIT $4",
-        tenant_id,
-        run_id,
-        after[0] if after else 0,
-        limit,
-        state,
+        f"SELECT number, subject, state, invoice_id, reason FROM billing_run_item WHERE {where} ORDER BY {order}"
+        f" LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [RunItem(**{**dict(row), "state": ItemState(row["state"])}) for row in rows]
 

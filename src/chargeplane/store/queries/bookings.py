@@ -19,7 +19,7 @@ from chargeplane.domain.cdrs.session import RoamingDriver
 from chargeplane.domain.roaming.authorization import driver_from, driver_text
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.money import Money
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 HELD: Final = "('created', 'confirmed', 'active', 'used')"
 """As the constraint has it, so that its index is used."""
@@ -203,6 +203,9 @@ async def locked(db: Db, ident: int) -> Booking | None:
     return None if row is None else booking_of(row)
 
 
+BOOKING_SORTS: Final = Sorts("b.id", starts_at=by_time("b.starts_at"), ends_at=by_time("b.ends_at"))
+
+
 async def page(db: Db, tenant_id: TenantId, wanted: BookingFilter, limit: int, after: Position | None) -> list[Booking]:
     """Bookings, newest first."""
     where = Where()
@@ -215,10 +218,9 @@ async def page(db: Db, tenant_id: TenantId, wanted: BookingFilter, limit: int, a
     where.add_if("lower(l.id) = lower(?)", wanted.location_id)
     if wanted.id_token is not None:
         where.add("b.token_key = ?", token_key(wanted.id_token))
-    if after:
-        where.add("b.id < ?", after[0])
+    order = BOOKING_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY b.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [booking_of(row) for row in rows]
 
 

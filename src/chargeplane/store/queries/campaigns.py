@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec import Struct
 from chargeplane.domain.campaigns import CampaignState, Judged, Plan, StationState, WaveCounts
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import NODE_LIVES
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_text, by_time
 
 
 class CampaignView(Struct, frozen=True, kw_only=True):
@@ -206,6 +206,11 @@ async def insert(
     return ident
 
 
+CAMPAIGN_SORTS: Final = Sorts(
+    "c.id", name=by_text("c.name"), created_at=by_time("c.created_at"), changed_at=by_time("c.changed_at")
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, state: str | None, limit: int, after: Position | None
 ) -> list[CampaignView]:
@@ -213,10 +218,9 @@ async def page(
     where = Where()
     where.add("c.tenant_id = ?", tenant_id)
     where.add_if("c.state = ?", state)
-    if after:
-        where.add("c.id < ?", after[0])
+    order = CAMPAIGN_SORTS.begin(where, after)
     rows = await db.fetch(
-        f"{_VIEW} WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values) + 1}", *where.values, limit
+        f"{_VIEW} WHERE {where} ORDER BY {order} LIMIT ${len(where.values) + 1}", *where.values, limit
     )
     return [_view(row) for row in rows]
 
@@ -227,6 +231,18 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> CampaignView | None:
     return None if row is None else _view(row)
 
 
+CAMPAIGN_STATION_SORTS: Final = Sorts(
+    's.station_id COLLATE "C"',
+    ident_kinds=(str,),
+    ident_name="station_id",
+    default="wave",
+    ident_of=lambda one: (one.station_id,),
+    wave=by_number("m.wave"),
+    changed_at=by_time("m.changed_at"),
+    attempts=by_number("m.attempts"),
+)
+
+
 async def stations(
     db: Db, tenant_id: TenantId, ident: int, state: str | None, limit: int, after: Position | None
 ) -> list[CampaignStationView]:
@@ -235,8 +251,7 @@ async def stations(
     where.add("m.campaign = ?", ident)
     where.add("m.tenant_id = ?", tenant_id)
     where.add_if("m.state = ?", state)
-    if after:
-        where.add("(m.wave, s.station_id) > (?, ?)", after[0], after[1])
+    order = CAMPAIGN_STATION_SORTS.begin(where, after)
     count = len(where.values)
     rows = await db.fetch(
         "SELECT s.station_id, m.wave, m.state, m.status, m.reason, m.attempts, m.from_version, m.to_version,"
@@ -244,7 +259,7 @@ async def stations(
         " FROM firmware_campaign_station m JOIN charging_station s ON s.key = m.station_key"
         " LEFT JOIN station_connection c ON c.station_key = m.station_key"
         f" LEFT JOIN node n ON n.id = c.node_id AND n.seen_at > now() - ${count + 1}::interval"
-        f" WHERE {where} ORDER BY m.wave, s.station_id LIMIT ${count + 2}",
+        f" WHERE {where} ORDER BY {order} LIMIT ${count + 2}",
         *where.values,
         NODE_LIVES,
         limit,

@@ -13,7 +13,7 @@ from chargeplane.domain.authorization import token_key
 from chargeplane.domain.cdrs.cdr import CdrContent, CdrKind, content_of, content_text
 from chargeplane.domain.cdrs.holds import Hold
 from chargeplane.kernel.ids import TenantId, TransactionId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_amount, by_number, by_time
 
 EXPORT_ROWS: Final = 500
 
@@ -112,6 +112,18 @@ _COLUMNS: Final = (
 _JOINS: Final = "LEFT JOIN cdr b ON b.credits = c.id LEFT JOIN cdr_release r ON r.cdr_id = c.id"
 
 
+CDR_SORTS: Final = Sorts(
+    "c.id",
+    default="-ended_at",
+    ident_of=lambda pair: (pair[0][1],),
+    item=lambda pair: pair[1],
+    ended_at=by_time("c.ended_at"),
+    started_at=by_time("c.started_at"),
+    energy_wh=by_number("c.energy_wh", Decimal),
+    total_incl=by_amount("c.total_incl", "total_incl", missing=True),
+)
+
+
 async def page(db: Db, tenant_id: TenantId, wanted: CdrFilter, limit: int, after: Position | None) -> list[Cdr]:
     """CDRs, the one whose session ended last first."""
     rows = await _chosen(db, tenant_id, wanted, limit, after, _COLUMNS)
@@ -150,10 +162,8 @@ async def _chosen(
         )
     where.add_if("c.ended_at >= ?", wanted.ended_from)
     where.add_if("c.ended_at < ?", wanted.ended_to)
-    if after:
-        where.add("(c.ended_at, c.id) < (?, ?)", *after)
+    order = f"ORDER BY {CDR_SORTS.begin(where, after)}"
     where.values.append(limit)
-    order = "ORDER BY c.ended_at DESC, c.id DESC"
     # The page is chosen before anything is gathered for it.
     return list(
         await db.fetch(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 _LOCK = 0x63702D706B69  # ours alone: one node at a time makes certificates of the house
 
@@ -506,6 +506,11 @@ _SELECT = f"""
     FROM certificate c JOIN charging_station s ON s.key = c.station_key LEFT JOIN command d ON d.id = c.command_id"""
 
 
+CERTIFICATE_SORTS: Final = Sorts(
+    "c.id", requested_at=by_time("c.requested_at"), not_after=by_time("c.not_after", missing=True)
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: CertificateFilter, limit: int, after: Position | None
 ) -> list[CertificateView]:
@@ -515,10 +520,9 @@ async def page(
     where.add_if("lower(s.station_id) = lower(?)", wanted.station_id)
     where.add_if(f"{_STATE} = ?", wanted.state)
     where.add_if("c.use = ?", wanted.use)
-    if after:
-        where.add("c.id < ?", after[0])
+    order = CERTIFICATE_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from chargeplane.domain.charging_profiles import ChargingProfile
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import NODE_LIVES
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _decode: Final = msgspec.json.Decoder(ChargingProfile).decode
@@ -92,6 +92,9 @@ def _view(row: Any) -> ChargingProfileView:
     return ChargingProfileView(**values)
 
 
+PROFILE_SORTS: Final = Sorts("id", default="id", created_at=by_time("created_at"), updated_at=by_time("updated_at"))
+
+
 async def page(
     db: Db, key: StationKey, wanted: ProfileFilter, limit: int, after: Position | None
 ) -> list[ChargingProfileView]:
@@ -104,11 +107,11 @@ async def page(
     where.add_if("purpose = ?", wanted.purpose)
     where.add_if("evse_id = ?", wanted.evse_id)
     where.add_if("origin = ?", wanted.origin)
-    if after:
-        where.add("id > ?", after[0])
+    order = PROFILE_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM charging_profile WHERE {where} ORDER BY id LIMIT ${len(where.values)}", *where.values
+        f"SELECT {_COLUMNS} FROM charging_profile WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [_view(row) for row in rows]
 

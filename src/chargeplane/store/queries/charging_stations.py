@@ -13,7 +13,7 @@ from chargeplane.domain.clock import zone_like
 from chargeplane.domain.error_words import Words, explain
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_text, by_time, like
 from chargeplane.store.queries.payloads import json_object
 
 NODE_LIVES: Final = timedelta(seconds=20)
@@ -196,6 +196,17 @@ _SELECT = f"""
     LEFT JOIN node n ON n.id = c.node_id"""
 
 
+STATION_SORTS: Final = Sorts(
+    "s.key",
+    ident_name=None,
+    default="-created_at",
+    ident_of=lambda pair: (pair[0],),
+    item=lambda pair: pair[1],
+    created_at=by_time("s.created_at"),
+    station_id=by_text("s.station_id"),
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: StationFilter, limit: int, after: Position | None
 ) -> list[tuple[StationKey, ChargingStationView]]:
@@ -224,15 +235,12 @@ async def page(
     where.add_if("lower(s.model) = lower(?)", wanted.model)
     if wanted.q is not None:
         where.add("s.search LIKE ?", like(wanted.q))
-    if after:
-        where.add("s.key < ?", after[0])
+    order = STATION_SORTS.begin(where, after)
     where.values.append(limit)
     # The page is chosen before anything is gathered for it.
-    chosen = (
-        f"SELECT s.key FROM charging_station s {joins} WHERE {where} ORDER BY s.key DESC LIMIT ${len(where.values)}"
-    )
+    chosen = f"SELECT s.key FROM charging_station s {joins} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}"
     rows = await db.fetch(
-        f"WITH chosen AS MATERIALIZED ({chosen}) {_SELECT} WHERE s.key IN (SELECT key FROM chosen) ORDER BY s.key DESC",
+        f"WITH chosen AS MATERIALIZED ({chosen}) {_SELECT} WHERE s.key IN (SELECT key FROM chosen) ORDER BY {order}",
         *where.values,
     )
     keys = [row["key"] for row in rows]
@@ -479,7 +487,21 @@ class UnknownStationView(Struct, frozen=True, kw_only=True):
     attempts: int
 
 
-async def unknown(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[UnknownStationView]:
+UNKNOWN_SORTS: Final = Sorts(
+    'u.station_id COLLATE "C"',
+    ident_kinds=(str,),
+    ident_name="station_id",
+    default="-last_seen_at",
+    ident_of=lambda one: (one.station_id,),
+    last_seen_at=by_time("u.last_seen_at"),
+    first_seen_at=by_time("u.first_seen_at"),
+    attempts=by_number("u.attempts"),
+)
+
+
+async def unknown(
+    db: Db, tenant_id: TenantId, q: str | None, limit: int, after: Position | None
+) -> list[UnknownStationView]:
     """Stations that tried to connect and are not registered by now, the newest attempt first."""
     where = Where()
     where.add("u.tenant_id = ?", tenant_id)
@@ -487,12 +509,13 @@ async def unknown(db: Db, tenant_id: TenantId, limit: int, after: Position | Non
         "NOT EXISTS (SELECT 1 FROM charging_station s WHERE s.tenant_id = u.tenant_id"
         " AND lower(s.station_id) = lower(u.station_id) AND s.deleted_at IS NULL)"
     )
-    if after:
-        where.add("(u.last_seen_at, u.station_id) < (?, ?)", *after)
+    if q is not None:
+        where.add("(lower(u.station_id) LIKE ? OR u.remote_address LIKE ?)", like(q), like(q))
+    order = UNKNOWN_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT u.station_id, u.remote_address, u.first_seen_at, u.last_seen_at, u.attempts FROM unknown_station u"
-        f" WHERE {where} ORDER BY u.last_seen_at DESC, u.station_id DESC LIMIT ${len(where.values)}",
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [UnknownStationView(**row) for row in rows]

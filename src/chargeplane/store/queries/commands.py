@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +12,7 @@ from chargeplane.domain.addresses import hide_secrets
 from chargeplane.domain.commands import CallOutcome, CallOutcomeKind, CommandOutcome, CommandState
 from chargeplane.kernel.ids import CommandId, StationKey, TenantId
 from chargeplane.kernel.text import made_storable
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 from chargeplane.store.queries.payloads import as_json, json_object
 from chargeplane.store.queries.webhooks import note
 
@@ -193,6 +193,11 @@ async def outcome(db: Db, ident: int) -> CommandOutcome | None:
     )
 
 
+COMMAND_SORTS: Final = Sorts(
+    "c.id", created_at=by_time("c.created_at"), finished_at=by_time("c.finished_at", missing=True)
+)
+
+
 async def page(
     db: Db,
     tenant_id: TenantId,
@@ -208,10 +213,9 @@ async def page(
     where.add("c.station_key = ?", key)
     where.add_if("c.state = ?", state)
     where.add_if("lower(c.action) = lower(?)", action)
-    if after:
-        where.add("c.id < ?", after[0])
+    order = COMMAND_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

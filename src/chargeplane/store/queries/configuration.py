@@ -12,7 +12,7 @@ from msgspec import Struct
 from chargeplane.domain.configuration import Selector, Standing, StandingState, Wish
 from chargeplane.domain.variables import VariableSetting
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_text, by_time, like
 from chargeplane.store.queries.payloads import jsonb
 
 
@@ -313,25 +313,46 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> TemplateView | None:
     return None if row is None else _view(row)
 
 
-async def page(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[TemplateView]:
+TEMPLATE_SORTS: Final = Sorts(
+    "t.id",
+    name=by_text("t.name"),
+    priority=by_number("t.priority"),
+    created_at=by_time("t.created_at"),
+    updated_at=by_time("t.updated_at"),
+)
+
+
+async def page(db: Db, tenant_id: TenantId, q: str | None, limit: int, after: Position | None) -> list[TemplateView]:
     """Templates, newest first."""
-    rows = await db.fetch(
-        f"{_VIEW} AND ($2::int8 IS NULL OR t.id < $2) ORDER BY t.id DESC LIMIT $3",
-        tenant_id,
-        after[0] if after else None,
-        limit,
-    )
+    where = Where()
+    where.values.append(tenant_id)  # as _VIEW has it
+    if q is not None:
+        where.add("lower(t.name) LIKE ?", like(q))
+    order = TEMPLATE_SORTS.begin(where, after)
+    where.values.append(limit)
+    rows = await db.fetch(f"{_VIEW} AND {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
+
+
+TEMPLATE_VERSION_SORTS: Final = Sorts(
+    "version",
+    ident_name="version",
+    default="-version",
+    ident_of=lambda one: (one.version,),
+    created_at=by_time("created_at"),
+)
 
 
 async def versions(db: Db, ident: int, limit: int, after: Position | None) -> list[TemplateVersionView]:
     """A template's versions, newest first."""
+    where = Where()
+    where.add("template_id = ?", ident)
+    order = TEMPLATE_VERSION_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
         "SELECT version, variables, note, created_at, created_by FROM configuration_template_version"
-        " WHERE template_id = $1 AND ($2::int4 IS NULL OR version < $2) ORDER BY version DESC LIMIT $3",
-        ident,
-        after[0] if after else None,
-        limit,
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [TemplateVersionView(**{**row, "variables": _settings(_text(row["variables"]))}) for row in rows]
 
@@ -531,6 +552,19 @@ _DRIFT: Final = """
     LEFT JOIN station_connection c ON c.station_key = d.station_key"""
 
 
+DRIFT_SORTS: Final = Sorts(
+    "d.station_key",
+    ident_name=None,
+    default="station_id",
+    ident_of=lambda pair: (pair[0],),
+    item=lambda pair: pair[1],
+    station_id=by_text("s.station_id"),
+    checked_at=by_time("d.checked_at"),
+    changed_at=by_time("d.changed_at"),
+    attempts=by_number("d.attempts"),
+)
+
+
 async def drift_of_template(
     db: Db, ident: int, state: str | None, limit: int, after: Position | None
 ) -> list[tuple[StationKey, DriftView]]:
@@ -538,10 +572,9 @@ async def drift_of_template(
     where = Where()
     where.add("d.template_id = ?", ident)
     where.add_if("d.state = ?", state)
-    if after:
-        where.add("d.station_key > ?", after[0])
+    order = DRIFT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_DRIFT} WHERE {where} ORDER BY d.station_key LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_DRIFT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [(row["station_key"], _drift(row)) for row in rows]
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from chargeplane.domain.credential_changes import ChangeKind, ChangeState
 from chargeplane.kernel.ids import StationId, StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 
 _LEASE_S: Final = 120.0
 
@@ -349,18 +349,27 @@ async def due_for_rotation(db: Db, days: int, most: int) -> list[tuple[TenantId,
     return [(row["tenant_id"], row["key"], row["station_id"]) for row in rows]
 
 
+CREDENTIAL_CHANGE_SORTS: Final = Sorts("c.id", created_at=by_time("c.created_at"), state=by_text("c.state"))
+
+
 async def page(
-    db: Db, tenant_id: TenantId, key: StationKey, kind: ChangeKind, limit: int, after: Position | None
+    db: Db,
+    tenant_id: TenantId,
+    key: StationKey,
+    kind: ChangeKind,
+    state: str | None,
+    limit: int,
+    after: Position | None,
 ) -> list[CredentialChangeView]:
     """A station's changes of a kind, newest first."""
     where = Where()
     where.add("c.tenant_id = ?", tenant_id)
     where.add("c.station_key = ?", key)
     where.add("c.kind = ?", kind.value)
-    if after:
-        where.add("c.id < ?", after[0])
+    where.add_if("c.state = ?", state)
+    order = CREDENTIAL_CHANGE_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_VIEW} WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_VIEW} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return _views(rows)
 
 

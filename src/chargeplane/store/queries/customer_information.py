@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 
 class CustomerInformationView(Struct, frozen=True, kw_only=True):
@@ -93,6 +94,11 @@ async def shown(db: Db, ident: int, by: str) -> None:
     await db.execute("UPDATE customer_information SET shown_at = now(), shown_to = $2 WHERE id = $1", ident, by)
 
 
+CUSTOMER_INFORMATION_SORTS: Final = Sorts(
+    "i.id", created_at=by_time("i.created_at"), updated_at=by_time("i.updated_at")
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, station_id: str | None, limit: int, after: Position | None
 ) -> list[CustomerInformationView]:
@@ -101,12 +107,11 @@ async def page(
     where.add("i.tenant_id = ?", tenant_id)
     if station_id is not None:
         where.add("i.station_key = ANY(?)", await keys_of(db, tenant_id, station_id))
-    if after:
-        where.add("i.id < ?", after[0])
+    order = CUSTOMER_INFORMATION_SORTS.begin(where, after)
     rows = await db.fetch(
         "SELECT i.id::text, s.station_id, i.request_id, i.complete, i.shown_at, i.shown_to, i.created_at, i.updated_at"
         " FROM customer_information i JOIN charging_station s ON s.key = i.station_key"
-        f" WHERE {where} ORDER BY i.id DESC LIMIT ${len(where.values) + 1}",
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values) + 1}",
         *where.values,
         limit,
     )

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from chargeplane.domain.der_controls import DerControl
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 from chargeplane.store.queries.payloads import as_json
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -138,14 +138,21 @@ def _view(row: Any) -> DerControlView:
     return DerControlView(**{**row, "control": as_json(row["control"]), "reported": as_json(row["reported"])})
 
 
-async def page(db: Db, key: StationKey, limit: int, after: Position | None) -> list[DerControlView]:
+DER_CONTROL_SORTS: Final = Sorts(
+    'id COLLATE "C"', ident_kinds=(str,), default="id", ident_of=lambda one: (one.id,), updated_at=by_time("updated_at")
+)
+
+
+async def page(db: Db, key: StationKey, state: str | None, limit: int, after: Position | None) -> list[DerControlView]:
     """A station's controls by id."""
+    where = Where()
+    where.add("station_key = ?", key)
+    where.add("state <> 'removed'")
+    where.add_if("state = ?", state)
+    order = DER_CONTROL_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM der_control WHERE station_key = $1 AND id > $2 AND state <> 'removed'"
-        " ORDER BY id LIMIT $3",
-        key,
-        after[0] if after else "",
-        limit,
+        f"SELECT {_COLUMNS} FROM der_control WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_view(row) for row in rows]
 
@@ -185,13 +192,19 @@ async def add_event(
     return found is not None
 
 
-async def events(db: Db, key: StationKey, limit: int, after: Position | None) -> list[DerEventView]:
+DER_EVENT_SORTS: Final = Sorts("e.fact_id", received_at=by_time("e.received_at"), at=by_time("e.at", missing=True))
+
+
+async def events(db: Db, key: StationKey, kind: str | None, limit: int, after: Position | None) -> list[DerEventView]:
     """A station's events, newest first."""
+    where = Where()
+    where.add("station_key = ?", key)
+    where.add_if("kind = ?", kind)
+    order = DER_EVENT_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
         "SELECT fact_id::text AS id, kind, subject, fault, info, at, received_at FROM der_event e"
-        " WHERE station_key = $1 AND e.fact_id < $2 ORDER BY e.fact_id DESC LIMIT $3",
-        key,
-        after[0] if after else 2**62,
-        limit,
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [DerEventView(**row) for row in rows]

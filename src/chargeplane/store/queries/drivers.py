@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -12,7 +12,7 @@ from msgspec import Struct
 from chargeplane.domain.authorization import token_key
 from chargeplane.domain.people.drivers import DriverContent, DriverStatus, TokenOrigin, email_key, name_of
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, like
 
 
 class DriverView(DriverContent, frozen=True, kw_only=True, omit_defaults=False):
@@ -66,6 +66,14 @@ class DriverIdTokenView(Struct, frozen=True, kw_only=True):
     created_at: datetime
 
 
+class OwnTransactionFilter(Struct, frozen=True, kw_only=True):
+    """Which of one's transactions. `started_from` is included, `started_to` not."""
+
+    is_open: bool | None = None
+    started_from: datetime | None = None
+    started_to: datetime | None = None
+
+
 class DriverFilter(Struct, frozen=True, kw_only=True):
     """Which drivers. `q` is looked for in names, e-mail, company, tax id and the operator's number, without case."""
 
@@ -111,6 +119,9 @@ def _search(email: str | None, external_id: str | None, content: DriverContent) 
     return "\n".join(part for part in parts if part).lower()
 
 
+DRIVER_SORTS: Final = Sorts("driver.id", email=by_text("email", missing=True))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: DriverFilter, limit: int, after: Position | None
 ) -> list[DriverView]:
@@ -132,11 +143,10 @@ async def page(
             token_key(wanted.id_token),
             tenant_id,
         )
-    if after:
-        where.add("driver.id < ?", after[0])
+    order = DRIVER_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM driver WHERE {where} ORDER BY driver.id DESC LIMIT ${len(where.values)}", *where.values
+        f"SELECT {_COLUMNS} FROM driver WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_view(row) for row in rows]
 
@@ -425,16 +435,26 @@ async def transaction_of_order(db: Db, tenant_id: TenantId, order_id: int, drive
     return found
 
 
-async def transactions_of(db: Db, tenant_id: TenantId, driver_id: int, limit: int, after: Position | None) -> list[int]:
+DRIVER_TRANSACTION_SORTS: Final = Sorts("t.id")
+
+
+async def transactions_of(
+    db: Db, tenant_id: TenantId, driver_id: int, wanted: OwnTransactionFilter, limit: int, after: Position | None
+) -> list[int]:
     """Our ids of the transactions that a driver's id tokens began, the newest first; at most `limit`."""
+    where = Where()
+    where.add("t.tenant_id = ?", tenant_id)
+    where.add("d.driver_id = ? AND d.confirmed_at IS NOT NULL", driver_id)
+    where.add_if("t.is_open = ?", wanted.is_open)
+    where.add_if("t.started_at >= ?", wanted.started_from)
+    where.add_if("t.started_at < ?", wanted.started_to)
+    order = DRIVER_TRANSACTION_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
         "SELECT DISTINCT t.id FROM driver_id_token d JOIN id_token i ON i.id = d.id_token_id JOIN transaction t"
-        " ON t.tenant_id = $1 AND t.token_key = i.token_key AND (t.id_token_type IS NULL OR t.id_token_type = i.type)"
-        " WHERE d.driver_id = $2 AND d.confirmed_at IS NOT NULL AND ($3::bigint IS NULL OR t.id < $3) ORDER BY t.id DESC LIMIT $4",
-        tenant_id,
-        driver_id,
-        after[0] if after else None,
-        limit,
+        " ON t.token_key = i.token_key AND (t.id_token_type IS NULL OR t.id_token_type = i.type)"
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [row["id"] for row in rows]
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Mark, Position, Sorts, Where, by_time
 
 
 class EventStreamView(Struct, frozen=True, kw_only=True):
@@ -137,19 +138,39 @@ async def open_count(db: Db, key: StationKey) -> int:
     return count
 
 
+class Within(Struct, frozen=True, kw_only=True):
+    """Times between which; `since` is included, `until` not."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+STREAM_VALUE_SORTS: Final = Sorts(
+    "fact_id",
+    "place",
+    ident_kinds=(int, int),
+    ident_name=None,
+    default="-at",
+    ident_of=lambda pair: pair[1][1:],
+    item=lambda pair: pair[0],
+    at=by_time("at"),
+)
+
+
 async def values(
-    db: Db, key: StationKey, ident: int, limit: int, after: Position | None
-) -> list[tuple[StreamValueView, Position]]:
+    db: Db, key: StationKey, ident: int, within: Within, limit: int, after: Position | None
+) -> list[tuple[StreamValueView, Mark]]:
     """Values of a stream, newest first, with their places in the order."""
     where = Where()
     where.add("station_key = ?", key)
     where.add("stream_id = ?", ident)
-    if after:
-        where.add("(at, fact_id, place) < (?, ?, ?)", *after)
+    where.add_if("at >= ?", within.since)
+    where.add_if("at < ?", within.until)
+    order = STREAM_VALUE_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         f"SELECT at, value, received_at, fact_id, place FROM event_stream_value WHERE {where}"
-        f" ORDER BY at DESC, fact_id DESC, place DESC LIMIT ${len(where.values)}",
+        f" ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [

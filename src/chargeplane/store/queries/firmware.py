@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.files import StoredFile
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_text, by_time
 
 
 class FirmwareView(Struct, frozen=True, kw_only=True):
@@ -99,6 +99,17 @@ async def insert(db: Db, tenant_id: TenantId, made: NewFirmware, file: StoredFil
     return ident
 
 
+FIRMWARE_SORTS: Final = Sorts(
+    "firmware.id",
+    ident_of=lambda pair: (int(pair[0].id),),
+    item=lambda pair: pair[0],
+    name=by_text("name"),
+    version=by_text("version"),
+    created_at=by_time("created_at"),
+    size_bytes=by_number("size_bytes"),
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, vendor: str | None, model: str | None, limit: int, after: Position | None
 ) -> list[tuple[FirmwareView, str]]:
@@ -108,10 +119,9 @@ async def page(
     where.add("deleted_at IS NULL")
     where.add_if("lower(vendor) = lower(?)", vendor)
     where.add_if("lower(model) = lower(?)", model)
-    if after:
-        where.add("id < ?", after[0])
+    order = FIRMWARE_SORTS.begin(where, after)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM firmware WHERE {where} ORDER BY firmware.id DESC LIMIT ${len(where.values) + 1}",
+        f"SELECT {_COLUMNS} FROM firmware WHERE {where} ORDER BY {order} LIMIT ${len(where.values) + 1}",
         *where.values,
         limit,
     )

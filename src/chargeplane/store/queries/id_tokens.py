@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +15,7 @@ from chargeplane.domain.messages import AuthorizationStatus
 from chargeplane.domain.token_rules import TokenRules
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.held import EFFECTIVE_CREDIT_WH, EFFECTIVE_STATUS
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, like
 
 
 class TokenHold(Struct, frozen=True, kw_only=True):
@@ -119,6 +119,9 @@ def _place(name: str, number: int) -> str:
     return f"${number}::text::jsonb" if name == "rules" else f"${number}"
 
 
+ID_TOKEN_SORTS: Final = Sorts("id_token.id", id_token=by_text("id_token.id_token"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: IdTokenFilter, limit: int, after: Position | None
 ) -> list[IdTokenView]:
@@ -135,11 +138,10 @@ async def page(
         # The grams find candidates by the index; the pattern decides. A text of one or two letters has none.
         places = ["(search LIKE ? AND search_grams(search) @> coalesce(search_grams(?), '{}'))" for _ in texts]
         where.add(f"({' OR '.join(places)})", *(value for one in texts for value in (like(one), one)))
-    if after:
-        where.add("id_token.id < ?", after[0])
+    order = ID_TOKEN_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM id_token WHERE {where} ORDER BY id_token.id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM id_token WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_view(row) for row in rows]

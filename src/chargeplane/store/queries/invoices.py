@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +15,7 @@ from chargeplane.domain.invoicing.parties import Customer, InvoicingSettings
 from chargeplane.domain.invoicing.states import InvoiceState, Standing
 from chargeplane.domain.ledger import PayerKind
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_day, by_number, by_text, like
 
 _settings = msgspec.json.Decoder(InvoicingSettings).decode
 _customer = msgspec.json.Decoder(Customer).decode
@@ -257,23 +257,28 @@ async def delete_draft(db: Db, ident: int) -> None:
     await db.execute("DELETE FROM invoice WHERE id = $1", ident)
 
 
+INVOICE_SORTS: Final = Sorts(
+    "id",
+    number=by_text("number", missing=True),
+    gross=by_number("gross", Decimal),
+    issued_on=by_day("issued_on", missing=True),
+    due_on=by_day("due_on", missing=True),
+)
+
+
 async def page(
     db: Db,
     tenant_id: TenantId,
     wanted: InvoiceFilter,
     limit: int,
     after: Position | None,
-    *,
-    oldest_first: bool = False,
 ) -> list[Invoice]:
     """Invoices, newest first."""
     where = _where(tenant_id, wanted)
-    if after:
-        where.add("id > ?" if oldest_first else "id < ?", after[0])
+    order = INVOICE_SORTS.begin(where, after)
     where.values.append(limit)
-    order = "" if oldest_first else " DESC"
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM invoice WHERE {where} ORDER BY id{order} LIMIT ${len(where.values)}", *where.values
+        f"SELECT {_COLUMNS} FROM invoice WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_invoice(row) for row in rows]
 

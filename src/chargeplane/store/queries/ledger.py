@@ -12,7 +12,7 @@ from msgspec import Struct
 from chargeplane.domain.ledger import Account, AccountType, Entry, EntryKind, Posting
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_day, by_text, like
 
 
 class BalanceView(Struct, frozen=True, kw_only=True):
@@ -151,6 +151,16 @@ async def close(db: Db, tenant_id: TenantId, until: date, by: str, report: str) 
     )
 
 
+BALANCE_SORTS: Final = Sorts(
+    "p.currency",
+    ident_kinds=(str,),
+    ident_name=None,
+    default="code",
+    ident_of=lambda one: (one.currency,),
+    code=by_text("a.code"),
+)
+
+
 async def balances(
     db: Db,
     tenant_id: TenantId,
@@ -166,7 +176,6 @@ async def balances(
 
     Args:
         until: entries booked before this day only.
-        after: (code, currency).
     """
     where = Where()
     where.add("a.tenant_id = ?", tenant_id)
@@ -176,18 +185,17 @@ async def balances(
         where.add("lower(a.code) LIKE ?", like(q))
     if until is not None:
         where.add("e.booked_on < ?", until)
-    if after is not None:
-        where.add('(a.code COLLATE "C", p.currency) > (?, ?)', after[0], after[1])
+    order = BALANCE_SORTS.begin(where, after)
     join = "" if until is None else " JOIN ledger_entry e ON e.id = p.entry_id"
-    limits = ""
+    ends = f" ORDER BY {order}"
     if limit is not None:
         where.values.append(limit)
-        limits = f" LIMIT ${len(where.values)}"
+        ends += f" LIMIT ${len(where.values)}"
     rows = await db.fetch(
         "SELECT a.id, a.code, a.type, p.currency, coalesce(sum(p.amount) FILTER (WHERE p.amount > 0), 0) AS debit,"
         " coalesce(-sum(p.amount) FILTER (WHERE p.amount < 0), 0) AS credit, sum(p.amount) AS balance, count(*) AS postings"
         f" FROM ledger_account a JOIN ledger_posting p ON p.account_id = a.id{join} WHERE {where}"
-        f' GROUP BY a.id, p.currency ORDER BY a.code COLLATE "C", p.currency{limits}',
+        f" GROUP BY a.id, p.currency{ends}",
         *where.values,
     )
     return [
@@ -212,8 +220,11 @@ _ENTRY = (
 )
 
 
+LEDGER_ENTRY_SORTS: Final = Sorts("e.id", booked_on=by_day("e.booked_on"))
+
+
 async def page(
-    db: Db, tenant_id: TenantId, wanted: EntryFilter, limit: int, after: Position | None, *, oldest_first: bool = False
+    db: Db, tenant_id: TenantId, wanted: EntryFilter, limit: int, after: Position | None
 ) -> list[StoredEntry]:
     """Entries, newest first."""
     where = Where()
@@ -230,11 +241,9 @@ async def page(
             tenant_id,
             wanted.account,
         )
-    if after:
-        where.add("e.id > ?" if oldest_first else "e.id < ?", after[0])
+    order = LEDGER_ENTRY_SORTS.begin(where, after)
     where.values.append(limit)
-    order = "" if oldest_first else " DESC"
-    rows = await db.fetch(f"{_ENTRY} WHERE {where} ORDER BY e.id{order} LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_ENTRY} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return await _with_postings(db, rows)
 
 
@@ -283,14 +292,14 @@ async def _with_postings(db: Db, rows: Sequence[Any]) -> list[StoredEntry]:
 
 async def every(db: Db, tenant_id: TenantId, wanted: EntryFilter, size: int = 500) -> AsyncIterator[StoredEntry]:
     """All entries, oldest first, a page at a time."""
-    after: Position | None = None
+    after = Position(sort="id")
     while True:
-        found = await page(db, tenant_id, wanted, size, after, oldest_first=True)
+        found = await page(db, tenant_id, wanted, size, after)
         for entry in found:
             yield entry
         if len(found) < size:
             return
-        after = (found[-1].id,)
+        after = Position((found[-1].id,), "id")
 
 
 _FLAWS: Final = (

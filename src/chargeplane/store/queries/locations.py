@@ -19,7 +19,7 @@ from chargeplane.domain.locations.model import (
     degrees,
 )
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Mark, Position, Sorts, Where, by_text, by_time, like
 
 NODE_LIVES: Final = timedelta(seconds=20)
 """As for charging stations: what a node that is gone said of connections does not count."""
@@ -174,9 +174,29 @@ DISTANCE = f"""(2 * {EARTH_M} * asin(least(1, sqrt(
     + cos(radians({{lat}})) * cos(radians(l.place[1])) * power(sin(radians(l.place[0] - {{lon}}) / 2), 2)))))"""
 
 
+def behind(last: tuple[Mark, LocationView], wanted: LocationFilter, after: Position | None) -> Position:
+    """Where the page after the one that ends with `last` begins."""
+    if wanted.near is not None:
+        return Position(last[0])
+    sort = after.sort if after is not None else None
+    return Position(LOCATION_SORTS.place_of(last, sort), sort)
+
+
+LOCATION_SORTS: Final = Sorts(
+    "l.key",
+    ident_name=None,
+    default="-created_at",
+    ident_of=lambda pair: pair[0],
+    item=lambda pair: pair[1],
+    created_at=by_time("l.created_at"),
+    last_updated=by_time("l.updated_at"),
+    id=by_text("l.id"),
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: LocationFilter, limit: int, after: Position | None
-) -> list[tuple[Position, LocationView]]:
+) -> list[tuple[Mark, LocationView]]:
     """Locations with their position in the list: newest first, or nearest first where a place is given."""
     where = Where()
     where.add("l.tenant_id = ?", tenant_id)
@@ -189,9 +209,7 @@ async def page(
         where.add("l.body::jsonb -> 'facilities' @> to_jsonb(?::text)", wanted.facility)
     _of_evses(where, wanted)
     if wanted.near is None:
-        distance, order = "NULL::double precision", "l.key DESC"
-        if after:
-            where.add("l.key < ?", after[0])
+        distance, order = "NULL::double precision", LOCATION_SORTS.begin(where, after)
     else:
         latitude, longitude, radius = wanted.near
         distance = DISTANCE.format(lat=f"{latitude!r}::float8", lon=f"{longitude!r}::float8")

@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 from chargeplane.store.queries.payloads import as_json
 
 _LONGEST: Final = timedelta(days=60)
@@ -48,6 +48,16 @@ class MessageFilter(Struct, frozen=True, kw_only=True):
     sent_to: datetime | None = None
 
 
+MESSAGE_SORTS: Final = Sorts(
+    "message_id",
+    ident_kinds=(str,),
+    ident_name=None,
+    default="-at",
+    ident_of=lambda one: (one.message_id,),
+    at=by_time("at"),
+)
+
+
 async def page(db: Db, key: StationKey, wanted: MessageFilter, limit: int, after: Position | None) -> list[MessageView]:
     """A station's messages, newest first."""
     where = Where()
@@ -58,12 +68,11 @@ async def page(db: Db, key: StationKey, wanted: MessageFilter, limit: int, after
     where.add_if("outcome = ?", wanted.outcome)
     where.add_if("at >= ?", wanted.sent_from)
     where.add_if("at < ?", wanted.sent_to)
-    if after:
-        where.add("(at, message_id) < (?, ?)", *after)
+    order = MESSAGE_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT at, from_station, action, message_id, outcome, error_code, latency_us, request, response, stored"
-        f" FROM message_log WHERE {where} ORDER BY at DESC, message_id DESC LIMIT ${len(where.values)}",
+        f" FROM message_log WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     left_out = [(row["message_id"], row["at"]) for row in rows if row["stored"] and row["request"] is None]

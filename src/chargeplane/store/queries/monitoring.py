@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from msgspec import Struct
 
@@ -16,7 +17,7 @@ from chargeplane.domain.monitoring import (
     StationEvent,
 )
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Mark, Position, Sorts, Where, by_number, by_time
 
 
 class MonitorView(Struct, frozen=True, kw_only=True):
@@ -216,9 +217,22 @@ async def add_event(
     return written.endswith(" 1")
 
 
+STATION_EVENT_SORTS: Final = Sorts(
+    "fact_id",
+    "ordinal",
+    ident_kinds=(int, int),
+    ident_name=None,
+    default="-received_at",
+    ident_of=lambda pair: pair[1][1:],
+    item=lambda pair: pair[0],
+    received_at=by_time("received_at"),
+    severity=by_number("severity", missing=True),
+)
+
+
 async def events(
     db: Db, key: StationKey, wanted: EventFilter, limit: int, after: Position | None
-) -> list[tuple[EventView, Position]]:
+) -> list[tuple[EventView, Mark]]:
     """A station's events with their places in the list, newest first."""
     where = Where()
     where.add("station_key = ?", key)
@@ -228,16 +242,15 @@ async def events(
     where.add_if("severity <= ?", wanted.max_severity)
     where.add_if("received_at >= ?", wanted.since)
     where.add_if("received_at < ?", wanted.until)
-    if after:
-        where.add("(received_at, fact_id, ordinal) < (?, ?, ?)", *after)
+    order = STATION_EVENT_SORTS.begin(where, after)
     rows = await db.fetch(
         f"SELECT event_id, received_at, at, trigger, origin, {_PLACE}, actual_value, cleared, transaction_id, monitor_id,"
         f" severity, cause, tech_code, tech_info, fact_id, ordinal FROM station_event WHERE {where}"
-        f" ORDER BY received_at DESC, fact_id DESC, ordinal DESC LIMIT ${len(where.values) + 1}",
+        f" ORDER BY {order} LIMIT ${len(where.values) + 1}",
         *where.values,
         limit,
     )
-    found: list[tuple[EventView, Position]] = []
+    found: list[tuple[EventView, Mark]] = []
     for each in rows:
         row = dict(each)
         position = (row["received_at"], row.pop("fact_id"), row.pop("ordinal"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where
 from chargeplane.store.queries.payloads import as_json
 
 
@@ -38,6 +38,9 @@ class FactView(Struct, frozen=True, kw_only=True):
 _COLUMNS = "id, topic, key, payload, created_at, attempts, next_at, parked_at, error"
 
 
+OUTBOX_SORTS: Final = Sorts("id", default="id")
+
+
 async def page(db: Db, tenant_id: TenantId, parked: bool | None, limit: int, after: Position | None) -> list[FactView]:
     """A tenant's facts, oldest first.
 
@@ -49,11 +52,10 @@ async def page(db: Db, tenant_id: TenantId, parked: bool | None, limit: int, aft
     where.add("tenant_id = ?", tenant_id)
     if parked is not None:
         where.add(f"parked_at IS {'NOT ' if parked else ''}NULL")
-    if after:
-        where.add("id > ?", after[0])
+    order = OUTBOX_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM outbox WHERE {where} ORDER BY id LIMIT ${len(where.values)}", *where.values
+        f"SELECT {_COLUMNS} FROM outbox WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_view(row) for row in rows]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chargeplane.domain.roaming.asking import CommandRecord, CommandState, CommandType
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 _COLUMNS: Final = (
     "id, type, country_code || '*' || party_id AS partner, connection_id, requested_by, driver_id, reference, state, response,"
@@ -169,6 +169,9 @@ async def reserved(db: Db, tenant_id: TenantId, party: tuple[str, str], reservat
     return found is not None
 
 
+PARTNER_COMMAND_SORTS: Final = Sorts("id", created_at=by_time("created_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, limit: int, after: Position | None, *, driver_id: int | None = None
 ) -> list[CommandRecord]:
@@ -176,11 +179,10 @@ async def page(
     where = Where()
     where.add("tenant_id = ?", tenant_id)
     where.add_if("driver_id = ?", driver_id)
-    if after:
-        where.add("id < ?", after[0])
+    order = PARTNER_COMMAND_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM partner_command WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM partner_command WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_record(row) for row in rows]

@@ -15,7 +15,7 @@ from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.roaming.checking import Check, Verdict, check_of, check_text
 from chargeplane.domain.roaming.disputes import Dispute, DisputeState, dispute_of, dispute_text
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 
 _signed = msgspec.json.Decoder(SignedSummary).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -149,6 +149,16 @@ _OF_SESSION: Final = (
 )
 
 
+PARTNER_SESSION_SORTS: Final = Sorts(
+    "s.object_key",
+    ident_name=None,
+    default="-started_at",
+    ident_of=lambda one: (one.object_key,),
+    started_at=by_time("s.started_at"),
+    kwh=by_number("s.kwh", Decimal),
+)
+
+
 async def sessions(
     db: Db,
     tenant_id: TenantId,
@@ -169,12 +179,10 @@ async def sessions(
     where.add_if("s.driver_id = ?", driver_id)
     where.add_if("s.connection_id = ?", connection_id)
     where.add_if("s.status = ?", status)
-    if after:
-        where.add("(s.started_at, s.object_key) < (?::timestamptz, ?::bigint)", after[0], after[1])
+    order = PARTNER_SESSION_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_SESSION} FROM {_OF_SESSION} WHERE {where} ORDER BY s.started_at DESC, s.object_key DESC"
-        f" LIMIT ${len(where.values)}",
+        f"SELECT {_SESSION} FROM {_OF_SESSION} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [PartnerSession(**row) for row in rows]
@@ -325,6 +333,16 @@ class PartnerCdrFilter(Struct, frozen=True, kw_only=True):
     dispute: DisputeState | None = None
 
 
+ROAMING_CDR_SORTS: Final = Sorts(
+    "c.object_key",
+    ident_name=None,
+    default="-ended_at",
+    ident_of=lambda one: (one.object_key,),
+    ended_at=by_time("c.ended_at"),
+    kwh=by_number("c.kwh", Decimal),
+)
+
+
 async def cdrs(
     db: Db, tenant_id: TenantId, wanted: PartnerCdrFilter, limit: int, after: Position | None
 ) -> list[PartnerCdr]:
@@ -339,12 +357,10 @@ async def cdrs(
     where.add_if("c.driver_id = ?", wanted.driver_id)
     where.add_if("c.verdict = ?", None if wanted.verdict is None else wanted.verdict.value)
     where.add_if("c.dispute = ?", None if wanted.dispute is None else wanted.dispute.value)
-    if after:
-        where.add("(c.ended_at, c.object_key) < (?::timestamptz, ?::bigint)", after[0], after[1])
+    order = ROAMING_CDR_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_CDR} FROM checked_cdr c WHERE {where} ORDER BY c.ended_at DESC, c.object_key DESC"
-        f" LIMIT ${len(where.values)}",
+        f"SELECT {_CDR} FROM checked_cdr c WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_cdr(row) for row in rows]

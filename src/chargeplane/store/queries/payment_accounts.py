@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money, MoneyView
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_amount, by_text, by_time
 
 NOTHING: Final = Decimal(0)
 
@@ -139,6 +139,11 @@ async def of_owner(db: Db, tenant_id: TenantId, kind: str, owner: str, currency:
     return None if row is None else _view(row)
 
 
+ACCOUNT_SORTS: Final = Sorts(
+    "id", owner=by_text("owner"), balance=by_amount("balance", "balance"), created_at=by_time("created_at")
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, kind: str, owner: str | None, limit: int, after: Position | None
 ) -> list[AccountView]:
@@ -146,10 +151,9 @@ async def page(
     where = Where()
     where.add("tenant_id = ? AND kind = ?", tenant_id, kind)
     where.add_if("owner = ?", owner)
-    if after:
-        where.add("id < ?", after[0])
+    order = ACCOUNT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"SELECT {_ACCOUNT} WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"SELECT {_ACCOUNT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 
@@ -165,14 +169,22 @@ async def set_limit(db: Db, ident: int, credit_limit: Decimal) -> AccountView:
     return _view(row)
 
 
-async def entries(db: Db, ident: int, currency: str, limit: int, after: Position | None) -> list[EntryView]:
+MOVEMENT_SORTS: Final = Sorts("id", balance=by_amount("balance", "balance"), created_at=by_time("created_at"))
+
+
+async def entries(
+    db: Db, ident: int, currency: str, kind: str | None, limit: int, after: Position | None
+) -> list[EntryView]:
     """Movements of an account, newest first."""
+    where = Where()
+    where.add("account_id = ?", ident)
+    where.add_if("kind = ?", kind)
+    order = MOVEMENT_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
         "SELECT id, kind, balance, held, balance_after, payment_id, by, reason, created_at FROM payment_account_entry"
-        " WHERE account_id = $1 AND ($2::bigint IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
-        ident,
-        after[0] if after else None,
-        limit,
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [
         EntryView(

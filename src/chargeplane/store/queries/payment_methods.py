@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 
 
 class PaymentMethodView(Struct, frozen=True, kw_only=True):
@@ -43,6 +44,9 @@ class SavedMethod(Struct, frozen=True, kw_only=True):
 _COLUMNS = "id::text AS id, owner, provider, label, is_default, created_at"
 
 
+PAYMENT_METHOD_SORTS: Final = Sorts("m.id", owner=by_text("m.owner"), created_at=by_time("m.created_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, owner: str | None, limit: int, after: Position | None
 ) -> list[PaymentMethodView]:
@@ -50,11 +54,10 @@ async def page(
     where = Where()
     where.add("tenant_id = ?", tenant_id)
     where.add_if("owner = ?", owner)
-    if after:
-        where.add("id < ?", after[0])
+    order = PAYMENT_METHOD_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM payment_method m WHERE {where} ORDER BY m.id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM payment_method m WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [PaymentMethodView(**row) for row in rows]

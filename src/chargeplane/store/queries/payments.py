@@ -14,7 +14,7 @@ from chargeplane.domain.payments.states import Dispute, Ended, Goal, Payment, Pa
 from chargeplane.domain.payments.steps import OperationKind, OperationState, uncollected
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.money import Money, MoneyView
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_amount
 
 
 class StoredPayment(Struct, frozen=True, kw_only=True):
@@ -416,6 +416,9 @@ async def supersede(db: Db, ident: int) -> int:
 # -- as the API shows them ---------------------------------------------------------------------------------------------
 
 
+PAYMENT_SORTS: Final = Sorts("id", captured=by_amount("captured", "captured"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: PaymentFilter, limit: int, after: Position | None
 ) -> list[PaymentView]:
@@ -430,10 +433,9 @@ async def page(
     where.add_if("ref = ?", wanted.reference)
     where.add_if("created_at >= ?", wanted.created_from)
     where.add_if("created_at < ?", wanted.created_to)
-    if after:
-        where.add("id < ?", after[0])
+    order = PAYMENT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_VIEW} WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_VIEW} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

@@ -21,7 +21,7 @@ from chargeplane.domain.performance.figures import (
 )
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import NODE_LIVES, keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 _HISTORY_LOCK: Final = 0x6876_7365
 _ROLL_LOCK: Final = 0x726F_6C6C
@@ -382,14 +382,21 @@ _EXCLUSION: Final = """SELECT x.id, x.kind, s.station_id, x.evse_id, x.location_
     x.created_by, x.created_at FROM performance_exclusion x LEFT JOIN charging_station s ON s.key = x.station_key"""
 
 
-async def exclusions(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[ExclusionView]:
+EXCLUSION_SORTS: Final = Sorts(
+    "x.id", starts_at=by_time("x.starts_at"), ends_at=by_time("x.ends_at"), created_at=by_time("x.created_at")
+)
+
+
+async def exclusions(
+    db: Db, tenant_id: TenantId, kind: str | None, limit: int, after: Position | None
+) -> list[ExclusionView]:
     """Exclusions, newest first."""
-    rows = await db.fetch(
-        f"{_EXCLUSION} WHERE x.tenant_id = $1 AND x.id < $2 ORDER BY x.id DESC LIMIT $3",
-        tenant_id,
-        after[0] if after else 2**63 - 1,
-        limit,
-    )
+    where = Where()
+    where.add("x.tenant_id = ?", tenant_id)
+    where.add_if("x.kind = ?", kind)
+    order = EXCLUSION_SORTS.begin(where, after)
+    where.values.append(limit)
+    rows = await db.fetch(f"{_EXCLUSION} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_exclusion(row) for row in rows]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time, like
 
 
 class TrustAnchorView(Struct, frozen=True, kw_only=True):
@@ -118,16 +118,24 @@ async def remove_anchor(db: Db, tenant_id: TenantId, ident: int) -> bool:
     return status.endswith(" 1")
 
 
-async def anchor_page(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[TrustAnchorView]:
+ANCHOR_SORTS: Final = Sorts(
+    "trust_anchor.id", subject=by_text("subject"), not_after=by_time("not_after"), added_at=by_time("added_at")
+)
+
+
+async def anchor_page(
+    db: Db, tenant_id: TenantId, q: str | None, limit: int, after: Position | None
+) -> list[TrustAnchorView]:
     """Anchors, newest first."""
     where = Where()
     where.add("tenant_id = ?", tenant_id)
-    if after:
-        where.add("id < ?", after[0])
+    if q is not None:
+        where.add("lower(subject) LIKE ?", like(q))
+    order = ANCHOR_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT id, encode(fingerprint, 'hex') AS fingerprint, is_root, subject, not_before, not_after, pem, note,"
-        f" added_by, added_at FROM trust_anchor WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}",
+        f" added_by, added_at FROM trust_anchor WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [TrustAnchorView(**{**row, "id": str(row["id"])}) for row in rows]
@@ -162,19 +170,28 @@ async def note_request(
     )
 
 
+REQUEST_SORTS: Final = Sorts("r.id", at=by_time("r.at"), station_id=by_text("s.station_id"))
+
+
 async def request_page(
-    db: Db, tenant_id: TenantId, limit: int, after: Position | None
+    db: Db,
+    tenant_id: TenantId,
+    station_id: str | None,
+    accepted: bool | None,
+    limit: int,
+    after: Position | None,
 ) -> list[EvCertificateRequestView]:
     """Cars' requests, newest first."""
     where = Where()
     where.add("r.tenant_id = ?", tenant_id)
-    if after:
-        where.add("r.id < ?", after[0])
+    where.add_if("lower(s.station_id) = lower(?)", station_id)
+    where.add_if("r.accepted = ?", accepted)
+    order = REQUEST_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT r.id, s.station_id, r.schema, r.renewal, r.provider, r.accepted, r.reason, r.emaid, r.at"
         f" FROM ev_certificate_request r JOIN charging_station s ON s.key = r.station_key WHERE {where}"
-        f" ORDER BY r.id DESC LIMIT ${len(where.values)}",
+        f" ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [EvCertificateRequestView(**{**row, "id": str(row["id"])}) for row in rows]
@@ -268,14 +285,21 @@ _CONTRACT = """
     FROM contract c"""
 
 
-async def contract_page(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[ContractView]:
+CONTRACT_SORTS: Final = Sorts("c.id", emaid=by_text("c.emaid"), created_at=by_time("c.created_at"))
+
+
+async def contract_page(
+    db: Db, tenant_id: TenantId, emaid: str | None, revoked: bool | None, limit: int, after: Position | None
+) -> list[ContractView]:
     """Contracts, newest first."""
     where = Where()
     where.add("c.tenant_id = ?", tenant_id)
-    if after:
-        where.add("c.id < ?", after[0])
+    where.add_if("lower(c.emaid) = lower(?)", emaid)
+    if revoked is not None:
+        where.add(f"c.revoked_at IS {'NOT ' if revoked else ''}NULL")
+    order = CONTRACT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_CONTRACT} WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_CONTRACT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_contract(row) for row in rows]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 from chargeplane.store.queries.payloads import as_json
 
 
@@ -50,6 +50,9 @@ _SELECT = """
     FROM quarantine q JOIN charging_station s ON s.key = q.station_key"""
 
 
+QUARANTINE_SORTS: Final = Sorts("q.id", received_at=by_time("q.received_at"), hits=by_number("q.hits"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: QuarantineFilter, limit: int, after: Position | None
 ) -> list[QuarantineView]:
@@ -61,10 +64,9 @@ async def page(
     if wanted.station_id is not None:
         where.add("q.station_key = ANY(?)", await keys_of(db, tenant_id, wanted.station_id))
     where.add_if("q.action = ?", wanted.action)
-    if after:
-        where.add("q.id < ?", after[0])
+    order = QUARANTINE_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY q.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.domain.reservations import STANDING, ReservationState
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 
 class ReservationView(Struct, frozen=True, kw_only=True):
@@ -117,6 +117,11 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> ReservationView | None
     return None if row is None else ReservationView(**row)
 
 
+RESERVATION_SORTS: Final = Sorts(
+    "r.id", valid_from=by_time("r.valid_from"), valid_until=by_time("r.valid_until"), created_at=by_time("r.created_at")
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: ReservationFilter, limit: int, after: Position | None
 ) -> list[ReservationView]:
@@ -127,10 +132,9 @@ async def page(
         where.add("r.station_key = ANY(?)", await keys_of(db, tenant_id, wanted.station_id))
     where.add_if("lower(r.id_token) = lower(?)", wanted.id_token)
     where.add_if("r.state = ?", wanted.state)
-    if after:
-        where.add("r.id < ?", after[0])
+    order = RESERVATION_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY r.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [ReservationView(**row) for row in rows]
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 
 from chargeplane.domain.people.drivers import visual_key
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 
 
 class CardView(Struct, frozen=True, kw_only=True):
@@ -70,6 +71,9 @@ async def insert(
     return CardView(**row)
 
 
+CARD_SORTS: Final = Sorts("rfid_card.id", visual_number=by_text("visual_number"), created_at=by_time("created_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, number: str | None, claimed: bool | None, limit: int, after: Position | None
 ) -> list[CardView]:
@@ -79,11 +83,10 @@ async def page(
     where.add_if("visual_key = ?", None if number is None else visual_key(number))
     if claimed is not None:
         where.add(f"driver_id IS {'NOT ' if claimed else ''}NULL")
-    if after:
-        where.add("rfid_card.id < ?", after[0])
+    order = CARD_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM rfid_card WHERE {where} ORDER BY rfid_card.id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM rfid_card WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [CardView(**row) for row in rows]

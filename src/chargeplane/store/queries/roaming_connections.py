@@ -23,7 +23,7 @@ from chargeplane.domain.roaming.connection import (
 )
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import made_storable
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 
 INVITE: Final = "invite"
 OFFERED: Final = "offered"
@@ -148,17 +148,28 @@ def _own(row: Any) -> OwnParty:
     )
 
 
+PARTY_SORTS: Final = Sorts(
+    "key",
+    ident_name=None,
+    default="created_at",
+    ident_of=lambda pair: (pair[0],),
+    item=lambda pair: pair[1],
+    created_at=by_time("created_at"),
+    country_code=by_text("country_code"),
+    party_id=by_text("party_id"),
+)
+
+
 async def party_views(
     db: Db, tenant_id: TenantId, limit: int, after: Position | None
 ) -> list[tuple[int, OwnPartyView]]:
     """Parties of ours with their keys, oldest first."""
     where = Where()
     where.add("tenant_id = ?", tenant_id)
-    if after:
-        where.add("key > ?", after[0])
+    order = PARTY_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT * FROM roaming_party WHERE {where} ORDER BY key LIMIT ${len(where.values)}", *where.values
+        f"SELECT * FROM roaming_party WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [(row["key"], _party_view(row)) for row in rows]
 
@@ -313,6 +324,15 @@ async def peers(
     return found
 
 
+PARTNER_SORTS: Final = Sorts(
+    "c.id",
+    name=by_text("c.name"),
+    state=by_text("c.state"),
+    created_at=by_time("c.created_at"),
+    updated_at=by_time("c.updated_at"),
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, state: str | None, limit: int, after: Position | None
 ) -> list[StoredConnection]:
@@ -320,11 +340,10 @@ async def page(
     where = Where()
     where.add("c.tenant_id = ?", tenant_id)
     where.add_if("c.state = ?", state)
-    if after:
-        where.add("c.id < ?", after[0])
+    order = PARTNER_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS}, {_HEALTH} FROM roaming_connection c WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS}, {_HEALTH} FROM roaming_connection c WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [await _stored(db, row) for row in rows]

@@ -11,7 +11,7 @@ from msgspec import Struct
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.database import Database
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where
 
 _NAMES: Final = (
     "tenant_id, connection_id, at, direction, row_number, module, method, url, request_id, correlation_id, from_party, to_party,"
@@ -161,6 +161,9 @@ def _short(text: str | None, limit: int = 255) -> str | None:
     return None if text is None else made_storable(text, limit)
 
 
+EXCHANGE_SORTS: Final = Sorts("id")
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: ExchangeFilter, limit: int, after: Position | None
 ) -> list[ExchangeView]:
@@ -179,11 +182,10 @@ async def page(
     where.add_if("routed = ?", wanted.routed)
     where.add_if("at >= ?", wanted.since)
     where.add_if("at < ?", wanted.until)
-    if after:
-        where.add("id < ?", after[0])
+    order = EXCHANGE_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT id, {_NAMES} FROM roaming_exchange WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}",
+        f"SELECT id, {_NAMES} FROM roaming_exchange WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_view(row) for row in rows]

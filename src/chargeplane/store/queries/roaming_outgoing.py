@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import made_storable
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 
 
 class Due(Struct, frozen=True, kw_only=True):
@@ -254,6 +254,11 @@ async def sent_before(db: Db, connection_id: int, module: str, key: str) -> tupl
     return None if row is None else (row["location"], row["digest"])
 
 
+OUTGOING_SORTS: Final = Sorts(
+    "id", default="id", noted_at=by_time("noted_at"), next_at=by_time("next_at"), attempts=by_number("attempts")
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, connection_id: int | None, parked: bool | None, limit: int, after: Position | None
 ) -> list[OutgoingView]:
@@ -263,12 +268,11 @@ async def page(
     where.add_if("connection_id = ?", connection_id)
     if parked is not None:
         where.add("parked_at IS NOT NULL" if parked else "parked_at IS NULL")
-    if after:
-        where.add("id > ?", after[0])
+    order = OUTGOING_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT id, connection_id, module, key, attempts, noted_at, next_at, parked_at, error FROM roaming_outgoing"
-        f" WHERE {where} ORDER BY id LIMIT ${len(where.values)}",
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_view(row) for row in rows]

@@ -11,7 +11,7 @@ from msgspec import Struct
 from chargeplane.domain.cdrs.session import RoamingDriver
 from chargeplane.domain.roaming.authorization import driver_from, driver_text
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 
 
 class NewRequest(Struct, frozen=True, kw_only=True):
@@ -195,6 +195,9 @@ async def not_sent(db: Db, ident: int, error: str, again_at: datetime | None) ->
     )
 
 
+ROAMING_REQUEST_SORTS: Final = Sorts("id", created_at=by_time("created_at"), attempts=by_number("attempts"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, connection_id: int | None, limit: int, after: Position | None
 ) -> list[RequestView]:
@@ -202,12 +205,11 @@ async def page(
     where = Where()
     where.add("tenant_id = ?", tenant_id)
     where.add_if("connection_id = ?", connection_id)
-    if after:
-        where.add("id < ?", after[0])
+    order = ROAMING_REQUEST_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT id, connection_id, kind, command_id, result::json ->> 'result' AS result, created_at, result_at, sent_at,"
-        f" attempts, error FROM roaming_request WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}",
+        f" attempts, error FROM roaming_request WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_view(row) for row in rows]

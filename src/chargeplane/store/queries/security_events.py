@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 from chargeplane.store.queries.payloads import as_json
 
 
@@ -127,6 +127,9 @@ async def count_since(db: Db, key: StationKey, since: datetime) -> int:
     return found
 
 
+SECURITY_EVENT_SORTS: Final = Sorts("e.id", received_at=by_time("e.received_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: SecurityEventFilter, limit: int, after: Position | None
 ) -> list[SecurityEventView]:
@@ -140,10 +143,9 @@ async def page(
     where.add_if("e.severity = ?", wanted.severity)
     where.add_if("e.received_at >= ?", wanted.received_from)
     where.add_if("e.received_at < ?", wanted.received_to)
-    if after:
-        where.add("e.id < ?", after[0])
+    order = SECURITY_EVENT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY e.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

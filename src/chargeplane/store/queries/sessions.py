@@ -16,7 +16,7 @@ from chargeplane.domain.cdrs.session import Frozen, Override, SessionState, froz
 from chargeplane.domain.transaction_state import Flag
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 from chargeplane.store.queries.session_transactions import SessionTransaction
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -86,6 +86,15 @@ _COLUMNS: Final = (
 _FLAGS: Final = {flag.value: flag for flag in Flag}
 
 
+SESSION_SORTS: Final = Sorts(
+    "id",
+    default="-started_at",
+    ident_of=lambda pair: (pair[0][1],),
+    item=lambda pair: pair[1],
+    started_at=by_time("started_at"),
+)
+
+
 async def page(db: Db, tenant_id: TenantId, wanted: SessionFilter, limit: int, after: Position | None) -> list[Session]:
     """Sessions, the one that started last first."""
     where = Where()
@@ -102,12 +111,10 @@ async def page(db: Db, tenant_id: TenantId, wanted: SessionFilter, limit: int, a
     where.add_if("tariff_id = ?", wanted.tariff_id)
     where.add_if("started_at >= ?", wanted.started_from)
     where.add_if("started_at < ?", wanted.started_to)
-    if after:
-        where.add("(started_at, id) < (?, ?)", *after)
+    order = SESSION_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM charging_session WHERE {where}"
-        f" ORDER BY started_at DESC, id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM charging_session WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_session(row) for row in rows]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.domain.station_exchanges import Settlement
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 from chargeplane.store.queries.payloads import as_json, jsonb
 
 
@@ -75,6 +75,9 @@ async def note(
     return ident
 
 
+SETTLEMENT_SORTS: Final = Sorts("p.id", received_at=by_time("p.received_at"), amount=by_number("p.amount", Decimal))
+
+
 async def page(
     db: Db,
     tenant_id: TenantId,
@@ -91,10 +94,9 @@ async def page(
         where.add("p.station_key = ANY(?)", await keys_of(db, tenant_id, station_id))
     where.add_if("p.status = ?", status)
     where.add_if("p.psp_ref = ?", psp_ref)
-    if after:
-        where.add("p.id < ?", after[0])
+    order = SETTLEMENT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY p.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

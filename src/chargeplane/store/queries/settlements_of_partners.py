@@ -13,7 +13,7 @@ from msgspec import Struct
 from chargeplane.domain.roaming.disputes import DisputeState
 from chargeplane.domain.settlements.model import SettlementKind, Statement
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 
 _decode = msgspec.json.Decoder(Statement).decode
 _encode: Final = msgspec.json.Encoder(decimal_format="string").encode
@@ -183,6 +183,9 @@ async def one(db: Db, tenant_id: TenantId, ident: int, *, lock: bool = False) ->
     return None if row is None else _stored(row)
 
 
+STATEMENT_SORTS: Final = Sorts("id", created_at=by_time("created_at"), period_start=by_time("period_start"))
+
+
 async def page(
     db: Db,
     tenant_id: TenantId,
@@ -200,11 +203,10 @@ async def page(
     where.add_if("kind = ?", None if kind is None else kind.value)
     if paid is not None:
         where.add("paid_at IS NOT NULL" if paid else "paid_at IS NULL")
-    if after:
-        where.add("id < ?", after[0])
+    order = STATEMENT_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM partner_statement WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM partner_statement WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_stored(row) for row in rows]
@@ -267,6 +269,11 @@ async def cdr_by_ref(db: Db, tenant_id: TenantId, party: str, cdr_id: str) -> Pa
     return None if row is None else _partner_cdr(row)
 
 
+PARTNER_CDR_SORTS: Final = Sorts(
+    "id", ended_at=by_time("ended_at"), energy_wh=by_number("energy_wh", Decimal), received_at=by_time("received_at")
+)
+
+
 async def cdrs_page(
     db: Db, tenant_id: TenantId, *, party: str | None, open: bool | None, limit: int, after: Position | None
 ) -> list[PartnerCdr]:
@@ -276,11 +283,10 @@ async def cdrs_page(
     where.add_if("party = ?", party)
     if open is not None:
         where.add("statement_id IS NULL" if open else "statement_id IS NOT NULL")
-    if after:
-        where.add("id < ?", after[0])
+    order = PARTNER_CDR_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_CDR} FROM partner_cdr p WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}", *where.values
+        f"SELECT {_CDR} FROM partner_cdr p WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_partner_cdr(row) for row in rows]
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.domain.people.roles import Role
 from chargeplane.domain.people.sign_on import ProviderContent, RoleRule, content_of, content_text
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 
 
 class SignOnProviderView(Struct, frozen=True, kw_only=True):
@@ -97,13 +97,17 @@ _COLUMNS = "id, tenant_id, slug, issuer, client_id, client_secret, enabled, body
 _ATTEMPT = "provider_id, nonce, verifier, browser_hash, redirect_uri, return_to, expires_at"
 
 
+PROVIDER_SORTS: Final = Sorts("id", slug=by_text("slug"), created_at=by_time("created_at"))
+
+
 async def page(db: Db, tenant_id: TenantId, limit: int, after: Position | None) -> list[Provider]:
     """A tenant's providers, newest first."""
+    where = Where()
+    where.add("tenant_id = ?", tenant_id)
+    order = PROVIDER_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM oidc_provider WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3",
-        tenant_id,
-        after[0] if after else 2**63 - 1,
-        limit,
+        f"SELECT {_COLUMNS} FROM oidc_provider WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_provider(row) for row in rows]
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from chargeplane.domain.charging_profiles import ChargingSchedule
 from chargeplane.domain.smart_charging import EvChargingNeeds, EvChargingSchedule
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 _encode: Final = msgspec.json.Encoder(decimal_format="number").encode
 _schedules: Final = msgspec.json.Decoder(tuple[ChargingSchedule, ...]).decode
@@ -292,24 +292,26 @@ async def last_need(db: Db, key: StationKey, ocpp_transaction_id: str) -> EvChar
     return None if found is None else _needs(found)
 
 
-def _vehicle_where(key: StationKey, transaction_id: int | None, after: Position | None) -> Where:
+def _vehicle_where(key: StationKey, transaction_id: int | None) -> Where:
     where = Where()
     where.add("station_key = ?", key)
     where.add_if("transaction_id = ?", transaction_id)
-    if after:
-        where.add("id < ?", after[0])
     return where
+
+
+NEED_SORTS: Final = Sorts("n.id", received_at=by_time("n.received_at"))
 
 
 async def needs(
     db: Db, key: StationKey, transaction_id: int | None, limit: int, after: Position | None
 ) -> list[EvNeedView]:
     """What vehicles told of their needs, newest first."""
-    where = _vehicle_where(key, transaction_id, after)
+    where = _vehicle_where(key, transaction_id)
+    order = NEED_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT id::text, evse_id, transaction_id::text, ocpp_transaction_id, needs, answer, reason, profile_id,"
-        f" received_at FROM ev_charging_need n WHERE {where} ORDER BY n.id DESC LIMIT ${len(where.values)}",
+        f" received_at FROM ev_charging_need n WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [EvNeedView(**{**row, "needs": _needs(row["needs"])}) for row in rows]
@@ -341,15 +343,19 @@ async def add_schedule(
     )
 
 
+SCHEDULE_SORTS: Final = Sorts("n.id", received_at=by_time("n.received_at"))
+
+
 async def schedules(
     db: Db, key: StationKey, transaction_id: int | None, limit: int, after: Position | None
 ) -> list[EvScheduleView]:
     """What vehicles said they would follow, newest first."""
-    where = _vehicle_where(key, transaction_id, after)
+    where = _vehicle_where(key, transaction_id)
+    order = SCHEDULE_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
         "SELECT id::text, evse_id, transaction_id::text, ocpp_transaction_id, schedule, accepted, reason, received_at"
-        f" FROM ev_charging_schedule n WHERE {where} ORDER BY n.id DESC LIMIT ${len(where.values)}",
+        f" FROM ev_charging_schedule n WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [EvScheduleView(**{**row, "schedule": _schedule(row["schedule"])}) for row in rows]

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.text import made_storable
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 from chargeplane.store.queries.payloads import as_json, json_object, jsonb
 
 
@@ -203,6 +203,9 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> StationRequestView | N
     return _view(row, await parts(db, ident))
 
 
+STATION_REQUEST_SORTS: Final = Sorts("r.id", created_at=by_time("r.created_at"), updated_at=by_time("r.updated_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, key: StationKey, kind: str | None, limit: int, after: Position | None
 ) -> list[StationRequestView]:
@@ -211,10 +214,9 @@ async def page(
     where.add("r.tenant_id = ?", tenant_id)
     where.add("r.station_key = ?", key)
     where.add_if("r.kind = ?", kind)
-    if after:
-        where.add("r.id < ?", after[0])
+    order = STATION_REQUEST_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY r.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row, None) for row in rows]
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.tariffs.model import Tariff, TariffContent
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time, like
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _content_of = msgspec.json.Decoder(TariffContent).decode
@@ -65,6 +65,18 @@ _SELECT = """SELECT t.key, t.id, t.name, t.version AS latest_version, t.retired_
     FROM tariff t JOIN tariff_version v ON v.tariff_key = t.key"""
 
 
+TARIFF_SORTS: Final = Sorts(
+    "t.key",
+    ident_name=None,
+    default="-created_at",
+    ident_of=lambda pair: (pair[0],),
+    item=lambda pair: pair[1],
+    created_at=by_time("t.created_at"),
+    id=by_text("t.id"),
+    last_updated=by_time("v.created_at"),
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: TariffFilter, limit: int, after: Position | None
 ) -> list[tuple[int, TariffView]]:
@@ -77,11 +89,10 @@ async def page(
         where.add(f"t.retired_at IS {'NOT ' if wanted.retired else ''}NULL")
     if wanted.q is not None:
         where.add("t.search LIKE ?", like(wanted.q))
-    if after:
-        where.add("t.key < ?", after[0])
+    order = TARIFF_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"{_SELECT} AND v.version = t.version WHERE {where} ORDER BY t.key DESC LIMIT ${len(where.values)}",
+        f"{_SELECT} AND v.version = t.version WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [(row["key"], _view(row)) for row in rows]
@@ -102,16 +113,22 @@ async def one(db: Db, tenant_id: TenantId, tariff_id: str, version: int | None =
     return None if row is None else _view(row)
 
 
+TARIFF_VERSION_SORTS: Final = Sorts(
+    "v.version",
+    ident_name="version",
+    default="-version",
+    ident_of=lambda one: (one.version,),
+    valid_from=by_time("v.valid_from"),
+)
+
+
 async def versions(db: Db, tenant_id: TenantId, tariff_id: str, limit: int, after: Position | None) -> list[TariffView]:
     """The versions of a tariff, newest first."""
-    rows = await db.fetch(
-        f"{_SELECT} WHERE t.tenant_id = $1 AND lower(t.id) = lower($2) AND v.version < $3"
-        " ORDER BY v.version DESC LIMIT $4",
-        tenant_id,
-        tariff_id,
-        after[0] if after else 2**31 - 1,
-        limit,
-    )
+    where = Where()
+    where.add("t.tenant_id = ? AND lower(t.id) = lower(?)", tenant_id, tariff_id)
+    order = TARIFF_VERSION_SORTS.begin(where, after)
+    where.values.append(limit)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

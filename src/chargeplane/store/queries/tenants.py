@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -12,7 +12,7 @@ from chargeplane.domain.cdrs.session import SignedPolicy
 from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.domain.token_rules import TRUSTED
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time, like
 from chargeplane.store.queries.payloads import json_object
 
 
@@ -93,12 +93,26 @@ def _view(row: Any) -> TenantView:
     )
 
 
-async def page(db: Db, limit: int, after: Position | None) -> list[TenantView]:
+TENANT_SORTS: Final = Sorts(
+    'slug COLLATE "C"',
+    ident_kinds=(str,),
+    ident_name="slug",
+    default="slug",
+    ident_of=lambda one: (one.slug,),
+    name=by_text("name"),
+    created_at=by_time("created_at"),
+)
+
+
+async def page(db: Db, q: str | None, limit: int, after: Position | None) -> list[TenantView]:
     """Tenants in the order of their slugs."""
+    where = Where()
+    if q is not None:
+        where.add("(lower(slug) LIKE ? OR lower(name) LIKE ?)", like(q), like(q))
+    order = TENANT_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM tenant WHERE slug > $1 ORDER BY slug LIMIT $2",
-        after[0] if after else "",
-        limit,
+        f"SELECT {_COLUMNS} FROM tenant WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_view(row) for row in rows]
 

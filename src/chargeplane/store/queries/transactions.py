@@ -21,7 +21,7 @@ from chargeplane.domain.timeline import Heard
 from chargeplane.domain.transactions import TransactionState
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Mark, Position, Sorts, Where, by_time
 from chargeplane.store.queries.payloads import as_json
 
 _SOON: Final = timedelta(hours=1)
@@ -167,6 +167,9 @@ _SELECT = f"""
     ) e ON true"""
 
 
+TRANSACTION_SORTS: Final = Sorts("t.id", ident_name=None, default="-opened_at", opened_at=by_time("t.opened_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: TransactionFilter, limit: int, after: Position | None
 ) -> list[TransactionView]:
@@ -191,10 +194,9 @@ async def page(
         if wanted.started_from.year > 1:
             where.add("t.opened_at >= ?", wanted.started_from - _CLOCK_SLACK)
     where.add_if("t.started_at < ?", wanted.started_to)
-    if after:
-        where.add("(t.opened_at, t.id) < (?, ?)", *after)
+    order = TRANSACTION_SORTS.begin(where, after)
     where.values.append(limit)
-    page_end = f"ORDER BY t.opened_at DESC, t.id DESC LIMIT ${len(where.values)}"
+    page_end = f"ORDER BY {order} LIMIT ${len(where.values)}"
     chosen = f"SELECT t.id, t.opened_at FROM transaction t WHERE {where} {page_end}"
     if wanted.started_to is not None and wanted.started_to.year < 9999:
         # What started before a time was opened soon after it, or is one of the few that were told late.
@@ -207,8 +209,7 @@ async def page(
         )
     # The page is chosen before anything is gathered for it.
     rows = await db.fetch(
-        f"WITH chosen AS MATERIALIZED ({chosen}) {_SELECT} WHERE t.id IN (SELECT id FROM chosen)"
-        " ORDER BY t.opened_at DESC, t.id DESC",
+        f"WITH chosen AS MATERIALIZED ({chosen}) {_SELECT} WHERE t.id IN (SELECT id FROM chosen) ORDER BY {order}",
         *where.values,
     )
     return [_view(row) for row in rows]
@@ -241,16 +242,28 @@ async def place(db: Db, tenant_id: TenantId, ident: int) -> TransactionPlace | N
     return None if row is None else TransactionPlace(**row)
 
 
-async def events(db: Db, at: TransactionPlace, limit: int, after: Position | None) -> list[TransactionEventView]:
+TRANSACTION_EVENT_SORTS: Final = Sorts(
+    "ordinal",
+    ident_name="ordinal",
+    default="ordinal",
+    ident_of=lambda one: (one.ordinal,),
+    received_at=by_time("received_at"),
+)
+
+
+async def events(
+    db: Db, at: TransactionPlace, kind: str | None, limit: int, after: Position | None
+) -> list[TransactionEventView]:
     """The transaction's messages in order of arrival."""
+    where = Where()
+    where.add("transaction_id = ? AND opened_on = (?::timestamptz AT TIME ZONE 'UTC')::date", at.id, at.opened_at)
+    where.add_if("kind = ?", kind)
+    order = TRANSACTION_EVENT_SORTS.begin(where, after)
+    where.values.append(limit)
     rows = await db.fetch(
         "SELECT ordinal, kind, action, message_id, seq_no, at, received_at, energy_wh, payload FROM transaction_event"
-        " WHERE transaction_id = $1 AND opened_on = ($2::timestamptz AT TIME ZONE 'UTC')::date AND ordinal > $3"
-        " ORDER BY ordinal LIMIT $4",
-        at.id,
-        at.opened_at,
-        after[0] if after else 0,
-        limit,
+        f" WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
+        *where.values,
     )
     return [
         TransactionEventView(
@@ -340,7 +353,7 @@ def heard(rows: Sequence[Any]) -> list[Heard]:
 
 async def meter_values(
     db: Db, at: TransactionPlace, limit: int, after: Position | None
-) -> list[tuple[Position, MeterValueView]]:
+) -> list[tuple[Mark, MeterValueView]]:
     """The transaction's meter values in order of arrival, each with its position."""
     event, index = after or (0, 0)
     rows = await db.fetch(
@@ -352,7 +365,7 @@ async def meter_values(
         event,
         limit + 1,
     )
-    found: list[tuple[Position, MeterValueView]] = []
+    found: list[tuple[Mark, MeterValueView]] = []
     for row in rows:
         for number, reading in enumerate(_readings.decode(row["readings"]), start=1):
             if (row["ordinal"], number) <= (event, index):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.store.files import StoredFile
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time
 
 RECEIVING_FOR: Final = timedelta(minutes=30)
 """An upload that began so long ago and has not ended is taken for broken off: another may begin."""
@@ -168,6 +168,9 @@ async def expire(db: Db) -> None:
     await db.execute("UPDATE upload SET state = 'expired' WHERE state IN ('open', 'receiving') AND expires_at <= now()")
 
 
+UPLOAD_SORTS: Final = Sorts("u.id", created_at=by_time("u.created_at"), expires_at=by_time("u.expires_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, station_id: str | None, state: str | None, limit: int, after: Position | None
 ) -> list[UploadView]:
@@ -177,10 +180,9 @@ async def page(
     if station_id is not None:
         where.add("u.station_key = ANY(?)", await keys_of(db, tenant_id, station_id))
     where.add_if("u.state = ?", state)
-    if after:
-        where.add("u.id < ?", after[0])
+    order = UPLOAD_SORTS.begin(where, after)
     rows = await db.fetch(
-        f"{_SELECT} WHERE {where} ORDER BY u.id DESC LIMIT ${len(where.values) + 1}", *where.values, limit
+        f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values) + 1}", *where.values, limit
     )
     return [UploadView(**row) for row in rows]
 

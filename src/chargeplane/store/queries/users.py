@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 
 from chargeplane.domain.people.drivers import email_key
 from chargeplane.domain.people.roles import Role
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time, like
 
 
 class UserView(Struct, frozen=True, kw_only=True):
@@ -69,6 +69,9 @@ def _view(row: Any) -> UserView:
     return UserView(**{**row, "role": Role(row["role"])})
 
 
+USER_SORTS: Final = Sorts("u.id", name=by_text("u.name"), created_at=by_time("u.created_at"))
+
+
 async def page(
     db: Db, tenant_id: TenantId, q: str | None, role: str | None, limit: int, after: Position | None
 ) -> list[UserView]:
@@ -78,11 +81,10 @@ async def page(
     where.add_if("r.role = ?", role)
     if q is not None:
         where.add("(lower(u.name) LIKE ? OR u.email_key LIKE ?)", like(q), like(q))
-    if after:
-        where.add("u.id < ?", after[0])
+    order = USER_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY u.id DESC LIMIT ${len(where.values)}", *where.values
+        f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values
     )
     return [_view(row) for row in rows]
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from chargeplane.domain.configuration import ChangeItem, ChangeState, ItemState, ResetPolicy
 from chargeplane.kernel.ids import StationKey, TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 from chargeplane.store.queries.payloads import jsonb
 
 LEASE_S: Final = 30.0
@@ -223,18 +223,27 @@ async def one(db: Db, tenant_id: TenantId, ident: int) -> VariableChangeView | N
     return None if row is None else _view(row)
 
 
+VARIABLE_CHANGE_SORTS: Final = Sorts("c.id", created_at=by_time("c.created_at"), state=by_text("c.state"))
+
+
 async def page(
-    db: Db, tenant_id: TenantId, key: StationKey | None, template_id: int | None, limit: int, after: Position | None
+    db: Db,
+    tenant_id: TenantId,
+    key: StationKey | None,
+    template_id: int | None,
+    state: str | None,
+    limit: int,
+    after: Position | None,
 ) -> list[VariableChangeView]:
     """Changes of a station or a template, newest first."""
     where = Where()
     where.add("c.tenant_id = ?", tenant_id)
     where.add_if("c.station_key = ?", key)
     where.add_if("c.template_id = ?", template_id)
-    if after:
-        where.add("c.id < ?", after[0])
+    where.add_if("c.state = ?", state)
+    order = VARIABLE_CHANGE_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY c.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_view(row) for row in rows]
 
 

@@ -14,7 +14,7 @@ from chargeplane.domain.standard_keys import by_key, by_variable
 from chargeplane.domain.variables import Place, ReportedVariable, folded
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.commit.tables import VARIABLES_MOST
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Mark, Position, Where
 from chargeplane.store.queries.payloads import json_object
 
 
@@ -114,7 +114,7 @@ async def page(
     ]
 
 
-def position(view: VariableView) -> Position:
+def position(view: VariableView) -> Mark:
     """Where the view stands in the list."""
     return (
         view.component or "",

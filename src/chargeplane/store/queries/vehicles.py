@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
 
 from chargeplane.domain.people.vehicles import VehicleContent
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where, like
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_time, like
 
 
 class VehicleView(VehicleContent, frozen=True, kw_only=True, omit_defaults=False):
@@ -50,6 +50,13 @@ def _search(content: VehicleContent) -> str:
     return "\n".join(part for part in parts if part).lower()
 
 
+VEHICLE_SORTS: Final = Sorts(
+    "vehicle.id",
+    created_at=by_time("created_at"),
+    updated_at=by_time("updated_at"),
+)
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: VehicleFilter, limit: int, after: Position | None
 ) -> list[VehicleView]:
@@ -59,11 +66,10 @@ async def page(
     where.add_if("driver_id = ?", wanted.driver_id)
     if wanted.q is not None:
         where.add("search LIKE ?", like(wanted.q))
-    if after:
-        where.add("vehicle.id < ?", after[0])
+    order = VEHICLE_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM vehicle WHERE {where} ORDER BY vehicle.id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM vehicle WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_view(row) for row in rows]

@@ -12,7 +12,7 @@ from msgspec import Struct
 from chargeplane.kernel.ids import TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.outbox import Fact
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_text, by_time
 from chargeplane.store.queries.payloads import as_json
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -216,6 +216,9 @@ _ENDPOINT: Final = """SELECT p.id, p.url, p.event_types, p.description, p.enable
     p.revision, p.created_at, p.updated_at FROM webhook_endpoint p"""
 
 
+ENDPOINT_SORTS: Final = Sorts("p.id", url=by_text("p.url"), created_at=by_time("p.created_at"))
+
+
 async def endpoints(
     db: Db, tenant_id: TenantId, enabled: bool | None, limit: int, after: Position | None
 ) -> list[EndpointView]:
@@ -223,10 +226,9 @@ async def endpoints(
     where = Where()
     where.add("p.tenant_id = ?", tenant_id)
     where.add_if("p.enabled = ?", enabled)
-    if after:
-        where.add("p.id < ?", after[0])
+    order = ENDPOINT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_ENDPOINT} WHERE {where} ORDER BY p.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_ENDPOINT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_endpoint(row) for row in rows]
 
 
@@ -319,6 +321,9 @@ async def delete_endpoint(db: Db, ident: int) -> None:
 # -- events and deliveries ---------------------------------------------------------------------------------------------
 
 
+WEBHOOK_EVENT_SORTS: Final = Sorts("id")
+
+
 async def events(
     db: Db,
     tenant_id: TenantId,
@@ -336,11 +341,10 @@ async def events(
     where.add_if("key = ?", key)
     where.add_if("at >= ?", since)
     where.add_if("at < ?", until)
-    if after:
-        where.add("id < ?", after[0])
+    order = WEBHOOK_EVENT_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT id, type, key, at, payload FROM webhook_event WHERE {where} ORDER BY id DESC LIMIT ${len(where.values)}",
+        f"SELECT id, type, key, at, payload FROM webhook_event WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_event(row) for row in rows]
@@ -375,6 +379,9 @@ _DELIVERY: Final = """SELECT d.id, d.endpoint_id, d.event_id, e.type, d.key, d.s
     FROM webhook_delivery d JOIN webhook_event e ON e.id = d.event_id"""
 
 
+DELIVERY_SORTS: Final = Sorts("d.id")
+
+
 async def deliveries(
     db: Db, tenant_id: TenantId, wanted: DeliveryFilter, limit: int, after: Position | None
 ) -> list[DeliveryView]:
@@ -386,10 +393,9 @@ async def deliveries(
     where.add_if("e.type = ?", wanted.type)
     where.add_if("d.key = ?", wanted.key)
     where.add_if("d.created_at >= ?", wanted.since)
-    if after:
-        where.add("d.id < ?", after[0])
+    order = DELIVERY_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_DELIVERY} WHERE {where} ORDER BY d.id DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_DELIVERY} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [_delivery(row) for row in rows]
 
 

@@ -16,7 +16,7 @@ from chargeplane.domain.work_list import ACTIONS, FAILED_STARTS, WorkKind
 from chargeplane.kernel.ids import StationKey, TenantId
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.queries.charging_stations import keys_of
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 from chargeplane.store.queries.payloads import as_json, json_object
 
 _LOCK: Final = 0x776F_726B
@@ -196,6 +196,32 @@ _SELECT: Final = """SELECT w.id, w.kind, s.station_id, w.evse_id, w.ident, w.tit
     FROM work_item w LEFT JOIN charging_station s ON s.key = w.station_key"""
 
 
+class WorkPlace(Struct, frozen=True, kw_only=True):
+    """What items are sorted by. Energy counts where no money is at risk."""
+
+    id: int
+    risk: Decimal
+    risk_wh: Decimal
+    seen_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+
+
+WORK_SORTS: Final = Sorts(
+    "w.risk_wh",
+    "w.id",
+    ident_kinds=(Decimal, int),
+    ident_name=None,
+    default="-risk",
+    ident_of=lambda pair: (pair[0].risk_wh, pair[0].id),
+    item=lambda pair: pair[0],
+    risk=by_number("w.risk", Decimal),
+    seen_at=by_time("w.seen_at"),
+    updated_at=by_time("w.updated_at"),
+    resolved_at=by_time("w.resolved_at", missing=True),
+)
+
+
 async def page(
     db: Db,
     tenant_id: TenantId,
@@ -203,8 +229,8 @@ async def page(
     limit: int,
     after: Position | None,
     language: str | None = None,
-) -> list[tuple[Position, WorkItemView]]:
-    """Items with their places in the list: most at risk first, or, of those resolved, the newest first."""
+) -> list[tuple[WorkPlace, WorkItemView]]:
+    """Items with their places in the list, most at risk first where nothing else is asked for."""
     where = Where()
     where.add("w.tenant_id = ?", tenant_id)
     where.add(f"w.resolved_at IS {'NOT ' if wanted.resolved else ''}NULL")
@@ -217,21 +243,11 @@ async def page(
         where.add(
             f"(w.snoozed_until IS NOT NULL AND w.snoozed_until > now()) = {'true' if wanted.snoozed else 'false'}"
         )
-    if wanted.resolved:
-        order = "w.id DESC"
-        if after:
-            where.add("w.id < ?", after[2])
-    else:
-        order = "w.risk DESC, w.risk_wh DESC, w.id DESC"
-        if after:
-            where.add("(w.risk, w.risk_wh, w.id) < (?::numeric, ?::numeric, ?)", *_decimals(after))
+    order = WORK_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(f"{_SELECT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
-    return [((str(row["risk"]), str(row["risk_wh"]), row["id"]), _view(row, language)) for row in rows]
-
-
-def _decimals(after: Position) -> tuple[Decimal, Decimal, int]:
-    return Decimal(after[0]), Decimal(after[1]), after[2]
+    names = WorkPlace.__struct_fields__
+    return [(WorkPlace(**{name: row[name] for name in names}), _view(row, language)) for row in rows]
 
 
 async def one(db: Db, tenant_id: TenantId, ident: int, language: str | None = None) -> WorkItemView | None:

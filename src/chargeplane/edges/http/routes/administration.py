@@ -15,11 +15,11 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.domain.cdrs.session import SignedPolicy
 from chargeplane.domain.local_lists import ListPolicy
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import ident_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
+from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.api_keys import ApiKeyView
-from chargeplane.store.queries.tenants import PublicDataSettings, TenantSettings, TenantView
+from chargeplane.store.queries.api_keys import API_KEY_SORTS, ApiKeyView
+from chargeplane.store.queries.tenants import TENANT_SORTS, PublicDataSettings, TenantSettings, TenantView
 
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 _ADMIN = {"scope": Scope.ADMIN}
@@ -90,14 +90,14 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
         made = MadeApiKey(**msgspec.structs.asdict(view), key=key)
         return Response(made, headers={"Location": f"/v1/api-keys/{view.id}"})
 
-    @get("/v1/api-keys", tags=["administration"], opt=_ADMIN)
+    @get("/v1/api-keys", tags=["administration"], opt={**_ADMIN, "sorts": API_KEY_SORTS})
     async def list_api_keys(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], q: Text = None, limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[ApiKeyView]:
-        """API keys that are not revoked, newest first."""
-        after = decode_cursor("api-keys", cursor, (int,))
-        found = await keys.page(caller_of(request).tenant_id, limit + 1, after)
-        return as_page("api-keys", found, limit, lambda view: (int(view.id),))
+        """API keys that are not revoked, newest first. `q` is looked for in their names."""
+        after = begin(request, cursor, sort)
+        found = await keys.page(caller_of(request).tenant_id, q, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @delete("/v1/api-keys/{id:str}", tags=["administration"], opt=_ADMIN)
     async def revoke_api_key(request: Request[Any, Any, Any], id: FromPath[str]) -> None:
@@ -110,14 +110,14 @@ def administration_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await tenants.create(caller_of(request), data.slug, data.name, data.settings)
         return Response(view, headers={"Location": f"/v1/tenants/{view.slug}"})
 
-    @get("/v1/tenants", tags=["administration"], opt=_ADMIN)
+    @get("/v1/tenants", tags=["administration"], opt={**_ADMIN, "sorts": TENANT_SORTS})
     async def list_tenants(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], q: Text = None, limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[TenantView]:
-        """Tenants in the order of their slugs; for administrators of the default tenant."""
-        after = decode_cursor("tenants", cursor, (str,))
-        found = await tenants.page(caller_of(request), limit + 1, after)
-        return as_page("tenants", found, limit, lambda view: (view.slug,))
+        """Tenants in the order of their slugs; for administrators of the default tenant. `q` is looked for in slug and name."""
+        after = begin(request, cursor, sort)
+        found = await tenants.page(caller_of(request), q, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @get("/v1/tenants/{slug:str}", tags=["administration"], opt=_ADMIN)
     async def get_tenant(request: Request[Any, Any, Any], slug: FromPath[str]) -> TenantView:

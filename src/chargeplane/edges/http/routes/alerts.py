@@ -12,10 +12,10 @@ from msgspec import Meta, Struct
 from chargeplane.app.api_keys import Scope
 from chargeplane.domain.alerts import Severity
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.alerts import AlertFilter, AlertView
+from chargeplane.store.queries.alerts import ALERT_SORTS, AlertFilter, AlertView
 
 
 class Clearing(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -28,7 +28,7 @@ def alert_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     alerts = services.subjects.alerts
 
-    @get("/v1/alerts", tags=["alerts"], opt={"scope": Scope.ALERTS_READ})
+    @get("/v1/alerts", tags=["alerts"], opt={"scope": Scope.ALERTS_READ, "sorts": ALERT_SORTS})
     async def list_alerts(
         request: Request[Any, Any, Any],
         standing: FromQuery[bool | None] = None,
@@ -38,9 +38,10 @@ def alert_routes(services: Services) -> list[HTTPRouteHandler]:
         station_id: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[AlertView]:
         """What a person should look at, newest first."""
-        after = decode_cursor("alerts", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = AlertFilter(
             standing=standing,
             acknowledged=acknowledged,
@@ -49,7 +50,7 @@ def alert_routes(services: Services) -> list[HTTPRouteHandler]:
             station_id=station_id,
         )
         found = await alerts.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("alerts", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/alerts/{id:str}", tags=["alerts"], opt={"scope": Scope.ALERTS_READ})
     async def get_alert(request: Request[Any, Any, Any], id: FromPath[str]) -> AlertView:

@@ -25,13 +25,22 @@ from chargeplane.domain.locations.model import PaymentMethod
 from chargeplane.domain.tariffs.model import OcpiId
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import CostView, cost_view
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    decode_cursor,
+    encode_cursor,
+    page_of,
+)
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.time import later
-from chargeplane.store.queries.bookings import BookingFilter
+from chargeplane.store.queries.bookings import BOOKING_SORTS, BookingFilter
 
 _Text = Annotated[str, Meta(min_length=1, max_length=255)]
 _Instant = Annotated[datetime, Meta(tz=True)]
@@ -349,7 +358,7 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await bookings.create(caller_of(request), wish)
         return Response(view, headers={"Location": f"/v1/bookings/{view.id}", **etag(view.revision)})
 
-    @get("/v1/bookings", tags=["bookings"], opt={"scope": Scope.BOOKINGS_READ})
+    @get("/v1/bookings", tags=["bookings"], opt={"scope": Scope.BOOKINGS_READ, "sorts": BOOKING_SORTS})
     async def list_bookings(
         request: Request[Any, Any, Any],
         wanted_state: WantedState = None,
@@ -361,9 +370,10 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
         starts_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[BookingView]:
         """Bookings, newest first."""
-        after = decode_cursor("bookings", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = BookingFilter(
             state=wanted_state and wanted_state.value,
             location_id=location_id,
@@ -374,7 +384,7 @@ def booking_routes(services: Services) -> list[HTTPRouteHandler]:
             starts_to=time_of("starts_to", starts_to),
         )
         found = await bookings.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("bookings", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/bookings/{id:str}", tags=["bookings"], opt={"scope": Scope.BOOKINGS_READ})
     async def get_booking(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[BookingView]:

@@ -14,10 +14,15 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.campaigns import NewCampaign
 from chargeplane.domain.campaigns import CampaignState, StationState
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.campaigns import CampaignStationView, CampaignView
+from chargeplane.store.queries.campaigns import (
+    CAMPAIGN_SORTS,
+    CAMPAIGN_STATION_SORTS,
+    CampaignStationView,
+    CampaignView,
+)
 
 _KIND = "firmware campaign"
 _READ = {"scope": Scope.FIRMWARE_READ}
@@ -47,36 +52,38 @@ def campaign_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await campaigns.create(caller_of(request), data)
         return Response(view, status_code=201, headers={"Location": f"/v1/firmware-campaigns/{quote(view.id)}"})
 
-    @get("/v1/firmware-campaigns", tags=["firmware"], opt=_READ)
+    @get("/v1/firmware-campaigns", tags=["firmware"], opt={**_READ, "sorts": CAMPAIGN_SORTS})
     async def list_firmware_campaigns(
         request: Request[Any, Any, Any],
         wanted_state: Annotated[CampaignState | None, QueryParameter(name="state")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CampaignView]:
         """Campaigns, newest first."""
-        after = decode_cursor("firmware-campaigns", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await campaigns.page(caller_of(request), wanted_state, limit + 1, after)
-        return as_page("firmware-campaigns", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/firmware-campaigns/{id:str}", tags=["firmware"], opt=_READ)
     async def get_firmware_campaign(request: Request[Any, Any, Any], id: FromPath[str]) -> CampaignView:
         """A campaign with its progress."""
         return await campaigns.one(caller_of(request), ident_of(_KIND, id))
 
-    @get("/v1/firmware-campaigns/{id:str}/stations", tags=["firmware"], opt=_READ)
+    @get("/v1/firmware-campaigns/{id:str}/stations", tags=["firmware"], opt={**_READ, "sorts": CAMPAIGN_STATION_SORTS})
     async def list_firmware_campaign_stations(
         request: Request[Any, Any, Any],
         id: FromPath[str],
         wanted_state: Annotated[StationState | None, QueryParameter(name="state")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CampaignStationView]:
         """The stations of a campaign, wave by wave, and what became of each."""
-        after = decode_cursor("firmware-campaign-stations", cursor, (int, str))
+        after = begin(request, cursor, sort)
         ident = ident_of(_KIND, id)
         found = await campaigns.stations(caller_of(request), ident, wanted_state, limit + 1, after)
-        return as_page("firmware-campaign-stations", found, limit, lambda view: (view.wave, view.station_id))
+        return page_of(request, found, limit, after)
 
     @post("/v1/firmware-campaigns/{id:str}/pause", tags=["firmware"], opt=_WRITE, status_code=200)
     async def pause_firmware_campaign(request: Request[Any, Any, Any], id: FromPath[str]) -> CampaignView:

@@ -6,7 +6,6 @@ import csv
 import enum
 import io
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -25,14 +24,14 @@ from chargeplane.domain.rating.result import Cost
 from chargeplane.domain.tariffs.model import OcpiId, Tariff
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import CostView, cost_view
-from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import From, Text, To, ident_of, time_of
 from chargeplane.edges.http.routes.sessions import Ident, Language, number_of
 from chargeplane.edges.http.routes.tariffs import RatingView, rating_view
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.wire import ENCODER
 from chargeplane.kernel.errors import InvalidInputError
-from chargeplane.store.queries.cdrs import CdrFilter
+from chargeplane.store.queries.cdrs import CDR_SORTS, CdrFilter
 
 Reason = Annotated[str, Meta(min_length=1, max_length=1000)]
 Currency = Annotated[str | None, QueryParameter(pattern="^[A-Z]{3}$", description="ISO 4217.")]
@@ -238,7 +237,7 @@ def cdr_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     cdrs = services.business.cdrs
 
-    @get("/v1/cdrs", tags=["cdrs"], opt={"scope": Scope.CDRS_READ})
+    @get("/v1/cdrs", tags=["cdrs"], opt={"scope": Scope.CDRS_READ, "sorts": CDR_SORTS})
     async def list_cdrs(
         request: Request[Any, Any, Any],
         session_id: Ident = None,
@@ -256,9 +255,10 @@ def cdr_routes(services: Services) -> list[HTTPRouteHandler]:
         ended_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CdrView]:
         """CDRs, the one whose session ended last first."""
-        after = decode_cursor("cdrs", cursor, (datetime, int))
+        after = begin(request, cursor, sort)
         wanted = CdrFilter(
             session_id=number_of(session_id),
             kind=kind,
@@ -275,9 +275,7 @@ def cdr_routes(services: Services) -> list[HTTPRouteHandler]:
             ended_to=time_of("ended_to", ended_to),
         )
         found = await cdrs.page(caller_of(request), wanted, limit + 1, after)
-        items = [view for _, view in found[:limit]]
-        more = len(found) > limit
-        return Page(items=items, next_cursor=encode_cursor("cdrs", found[limit - 1][0]) if more else None)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get(
         "/v1/cdrs/export",

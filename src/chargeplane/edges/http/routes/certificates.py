@@ -13,10 +13,10 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.certificates import AuthorityView, V2gAuthorityView
 from chargeplane.domain.certificates import SigningUse
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.certificates import CertificateFilter, CertificateView
+from chargeplane.store.queries.certificates import CERTIFICATE_SORTS, CertificateFilter, CertificateView
 
 _KIND = "certificate"
 
@@ -39,7 +39,7 @@ def certificate_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     certificates = services.certificates
 
-    @get("/v1/certificates", tags=["certificates"], opt={"scope": Scope.CERTIFICATES_READ})
+    @get("/v1/certificates", tags=["certificates"], opt={"scope": Scope.CERTIFICATES_READ, "sorts": CERTIFICATE_SORTS})
     async def list_certificates(
         request: Request[Any, Any, Any],
         station_id: Text = None,
@@ -47,12 +47,13 @@ def certificate_routes(services: Services) -> list[HTTPRouteHandler]:
         use: Annotated[SigningUse | None, QueryParameter(name="use")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CertificateView]:
         """Certificates that stations asked for, newest first; of all uses, or of one."""
-        after = decode_cursor("certificates", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = CertificateFilter(station_id=station_id, state=wanted_state, use=None if use is None else use.value)
         found = await certificates.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("certificates", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/certificates/{id:str}", tags=["certificates"], opt={"scope": Scope.CERTIFICATES_READ})
     async def get_certificate(request: Request[Any, Any, Any], id: FromPath[str]) -> CertificateView:

@@ -26,12 +26,14 @@ from chargeplane.domain.commands import CommandOutcome
 from chargeplane.domain.composite_schedules import MAX_DURATION_S
 from chargeplane.domain.smart_charging import EnergyTransfer
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import StationIdPath, ident_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import ConflictError, InvalidInputError, NotFoundError
-from chargeplane.store.queries.charging_profiles import ChargingProfileView, ProfileFilter
+from chargeplane.store.queries.charging_profiles import PROFILE_SORTS, ChargingProfileView, ProfileFilter
 from chargeplane.store.queries.smart_charging import (
+    NEED_SORTS,
+    SCHEDULE_SORTS,
     ChargingLimitView,
     DialectView,
     EvNeedView,
@@ -151,7 +153,7 @@ def charging_profile_routes(services: Services) -> list[HTTPRouteHandler]:
     profiles = services.subjects.charging_profiles
     keeper = services.subjects.profile_keeper
 
-    @get(f"{_STATION}/charging-profiles", tags=[_TAG], opt={"scope": Scope.STATIONS_READ})
+    @get(f"{_STATION}/charging-profiles", tags=[_TAG], opt={"scope": Scope.STATIONS_READ, "sorts": PROFILE_SORTS})
     async def list_charging_profiles(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
@@ -161,12 +163,13 @@ def charging_profile_routes(services: Services) -> list[HTTPRouteHandler]:
         origin: Annotated[str | None, QueryParameter(max_length=20)] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ChargingProfileView]:
         """What a station was asked to hold and what it said, by id; removed ones with `state=removed`."""
-        after = decode_cursor("charging-profiles", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = ProfileFilter(state=wanted_state, purpose=purpose and purpose.value, evse_id=evse, origin=origin)
         found = await profiles.page(caller_of(request), station_id, wanted, limit + 1, after)
-        return as_page("charging-profiles", found, limit, lambda view: (view.id,))
+        return page_of(request, found, limit, after)
 
     @get(f"{_STATION}/charging-profiles/{{profile_id:str}}", tags=[_TAG], opt={"scope": Scope.STATIONS_READ})
     async def get_charging_profile(
@@ -250,33 +253,39 @@ def charging_profile_routes(services: Services) -> list[HTTPRouteHandler]:
         """What external systems (grid operator, energy manager) allow the station, as it told."""
         return ExternalLimits(items=await profiles.limits(caller_of(request), station_id))
 
-    @get(f"{_STATION}/ev-charging-needs", tags=[_TAG], opt={"scope": Scope.TRANSACTIONS_READ})
+    @get(f"{_STATION}/ev-charging-needs", tags=[_TAG], opt={"scope": Scope.TRANSACTIONS_READ, "sorts": NEED_SORTS})
     async def list_ev_charging_needs(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
         transaction_id: Annotated[str | None, QueryParameter(max_length=20)] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EvNeedView]:
         """What vehicles told of their needs (ISO 15118) and what they were answered, newest first."""
-        after = decode_cursor("ev-charging-needs", cursor, (int,))
+        after = begin(request, cursor, sort)
         which = None if transaction_id is None else ident_of("transaction", transaction_id)
         found = await profiles.needs(caller_of(request), station_id, which, limit + 1, after)
-        return as_page("ev-charging-needs", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
-    @get(f"{_STATION}/ev-charging-schedules", tags=[_TAG], opt={"scope": Scope.TRANSACTIONS_READ})
+    @get(
+        f"{_STATION}/ev-charging-schedules",
+        tags=[_TAG],
+        opt={"scope": Scope.TRANSACTIONS_READ, "sorts": SCHEDULE_SORTS},
+    )
     async def list_ev_charging_schedules(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
         transaction_id: Annotated[str | None, QueryParameter(max_length=20)] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EvScheduleView]:
         """What vehicles said they would follow, and whether that is within the limits, newest first."""
-        after = decode_cursor("ev-charging-schedules", cursor, (int,))
+        after = begin(request, cursor, sort)
         which = None if transaction_id is None else ident_of("transaction", transaction_id)
         found = await profiles.ev_schedules(caller_of(request), station_id, which, limit + 1, after)
-        return as_page("ev-charging-schedules", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @post(f"{_STATION}/allowed-energy-transfers", tags=[_TAG], opt={"scope": Scope.COMMANDS}, status_code=200)
     async def allow_energy_transfers(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -23,11 +22,20 @@ from chargeplane.domain.messages import Registration
 from chargeplane.domain.opening_hours import OpeningHours
 from chargeplane.domain.token_rules import EvseType, zone_exists
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    page_of,
+)
 from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.store.queries.charging_stations import (
+    STATION_SORTS,
+    UNKNOWN_SORTS,
     ChargingStationView,
     QuirkView,
     StationFilter,
@@ -216,7 +224,9 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
             _shown(rules, caller_of(request), view, password), headers={"Location": location, **etag(view.revision)}
         )
 
-    @get("/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
+    @get(
+        "/v1/charging-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ, "sorts": STATION_SORTS}
+    )
     async def list_charging_stations(
         request: Request[Any, Any, Any],
         connected: FromQuery[bool | None] = None,
@@ -227,9 +237,10 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
         q: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ChargingStation]:
         """Charging stations, newest first. `q` is looked for in id, name, vendor, model and serial number."""
-        after = decode_cursor("charging-stations", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = StationFilter(
             connected=connected,
             status=status and status.value,
@@ -239,9 +250,7 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
             q=q,
         )
         found = await stations.page(caller_of(request), wanted, limit + 1, after)
-        items = [_shown(rules, caller_of(request), view, None) for _, view in found[:limit]]
-        more = encode_cursor("charging-stations", (found[limit - 1][0],)) if len(found) > limit else None
-        return Page(items=items, next_cursor=more)
+        return page_of(request, found, limit, after).of(lambda pair: _shown(rules, caller_of(request), pair[1], None))
 
     @get("/v1/charging-stations/{station_id:str}", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
     async def get_charging_station(
@@ -283,14 +292,18 @@ def charging_station_routes(services: Services) -> list[HTTPRouteHandler]:
         """Removes a charging station: its socket is closed and it may not connect again; its history stays."""
         await stations.remove(caller_of(request), station_id)
 
-    @get("/v1/unknown-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ})
+    @get("/v1/unknown-stations", tags=["charging-stations"], opt={"scope": Scope.STATIONS_READ, "sorts": UNKNOWN_SORTS})
     async def list_unknown_stations(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        q: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[UnknownStationView]:
-        """Stations that tried to connect and are not registered, the newest attempt first."""
-        after = decode_cursor("unknown-stations", cursor, (datetime, str))
-        found = await stations.unknown(caller_of(request), limit + 1, after)
-        return as_page("unknown-stations", found, limit, lambda view: (view.last_seen_at, view.station_id))
+        """Stations that tried to connect and are not registered, the newest attempt first. `q` is looked for in identity and address."""
+        after = begin(request, cursor, sort)
+        found = await stations.unknown(caller_of(request), q, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     return [
         list_unknown_stations,

@@ -17,12 +17,12 @@ from chargeplane.domain import commands as domain
 from chargeplane.domain.charging_profiles import ChargingProfile
 from chargeplane.domain.messages import IdToken
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import StationIdPath, Text, ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.wire import compact
 from chargeplane.kernel.errors import InvalidInputError, NotFoundError
-from chargeplane.store.queries.commands import CommandView
+from chargeplane.store.queries.commands import COMMAND_SORTS, CommandView
 
 TimeoutS = Annotated[float, Meta(gt=0, le=600, description="How long the station may take to answer, from sending.")]
 ValidS = Annotated[float, Meta(ge=0, le=86400, description="How long the command waits for the station.")]
@@ -228,7 +228,11 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
         )
         return Response(view, headers={"Location": f"/v1/commands/{quote(view.id)}"})
 
-    @get("/v1/charging-stations/{station_id:str}/commands", tags=["commands"], opt={"scope": Scope.COMMANDS})
+    @get(
+        "/v1/charging-stations/{station_id:str}/commands",
+        tags=["commands"],
+        opt={"scope": Scope.COMMANDS, "sorts": COMMAND_SORTS},
+    )
     async def list_commands(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
@@ -236,12 +240,13 @@ def command_routes(services: Services) -> list[HTTPRouteHandler]:
         action: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CommandView]:
         """Commands and raw calls of a station, newest first, with what was sent and the station's answer: its reservations,
         charging profiles and local lists among them. `action` is the OCPP action."""
-        after = decode_cursor("commands", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await commands.page(caller_of(request), station_id, wanted_state, action, limit + 1, after)
-        return as_page("commands", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/commands/{command_id:str}", tags=["commands"], opt={"scope": Scope.COMMANDS})
     async def get_command(request: Request[Any, Any, Any], command_id: FromPath[str]) -> CommandView:

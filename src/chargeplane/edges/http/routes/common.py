@@ -15,6 +15,7 @@ from chargeplane.kernel.time import as_utc
 StationIdPath = Annotated[
     str, PathParameter(description="The identity the station connects with; a slash in it is %2F.")
 ]
+StateText = Annotated[str | None, QueryParameter(name="state", min_length=1, max_length=255)]
 Text = Annotated[str | None, QueryParameter(min_length=1, max_length=255)]
 From = Annotated[str | None, QueryParameter(description="RFC 3339; included.", schema_extra={"format": "date-time"})]
 To = Annotated[str | None, QueryParameter(description="RFC 3339; not included.", schema_extra={"format": "date-time"})]

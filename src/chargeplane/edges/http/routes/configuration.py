@@ -14,10 +14,24 @@ from chargeplane.app.configuration import TemplateChanges
 from chargeplane.domain.configuration import ApplyPolicy, ResetPolicy, Selector, StandingState
 from chargeplane.domain.variables import VariableSetting
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
-from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, etag, ident_of, revision_of
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    page_of,
+)
+from chargeplane.edges.http.routes.common import IfMatch, StationIdPath, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.configuration import DriftView, TemplateVersionView, TemplateView
+from chargeplane.store.queries.configuration import (
+    DRIFT_SORTS,
+    TEMPLATE_SORTS,
+    TEMPLATE_VERSION_SORTS,
+    DriftView,
+    TemplateVersionView,
+    TemplateView,
+)
 
 _KIND = "configuration template"
 
@@ -117,14 +131,19 @@ def configuration_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await templates.create(caller_of(request), _changes(data))
         return Response(view, headers={"Location": f"/v1/configuration-templates/{view.id}", **etag(view.revision)})
 
-    @get("/v1/configuration-templates", tags=["configuration"], opt={"scope": Scope.STATIONS_READ})
+    @get(
+        "/v1/configuration-templates",
+        tags=["configuration"],
+        opt={"scope": Scope.STATIONS_READ, "sorts": TEMPLATE_SORTS},
+    )
     async def list_configuration_templates(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], q: Text = None, limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[TemplateView]:
-        """Templates, newest first, each with how many of its stations are in sync, drifted, unknown, rejected."""
-        after = decode_cursor("configuration-templates", cursor, (int,))
-        found = await templates.page(caller_of(request), limit + 1, after)
-        return as_page("configuration-templates", found, limit, lambda view: (int(view.id),))
+        """Templates, newest first, each with how many of its stations are in sync, drifted, unknown, rejected. `q` is looked for in
+        their names."""
+        after = begin(request, cursor, sort)
+        found = await templates.page(caller_of(request), q, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @get("/v1/configuration-templates/{id:str}", tags=["configuration"], opt={"scope": Scope.STATIONS_READ})
     async def get_configuration_template(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[TemplateView]:
@@ -152,28 +171,36 @@ def configuration_routes(services: Services) -> list[HTTPRouteHandler]:
         """Removes a template; what it changed stays as it is."""
         await templates.remove(caller_of(request), ident_of(_KIND, id))
 
-    @get("/v1/configuration-templates/{id:str}/versions", tags=["configuration"], opt={"scope": Scope.STATIONS_READ})
+    @get(
+        "/v1/configuration-templates/{id:str}/versions",
+        tags=["configuration"],
+        opt={"scope": Scope.STATIONS_READ, "sorts": TEMPLATE_VERSION_SORTS},
+    )
     async def list_template_versions(
-        request: Request[Any, Any, Any], id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], id: FromPath[str], limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[TemplateVersionView]:
         """What a template wanted, newest first."""
-        after = decode_cursor("template-versions", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await templates.versions(caller_of(request), ident_of(_KIND, id), limit + 1, after)
-        return as_page("template-versions", found, limit, lambda view: (view.version,))
+        return page_of(request, found, limit, after)
 
-    @get("/v1/configuration-templates/{id:str}/stations", tags=["configuration"], opt={"scope": Scope.STATIONS_READ})
+    @get(
+        "/v1/configuration-templates/{id:str}/stations",
+        tags=["configuration"],
+        opt={"scope": Scope.STATIONS_READ, "sorts": DRIFT_SORTS},
+    )
     async def list_template_stations(
         request: Request[Any, Any, Any],
         id: FromPath[str],
         wanted_state: Annotated[StandingState | None, QueryParameter(name="state")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[DriftView]:
         """The stations of a template, each variable with what is wanted and what the station has."""
-        after = decode_cursor("template-stations", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await templates.stations(caller_of(request), ident_of(_KIND, id), wanted_state, limit + 1, after)
-        more = encode_cursor("template-stations", (found[limit - 1][0],)) if len(found) > limit else None
-        return Page(items=[view for _, view in found[:limit]], next_cursor=more)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @post(
         "/v1/configuration-templates/{id:str}/apply",

@@ -16,11 +16,11 @@ from chargeplane.app.installed_certificates import InstalledView
 from chargeplane.domain.certificates import CertificateUse
 from chargeplane.domain.credential_changes import ChangeKind
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import StationIdPath, ident_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
+from chargeplane.edges.http.routes.common import StateText, StationIdPath, ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.commands import CommandView
-from chargeplane.store.queries.credential_changes import CredentialChangeView
+from chargeplane.store.queries.credential_changes import CREDENTIAL_CHANGE_SORTS, CredentialChangeView
 
 _ROTATION = "password rotation"
 _CHANGE = "change of security profile"
@@ -147,15 +147,20 @@ def credential_routes(services: Services) -> list[HTTPRouteHandler]:
     @get(
         "/v1/charging-stations/{station_id:str}/password-rotations",
         tags=["security"],
-        opt={"scope": Scope.STATIONS_READ},
+        opt={"scope": Scope.STATIONS_READ, "sorts": CREDENTIAL_CHANGE_SORTS},
     )
     async def list_password_rotations(
-        request: Request[Any, Any, Any], station_id: StationIdPath, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        wanted_state: StateText = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CredentialChangeView]:
         """A station's password rotations, newest first."""
-        after = decode_cursor("password-rotations", cursor, (int,))
-        found = await changes.page(caller_of(request), station_id, ChangeKind.PASSWORD, limit + 1, after)
-        return as_page("password-rotations", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await changes.page(caller_of(request), station_id, ChangeKind.PASSWORD, wanted_state, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @get("/v1/password-rotations/{id:str}", tags=["security"], opt={"scope": Scope.STATIONS_READ})
     async def get_password_rotation(request: Request[Any, Any, Any], id: FromPath[str]) -> CredentialChangeView:
@@ -199,15 +204,20 @@ def credential_routes(services: Services) -> list[HTTPRouteHandler]:
     @get(
         "/v1/charging-stations/{station_id:str}/security-profile-changes",
         tags=["security"],
-        opt={"scope": Scope.STATIONS_READ},
+        opt={"scope": Scope.STATIONS_READ, "sorts": CREDENTIAL_CHANGE_SORTS},
     )
     async def list_security_profile_changes(
-        request: Request[Any, Any, Any], station_id: StationIdPath, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        wanted_state: StateText = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CredentialChangeView]:
         """A station's changes of security profile, newest first."""
-        after = decode_cursor("security-profile-changes", cursor, (int,))
-        found = await changes.page(caller_of(request), station_id, ChangeKind.PROFILE, limit + 1, after)
-        return as_page("security-profile-changes", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await changes.page(caller_of(request), station_id, ChangeKind.PROFILE, wanted_state, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @get("/v1/security-profile-changes/{id:str}", tags=["security"], opt={"scope": Scope.STATIONS_READ})
     async def get_security_profile_change(request: Request[Any, Any, Any], id: FromPath[str]) -> CredentialChangeView:

@@ -22,11 +22,11 @@ from chargeplane.domain.der_controls import (
     MaxDischarge,
 )
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.charging_profiles import Ended, ended
-from chargeplane.edges.http.routes.common import StationIdPath
+from chargeplane.edges.http.routes.common import StateText, StationIdPath, Text
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.der_controls import DerControlView, DerEventView
+from chargeplane.store.queries.der_controls import DER_CONTROL_SORTS, DER_EVENT_SORTS, DerControlView, DerEventView
 
 _TAG = "smart-charging"
 _PATH = "/v1/charging-stations/{station_id:str}/der-controls"
@@ -51,14 +51,19 @@ def der_control_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     controls = services.subjects.der_controls
 
-    @get(_PATH, tags=[_TAG], opt={"scope": Scope.STATIONS_READ})
+    @get(_PATH, tags=[_TAG], opt={"scope": Scope.STATIONS_READ, "sorts": DER_CONTROL_SORTS})
     async def list_der_controls(
-        request: Request[Any, Any, Any], station_id: StationIdPath, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        wanted_state: StateText = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[DerControlView]:
         """What a station does by itself when voltage or frequency leave their bounds, by id."""
-        after = decode_cursor("der-controls", cursor, (str,))
-        found = await controls.page(caller_of(request), station_id, limit + 1, after)
-        return as_page("der-controls", found, limit, lambda view: (view.id,))
+        after = begin(request, cursor, sort)
+        found = await controls.page(caller_of(request), station_id, wanted_state, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @put(f"{_PATH}/{{control_id:str}}", tags=[_TAG], opt={"scope": Scope.COMMANDS})
     async def put_der_control(
@@ -84,13 +89,22 @@ def der_control_routes(services: Services) -> list[HTTPRouteHandler]:
         number, outcome = await controls.ask_report(caller_of(request), station_id)
         return ended(outcome, number)
 
-    @get("/v1/charging-stations/{station_id:str}/der-events", tags=[_TAG], opt={"scope": Scope.STATIONS_READ})
+    @get(
+        "/v1/charging-stations/{station_id:str}/der-events",
+        tags=[_TAG],
+        opt={"scope": Scope.STATIONS_READ, "sorts": DER_EVENT_SORTS},
+    )
     async def list_der_events(
-        request: Request[Any, Any, Any], station_id: StationIdPath, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        kind: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[DerEventView]:
         """What DER controls made a station do: alarms, and scheduled controls that began or ended; newest first."""
-        after = decode_cursor("der-events", cursor, (int,))
-        found = await controls.events(caller_of(request), station_id, limit + 1, after)
-        return as_page("der-events", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await controls.events(caller_of(request), station_id, kind, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     return [list_der_controls, put_der_control, delete_der_control, report_der_controls, list_der_events]

@@ -13,10 +13,10 @@ from litestar.response import Stream
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.logs import LogOrder
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import StationIdPath, Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.uploads import UploadView
+from chargeplane.store.queries.uploads import UPLOAD_SORTS, UploadView
 
 _KIND = "upload"
 
@@ -46,18 +46,19 @@ def diagnostics_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await logs.order(caller_of(request), station_id, data, wait_s=wait_s)
         return Response(view, headers={"Location": f"/v1/uploads/{quote(view.id)}"})
 
-    @get("/v1/uploads", tags=["diagnostics"], opt={"scope": Scope.DIAGNOSTICS_READ})
+    @get("/v1/uploads", tags=["diagnostics"], opt={"scope": Scope.DIAGNOSTICS_READ, "sorts": UPLOAD_SORTS})
     async def list_uploads(
         request: Request[Any, Any, Any],
         station_id: Text = None,
         wanted_state: Annotated[UploadState | None, QueryParameter(name="state")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[UploadView]:
         """Files that stations uploaded, or are to upload, newest first."""
-        after = decode_cursor("uploads", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await uploads.page(caller_of(request), station_id, wanted_state, limit + 1, after)
-        return as_page("uploads", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/uploads/{id:str}", tags=["diagnostics"], opt={"scope": Scope.DIAGNOSTICS_READ})
     async def get_upload(request: Request[Any, Any, Any], id: FromPath[str]) -> UploadView:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request, delete, get, post, put
@@ -15,14 +14,14 @@ from chargeplane.app.station_tariffs import TariffsOfStation
 from chargeplane.domain.display import DisplayMessage
 from chargeplane.domain.station_tariffs import StationTariff, TariffsCleared
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import StationIdPath, Text
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
+from chargeplane.edges.http.routes.common import From, StationIdPath, Text, To, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError
-from chargeplane.store.queries.battery_swaps import BatterySwapView
+from chargeplane.store.queries.battery_swaps import SWAP_SORTS, BatterySwapView
 from chargeplane.store.queries.display_messages import DisplayMessageView
-from chargeplane.store.queries.event_streams import EventStreamView, StreamValueView
-from chargeplane.store.queries.settlements import SettlementView
+from chargeplane.store.queries.event_streams import STREAM_VALUE_SORTS, EventStreamView, StreamValueView, Within
+from chargeplane.store.queries.settlements import SETTLEMENT_SORTS, SettlementView
 
 _STATION = "/v1/charging-stations/{station_id:str}"
 _Number = Annotated[int, Meta(ge=0, le=2**31 - 1)]
@@ -128,14 +127,18 @@ def display_and_cost_routes(services: Services) -> list[HTTPRouteHandler]:
         wanted = () if tariff_id is None else (tariff_id,)
         return await subjects.station_tariffs.clear(caller_of(request), station_id, evse_id, wanted, wait_s)
 
-    @get("/v1/battery-swaps", tags=["battery-swaps"], opt={"scope": Scope.TRANSACTIONS_READ})
+    @get("/v1/battery-swaps", tags=["battery-swaps"], opt={"scope": Scope.TRANSACTIONS_READ, "sorts": SWAP_SORTS})
     async def list_battery_swaps(
-        request: Request[Any, Any, Any], station_id: Text = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[BatterySwapView]:
         """Swaps of batteries, newest first."""
-        after = decode_cursor("battery-swaps", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await subjects.battery_swaps.page(caller_of(request), station_id, limit + 1, after)
-        return as_page("battery-swaps", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get(f"{_STATION}/event-streams", tags=["event-streams"], opt={"scope": Scope.STATIONS_READ})
     async def list_event_streams(request: Request[Any, Any, Any], station_id: StationIdPath) -> list[EventStreamView]:
@@ -159,22 +162,29 @@ def display_and_cost_routes(services: Services) -> list[HTTPRouteHandler]:
             caller, station_id, _number(number), data.interval_s, data.max_values
         )
 
-    @get(f"{_STATION}/event-streams/{{number:str}}/values", tags=["event-streams"], opt={"scope": Scope.STATIONS_READ})
+    @get(
+        f"{_STATION}/event-streams/{{number:str}}/values",
+        tags=["event-streams"],
+        opt={"scope": Scope.STATIONS_READ, "sorts": STREAM_VALUE_SORTS},
+    )
     async def list_event_stream_values(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
         number: FromPath[str],
+        since: From = None,
+        until: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[StreamValueView]:
         """Values of a stream, newest first."""
-        after = decode_cursor("event-stream-values", cursor, (datetime, int, int))
+        after = begin(request, cursor, sort)
         caller = caller_of(request)
-        found = await subjects.event_streams.values(caller, station_id, _number(number), limit + 1, after)
-        places = {id(view): place for view, place in found}
-        return as_page("event-stream-values", [view for view, _ in found], limit, lambda view: places[id(view)])
+        within = Within(since=time_of("since", since), until=time_of("until", until))
+        found = await subjects.event_streams.values(caller, station_id, _number(number), within, limit + 1, after)
+        return page_of(request, found, limit, after).of(lambda pair: pair[0])
 
-    @get("/v1/settlements", tags=["settlements"], opt={"scope": Scope.TRANSACTIONS_READ})
+    @get("/v1/settlements", tags=["settlements"], opt={"scope": Scope.TRANSACTIONS_READ, "sorts": SETTLEMENT_SORTS})
     async def list_settlements(
         request: Request[Any, Any, Any],
         station_id: Text = None,
@@ -182,11 +192,12 @@ def display_and_cost_routes(services: Services) -> list[HTTPRouteHandler]:
         psp_ref: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[SettlementView]:
         """Payments at stations' own terminals and how they ended, newest first."""
-        after = decode_cursor("settlements", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await subjects.station_payments.page(caller_of(request), station_id, status, psp_ref, limit + 1, after)
-        return as_page("settlements", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     return [
         list_display_messages,

@@ -17,14 +17,14 @@ from chargeplane.app.people.personal_data import Erasure
 from chargeplane.domain.people.drivers import Address, Country, DriverStatus, Email, Language, Phone
 from chargeplane.domain.people.vehicles import VehicleContent
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.wire import ENCODER
 from chargeplane.kernel.errors import InvalidInputError
-from chargeplane.store.queries.drivers import DriverFilter, DriverIdTokenView, DriverView
-from chargeplane.store.queries.rfid_cards import CardView
-from chargeplane.store.queries.vehicles import VehicleFilter, VehicleView
+from chargeplane.store.queries.drivers import DRIVER_SORTS, DriverFilter, DriverIdTokenView, DriverView
+from chargeplane.store.queries.rfid_cards import CARD_SORTS, CardView
+from chargeplane.store.queries.vehicles import VEHICLE_SORTS, VehicleFilter, VehicleView
 
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 Company = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -178,7 +178,7 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await drivers.create(caller_of(request), changes_of(data))
         return Response(view, headers={"Location": f"/v1/drivers/{view.id}", **etag(view.revision)})
 
-    @get("/v1/drivers", tags=["drivers"], opt={"scope": Scope.DRIVERS_READ})
+    @get("/v1/drivers", tags=["drivers"], opt={"scope": Scope.DRIVERS_READ, "sorts": DRIVER_SORTS})
     async def list_drivers(
         request: Request[Any, Any, Any],
         q: Text = None,
@@ -189,10 +189,11 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
         id_token: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[DriverView]:
         """Drivers, newest first, without those who were erased. `q` is looked for in names, e-mail, company, tax id, phone and
         external id."""
-        after = decode_cursor("drivers", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = DriverFilter(
             q=q,
             status=status and status.value,
@@ -202,7 +203,7 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
             id_token=id_token,
         )
         found = await drivers.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("drivers", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/drivers/{id:str}", tags=["drivers"], opt={"scope": Scope.DRIVERS_READ})
     async def get_driver(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[DriverView]:
@@ -311,18 +312,19 @@ def driver_routes(services: Services) -> list[HTTPRouteHandler]:
         ]
         return Response(MadeCards(cards=shown))
 
-    @get("/v1/rfid-cards", tags=["drivers"], opt={"scope": Scope.DRIVERS_READ})
+    @get("/v1/rfid-cards", tags=["drivers"], opt={"scope": Scope.DRIVERS_READ, "sorts": CARD_SORTS})
     async def list_rfid_cards(
         request: Request[Any, Any, Any],
         visual_number: Text = None,
         claimed: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CardView]:
         """Cards, newest first."""
-        after = decode_cursor("rfid-cards", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await tokens.cards(caller_of(request), visual_number, claimed, limit + 1, after)
-        return as_page("rfid-cards", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     return [
         create_driver,
@@ -353,22 +355,23 @@ def vehicle_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await vehicles.create(caller_of(request), int(data.driver_id), vehicle_of(data))
         return Response(view, headers={"Location": f"/v1/vehicles/{view.id}", **etag(view.revision)})
 
-    @get("/v1/vehicles", tags=["drivers"], opt={"scope": Scope.VEHICLES_READ})
+    @get("/v1/vehicles", tags=["drivers"], opt={"scope": Scope.VEHICLES_READ, "sorts": VEHICLE_SORTS})
     async def list_vehicles(
         request: Request[Any, Any, Any],
         driver_id: Text = None,
         q: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[VehicleView]:
         """Vehicles, newest first. `q` is looked for in plate, VIN, address, brand, model and label."""
-        after = decode_cursor("vehicles", cursor, (int,))
+        after = begin(request, cursor, sort)
         if driver_id is not None and not (driver_id.isascii() and driver_id.isdecimal() and len(driver_id) <= 18):
             sentence = "Must be the id of a driver"
             raise InvalidInputError(f"'driver_id': {sentence}.", (("?driver_id", sentence),))
         wanted = VehicleFilter(driver_id=number_of(driver_id), q=q)
         found = await vehicles.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("vehicles", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/vehicles/{id:str}", tags=["drivers"], opt={"scope": Scope.VEHICLES_READ})
     async def get_vehicle(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[VehicleView]:

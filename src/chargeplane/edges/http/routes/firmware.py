@@ -14,7 +14,7 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.firmware import FirmwareLabels, FirmwareOrder
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.forms import FormError, boundary_of, read_form
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.problems import ProblemError
 from chargeplane.edges.http.routes.common import StationIdPath, Text, ident_of
 from chargeplane.edges.http.services import Services
@@ -23,7 +23,7 @@ from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.text import made_storable
 from chargeplane.store.files import TooLargeError
 from chargeplane.store.queries.commands import CommandView
-from chargeplane.store.queries.firmware import FirmwareView
+from chargeplane.store.queries.firmware import FIRMWARE_SORTS, FirmwareView
 
 _KIND = "firmware"
 
@@ -58,18 +58,19 @@ def firmware_routes(services: Services) -> list[HTTPRouteHandler]:
             view = await firmware.add(caller_of(request), name or "firmware", labels, await file.finish())
         return Response(view, status_code=201, headers={"Location": f"/v1/firmware/{quote(view.id)}"})
 
-    @get("/v1/firmware", tags=["firmware"], opt={"scope": Scope.FIRMWARE_READ})
+    @get("/v1/firmware", tags=["firmware"], opt={"scope": Scope.FIRMWARE_READ, "sorts": FIRMWARE_SORTS})
     async def list_firmware(
         request: Request[Any, Any, Any],
         vendor: Text = None,
         model: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[FirmwareView]:
         """Firmware files, newest first."""
-        after = decode_cursor("firmware", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await firmware.page(caller_of(request), vendor, model, limit + 1, after)
-        return as_page("firmware", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/firmware/{id:str}", tags=["firmware"], opt={"scope": Scope.FIRMWARE_READ})
     async def get_firmware(request: Request[Any, Any, Any], id: FromPath[str]) -> FirmwareView:

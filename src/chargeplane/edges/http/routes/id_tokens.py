@@ -15,10 +15,10 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.id_tokens import IdTokenChanges, IdTokenStatus, IdTokenType
 from chargeplane.domain.token_rules import TokenRules
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.id_tokens import IdTokenFilter, IdTokenView
+from chargeplane.store.queries.id_tokens import ID_TOKEN_SORTS, IdTokenFilter, IdTokenView
 
 TokenText = Annotated[str, Meta(min_length=1, max_length=255)]
 GroupId = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -74,7 +74,7 @@ def id_token_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await tokens.create(caller_of(request), _changes(data))
         return Response(view, headers={"Location": f"/v1/id-tokens/{view.id}", **etag(view.revision)})
 
-    @get("/v1/id-tokens", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_READ})
+    @get("/v1/id-tokens", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_READ, "sorts": ID_TOKEN_SORTS})
     async def list_id_tokens(
         request: Request[Any, Any, Any],
         id_token: Text = None,
@@ -84,14 +84,15 @@ def id_token_routes(services: Services) -> list[HTTPRouteHandler]:
         q: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[IdTokenView]:
         """Id tokens, newest first. `q` is looked for in id token, group and note."""
-        after = decode_cursor("id-tokens", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = IdTokenFilter(
             id_token=id_token, type=type and type.value, status=status and status.value, group_id=group_id, q=q
         )
         found = await tokens.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("id-tokens", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/id-tokens/{id:str}", tags=["id-tokens"], opt={"scope": Scope.ID_TOKENS_READ})
     async def get_id_token(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[IdTokenView]:

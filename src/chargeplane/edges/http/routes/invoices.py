@@ -18,6 +18,7 @@ from chargeplane.app.invoicing.invoices import InvoiceDetails, Invoices
 from chargeplane.app.invoicing.runs import BillingRuns, Preview
 from chargeplane.app.invoicing.vat import VatChecks
 from chargeplane.domain.agreements.model import BillingCycle
+from chargeplane.domain.bookings.fees import FeeKind
 from chargeplane.domain.invoicing.model import BookingEvidence, Evidence, InvoiceContent, InvoiceKind, Line, LineKind
 from chargeplane.domain.invoicing.parties import Customer, InvoicingSettings, Issuer
 from chargeplane.domain.invoicing.runs import ItemState, RunOrder, RunState
@@ -27,16 +28,16 @@ from chargeplane.domain.ledger import PayerKind
 from chargeplane.domain.vat_numbers import VatCheck
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import money_view
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.routes.ledger import Day, Reason, day_of, streamed
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError, NotFoundError
 from chargeplane.kernel.money import Money, MoneyView
 from chargeplane.kernel.time import as_utc
-from chargeplane.store.queries.billable_fees import UnbilledFee
-from chargeplane.store.queries.billing import Billable, Run, RunItem
-from chargeplane.store.queries.invoices import Invoice, InvoiceFilter
+from chargeplane.store.queries.billable_fees import FEE_SORTS, UnbilledFee
+from chargeplane.store.queries.billing import ITEM_SORTS, RUN_SORTS, UNBILLED_SORTS, Billable, Run, RunItem
+from chargeplane.store.queries.invoices import INVOICE_SORTS, Invoice, InvoiceFilter
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Ident = Annotated[str | None, QueryParameter(pattern="^[0-9]{1,18}$")]
@@ -486,7 +487,7 @@ def invoice_routes(services: Services) -> list[HTTPRouteHandler]:
 
 
 def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandler]:
-    @get("/v1/invoices", tags=["invoices"], opt=_READ)
+    @get("/v1/invoices", tags=["invoices"], opt={**_READ, "sorts": INVOICE_SORTS})
     async def list_invoices(
         request: Request[Any, Any, Any],
         invoice_state: Annotated[InvoiceState | None, QueryParameter(name="state")] = None,
@@ -500,6 +501,7 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
         until: Day = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[InvoiceView]:
         """Invoices, newest first. `since` and `until` (not included) are days of issue; `q` is looked for in number and customer."""
         wanted = InvoiceFilter(
@@ -513,9 +515,9 @@ def _invoice_routes(invoices: Invoices, exports: Exports) -> list[HTTPRouteHandl
             since=day_of("since", since),
             until=day_of("until", until),
         )
-        found = await invoices.page(caller_of(request), wanted, limit + 1, decode_cursor("invoices", cursor, (int,)))
-        page = as_page("invoices", found, limit, lambda one: (one.id,))
-        return Page(items=[invoice_view(one) for one in page.items], next_cursor=page.next_cursor)
+        after = begin(request, cursor, sort)
+        found = await invoices.page(caller_of(request), wanted, limit + 1, after)
+        return page_of(request, found, limit, after).of(invoice_view)
 
     @get(
         "/v1/invoices/export",
@@ -645,33 +647,38 @@ def _run_routes(runs: BillingRuns) -> list[HTTPRouteHandler]:
         found = await runs.preview(caller_of(request), _order(data), until)
         return Page(items=[_preview(one) for one in found], next_cursor=None)
 
-    @get("/v1/billing-runs", tags=["invoices"], opt=_READ)
+    @get("/v1/billing-runs", tags=["invoices"], opt={**_READ, "sorts": RUN_SORTS})
     async def list_billing_runs(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        run_state: Annotated[RunState | None, QueryParameter(name="state")] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[RunView]:
         """Billing runs, newest first."""
-        found = await runs.page(caller_of(request), limit + 1, decode_cursor("billing-runs", cursor, (int,)))
-        page = as_page("billing-runs", found, limit, lambda one: (one.id,))
-        return Page(items=[_run(one) for one in page.items], next_cursor=page.next_cursor)
+        after = begin(request, cursor, sort)
+        found = await runs.page(caller_of(request), run_state and run_state.value, limit + 1, after)
+        return page_of(request, found, limit, after).of(_run)
 
     @get("/v1/billing-runs/{run_id:str}", tags=["invoices"], opt=_READ)
     async def get_billing_run(request: Request[Any, Any, Any], run_id: FromPath[str]) -> RunView:
         """A billing run."""
         return _run(await runs.one(caller_of(request), ident_of("billing run", run_id)))
 
-    @get("/v1/billing-runs/{run_id:str}/items", tags=["invoices"], opt=_READ)
+    @get("/v1/billing-runs/{run_id:str}/items", tags=["invoices"], opt={**_READ, "sorts": ITEM_SORTS})
     async def list_billing_run_items(
         request: Request[Any, Any, Any],
         run_id: FromPath[str],
         item_state: Annotated[ItemState | None, QueryParameter(name="state")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[RunItemView]:
         """What a run bills and what became of it; `reason` says which CDRs stay off and why."""
-        after = decode_cursor("billing-run-items", cursor, (int,))
+        after = begin(request, cursor, sort)
         ident = ident_of("billing run", run_id)
         found = await runs.items(caller_of(request), ident, item_state and item_state.value, limit + 1, after)
-        page = as_page("billing-run-items", found, limit, lambda one: (one.number,))
+        page = page_of(request, found, limit, after)
         return Page(items=[_item(one) for one in page.items], next_cursor=page.next_cursor)
 
     @post("/v1/billing-runs/{run_id:str}/retry", tags=["invoices"], opt=_WRITE, status_code=202)
@@ -690,27 +697,32 @@ def _run_routes(runs: BillingRuns) -> list[HTTPRouteHandler]:
 
 
 def _more(invoices: Invoices) -> list[HTTPRouteHandler]:
-    @get("/v1/unbilled-cdrs", tags=["invoices"], opt=_READ)
+    @get("/v1/unbilled-cdrs", tags=["invoices"], opt={**_READ, "sorts": UNBILLED_SORTS})
     async def list_unbilled_cdrs(
         request: Request[Any, Any, Any],
         held: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[UnbilledView]:
         """CDRs that are on no invoice yet, newest first; held ones with the reasons."""
-        after = decode_cursor("unbilled-cdrs", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await invoices.unbilled(caller_of(request), held, limit + 1, after)
-        page = as_page("unbilled-cdrs", found, limit, lambda one: (one.cdr_id,))
+        page = page_of(request, found, limit, after)
         return Page(items=[_unbilled(one) for one in page.items], next_cursor=page.next_cursor)
 
-    @get("/v1/unbilled-fees", tags=["invoices"], opt=_READ)
+    @get("/v1/unbilled-fees", tags=["invoices"], opt={**_READ, "sorts": FEE_SORTS})
     async def list_unbilled_fees(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        kind: FromQuery[FeeKind | None] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[UnbilledFeeView]:
         """Fees of bookings that are on no invoice yet, newest first."""
-        after = decode_cursor("unbilled-fees", cursor, (int,))
-        found = await invoices.unbilled_fees(caller_of(request), limit + 1, after)
-        page = as_page("unbilled-fees", found, limit, lambda one: (one.id,))
+        after = begin(request, cursor, sort)
+        found = await invoices.unbilled_fees(caller_of(request), kind and kind.value, limit + 1, after)
+        page = page_of(request, found, limit, after)
         return Page(items=[_unbilled_fee(one) for one in page.items], next_cursor=page.next_cursor)
 
     @get("/v1/tax-profiles", tags=["invoices"], opt=_READ)

@@ -18,12 +18,12 @@ from chargeplane.app.ledger import CheckReport
 from chargeplane.domain.ledger import AccountType, EntryKind
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import money_view
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.money import MoneyView
-from chargeplane.store.queries.ledger import BalanceView, EntryFilter, StoredEntry
+from chargeplane.store.queries.ledger import BALANCE_SORTS, LEDGER_ENTRY_SORTS, BalanceView, EntryFilter, StoredEntry
 
 Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 Currency = Annotated[str | None, QueryParameter(pattern="^[A-Z]{3}$", description="ISO 4217.")]
@@ -143,7 +143,7 @@ def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
     ledger = services.business.ledger
     exports = services.business.exports
 
-    @get("/v1/ledger/accounts", tags=["ledger"], opt={"scope": Scope.LEDGER_READ})
+    @get("/v1/ledger/accounts", tags=["ledger"], opt={"scope": Scope.LEDGER_READ, "sorts": BALANCE_SORTS})
     async def list_ledger_accounts(
         request: Request[Any, Any, Any],
         q: Text = None,
@@ -152,9 +152,10 @@ def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
         until: Day = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[AccountView]:
         """Accounts with their balances, by code. `until` counts what was booked before that day; `q` is looked for in codes."""
-        after = decode_cursor("ledger-accounts", cursor, (str, str))
+        after = begin(request, cursor, sort)
         found = await ledger.balances(
             caller_of(request),
             q=q,
@@ -164,10 +165,10 @@ def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
             limit=limit + 1,
             after=after,
         )
-        page = as_page("ledger-accounts", found, limit, lambda one: (one.code, one.currency))
+        page = page_of(request, found, limit, after)
         return Page(items=[_account(one) for one in page.items], next_cursor=page.next_cursor)
 
-    @get("/v1/ledger/entries", tags=["ledger"], opt={"scope": Scope.LEDGER_READ})
+    @get("/v1/ledger/entries", tags=["ledger"], opt={"scope": Scope.LEDGER_READ, "sorts": LEDGER_ENTRY_SORTS})
     async def list_ledger_entries(
         request: Request[Any, Any, Any],
         kind: FromQuery[EntryKind | None] = None,
@@ -178,14 +179,14 @@ def ledger_routes(services: Services) -> list[HTTPRouteHandler]:
         until: Day = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EntryView]:
         """Entries with their postings, newest first. `since` and `until` (not included) are days."""
         wanted = _filter(kind, account, reference_kind, reference, since, until)
-        found = await ledger.page(
-            caller_of(request), wanted, limit + 1, decode_cursor("ledger-entries", cursor, (int,))
+        after = begin(request, cursor, sort)
+        return page_of(request, await ledger.page(caller_of(request), wanted, limit + 1, after), limit, after).of(
+            _entry
         )
-        page = as_page("ledger-entries", found, limit, lambda one: (one.id,))
-        return Page(items=[_entry(one) for one in page.items], next_cursor=page.next_cursor)
 
     @get("/v1/ledger/entries/{entry_id:str}", tags=["ledger"], opt={"scope": Scope.LEDGER_READ})
     async def get_ledger_entry(request: Request[Any, Any, Any], entry_id: FromPath[str]) -> EntryView:

@@ -18,12 +18,12 @@ from chargeplane.app.locations.codes import as_png, as_svg
 from chargeplane.domain.locations.model import ConnectorContent, EvseContent, LocationContent, PaymentMethod
 from chargeplane.domain.tariffs.model import OcpiId
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, decode_cursor, encode_cursor, page_of
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, revision_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError
-from chargeplane.store.queries.locations import EvseView, LocationFilter, LocationView
+from chargeplane.store.queries.locations import LOCATION_SORTS, EvseView, LocationFilter, LocationView
 
 Latitude = Annotated[float | None, QueryParameter(ge=-90, le=90, description="Degrees; with `longitude`.")]
 Longitude = Annotated[float | None, QueryParameter(ge=-180, le=180, description="Degrees; with `latitude`.")]
@@ -115,7 +115,7 @@ def location_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await locations.create(caller_of(request), data.id, _content(LocationContent, data))
         return Response(view, headers={"Location": f"/v1/locations/{quote(view.id, safe='')}", **etag(view.revision)})
 
-    @get("/v1/locations", tags=["locations"], opt={"scope": Scope.LOCATIONS_READ})
+    @get("/v1/locations", tags=["locations"], opt={"scope": Scope.LOCATIONS_READ, "sorts": LOCATION_SORTS})
     async def list_locations(
         request: Request[Any, Any, Any],
         latitude: Latitude = None,
@@ -135,12 +135,20 @@ def location_routes(services: Services) -> list[HTTPRouteHandler]:
         open_at: OpenAt = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[LocationView]:
         """Locations, newest first; with a point, those around it, the nearest first. What is asked of EVSEs and connectors must be
         met by one EVSE together. `q` is looked for in id, name, address, city and postal code."""
         near = _near(latitude, longitude, radius_m)
-        listing = "locations" if near is None else "locations-near"
-        after = decode_cursor(listing, cursor, (int,) if near is None else (float, int))
+        if near is not None and sort is not None:
+            sentence = "Around a point the nearest are first; leave it out, or the point"
+            raise ProblemError(
+                400,
+                "malformed-request",
+                f"'sort': {sentence}.",
+                errors=[FieldProblem(detail=sentence, parameter="sort")],
+            )
+        after = begin(request, cursor, sort) if near is None else decode_cursor("locations-near", cursor, (float, int))
         wanted = LocationFilter(
             near=near,
             q=q,
@@ -156,7 +164,9 @@ def location_routes(services: Services) -> list[HTTPRouteHandler]:
             station_id=station_id,
         )
         found = await locations.page(caller_of(request), wanted, limit + 1, after, time_of("open_at", open_at))
-        more = encode_cursor(listing, found[limit - 1][0]) if len(found) > limit else None
+        if near is None:
+            return page_of(request, found, limit, after).of(lambda pair: pair[1])
+        more = encode_cursor("locations-near", found[limit - 1][0]) if len(found) > limit else None
         return Page(items=[view for _, view in found[:limit]], next_cursor=more)
 
     @get("/v1/locations/{location_id:str}", tags=["locations"], opt={"scope": Scope.LOCATIONS_READ})

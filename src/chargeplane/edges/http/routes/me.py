@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, delete, get, patch, post, put
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from chargeplane.app.people.charges import ChargeAnswer
@@ -16,8 +16,8 @@ from chargeplane.domain.people.drivers import Address, Country, DriverContent, E
 from chargeplane.domain.people.lockout import BY_CARD
 from chargeplane.domain.people.vehicles import VehicleContent
 from chargeplane.edges.http.auth import DRIVER_COOKIE, caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
+from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.routes.drivers import (
     ActivationCode,
     CardNumber,
@@ -55,11 +55,17 @@ from chargeplane.edges.http.routes.logins import (
 )
 from chargeplane.edges.http.routes.my_charging import WaitS
 from chargeplane.edges.http.routes.payments import Currency, ReturnUrl
+from chargeplane.edges.http.routes.transactions import TransactionStateWord
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.drivers import DriverIdTokenView, DriverView
-from chargeplane.store.queries.payment_methods import PaymentMethodView
+from chargeplane.store.queries.drivers import (
+    DRIVER_TRANSACTION_SORTS,
+    DriverIdTokenView,
+    DriverView,
+    OwnTransactionFilter,
+)
+from chargeplane.store.queries.payment_methods import PAYMENT_METHOD_SORTS, PaymentMethodView
 from chargeplane.store.queries.transactions import TransactionView
-from chargeplane.store.queries.vehicles import VehicleFilter, VehicleView
+from chargeplane.store.queries.vehicles import VEHICLE_SORTS, VehicleFilter, VehicleView
 
 _MINE = {"driver": True}
 _OPEN = {"public": True}
@@ -376,15 +382,15 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
 
     methods = business.payment_methods
 
-    @get("/v1/me/payment-methods", tags=["me"], opt=_MINE)
+    @get("/v1/me/payment-methods", tags=["me"], opt={**_MINE, "sorts": PAYMENT_METHOD_SORTS})
     async def list_my_payment_methods(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[PaymentMethodView]:
         """One's saved ways of paying, newest first."""
         caller = caller_of(request)
-        after = decode_cursor("my-payment-methods", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await methods.page(caller, str(caller.driver_id), limit + 1, after)
-        return as_page("my-payment-methods", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @post("/v1/me/payment-methods", tags=["me"], opt=_MINE)
     async def save_my_payment_method(
@@ -411,14 +417,25 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         caller = caller_of(request)
         await methods.remove(caller, ident_of("payment method", id), str(caller.driver_id))
 
-    @get("/v1/me/transactions", tags=["me"], opt=_MINE)
+    @get("/v1/me/transactions", tags=["me"], opt={**_MINE, "sorts": DRIVER_TRANSACTION_SORTS})
     async def list_my_transactions(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        wanted_state: Annotated[TransactionStateWord | None, QueryParameter(name="state")] = None,
+        started_from: From = None,
+        started_to: To = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[TransactionView]:
         """What one's id tokens charged, the newest first."""
-        after = decode_cursor("my-transactions", cursor, (int,))
-        found = await business.charges.transactions(caller_of(request), limit + 1, after)
-        return as_page("my-transactions", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        wanted = OwnTransactionFilter(
+            is_open=None if wanted_state is None else wanted_state is TransactionStateWord.OPEN,
+            started_from=time_of("started_from", started_from),
+            started_to=time_of("started_to", started_to),
+        )
+        found = await business.charges.transactions(caller_of(request), wanted, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @get("/v1/me/transactions/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_transaction(request: Request[Any, Any, Any], id: FromPath[str]) -> TransactionView:
@@ -443,14 +460,14 @@ def me_routes(services: Services) -> list[HTTPRouteHandler]:
         await accounts.prove(caller, data.password, address_of(request))
         return Response(await business.personal_data.erase(caller, caller.driver_id), status_code=202)
 
-    @get("/v1/me/vehicles", tags=["me"], opt=_MINE)
+    @get("/v1/me/vehicles", tags=["me"], opt={**_MINE, "sorts": VEHICLE_SORTS})
     async def list_my_vehicles(
-        request: Request[Any, Any, Any], q: Text = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], q: Text = None, limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[VehicleView]:
         """One's vehicles, newest first."""
-        after = decode_cursor("my-vehicles", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await vehicles.page(caller_of(request), VehicleFilter(q=q), limit + 1, after)
-        return as_page("my-vehicles", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @post("/v1/me/vehicles", tags=["me"], opt=_MINE)
     async def add_my_vehicle(request: Request[Any, Any, Any], data: JSONBody[VehicleContent]) -> Response[VehicleView]:

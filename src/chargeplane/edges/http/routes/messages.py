@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator
-from datetime import datetime
 from typing import Any
 
 from litestar import Request, get
@@ -17,12 +16,12 @@ from chargeplane.app.message_feed import MessageWatcher
 from chargeplane.app.messages import Messages
 from chargeplane.app.ports import LoggedCall
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import From, StationIdPath, Text, To, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.sse import HEARTBEAT, HEARTBEAT_S, HELLO, LOST, event, stream
 from chargeplane.edges.http.wire import ENCODER
-from chargeplane.store.queries.messages import MessageFilter, MessageView
+from chargeplane.store.queries.messages import MESSAGE_SORTS, MessageFilter, MessageView
 from chargeplane.store.queries.payloads import as_json
 
 
@@ -47,7 +46,11 @@ def message_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     messages = services.messages
 
-    @get("/v1/charging-stations/{station_id:str}/messages", tags=["messages"], opt={"scope": Scope.MESSAGES_READ})
+    @get(
+        "/v1/charging-stations/{station_id:str}/messages",
+        tags=["messages"],
+        opt={"scope": Scope.MESSAGES_READ, "sorts": MESSAGE_SORTS},
+    )
     async def list_messages(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
@@ -59,9 +62,10 @@ def message_routes(services: Services) -> list[HTTPRouteHandler]:
         sent_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[MessageView]:
         """The OCPP log of a station, newest first: each CALL with how it ended."""
-        after = decode_cursor("messages", cursor, (datetime, str))
+        after = begin(request, cursor, sort)
         wanted = MessageFilter(
             from_station=None if direction is None else direction is DirectionWord.FROM_STATION,
             action=action,
@@ -71,7 +75,7 @@ def message_routes(services: Services) -> list[HTTPRouteHandler]:
             sent_to=time_of("sent_to", sent_to),
         )
         found = await messages.page(caller_of(request), station_id, wanted, limit + 1, after)
-        return as_page("messages", found, limit, lambda view: (view.at, view.message_id))
+        return page_of(request, found, limit, after)
 
     @get(
         "/v1/charging-stations/{station_id:str}/messages/live",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -25,12 +24,12 @@ from chargeplane.domain.monitoring import (
     MonitorsSet,
 )
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import From, StationIdPath, Text, To, ident_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.commands import CommandView
-from chargeplane.store.queries.customer_information import CustomerInformationView
-from chargeplane.store.queries.monitoring import EventFilter, EventRuleView, EventView, MonitorView
+from chargeplane.store.queries.customer_information import CUSTOMER_INFORMATION_SORTS, CustomerInformationView
+from chargeplane.store.queries.monitoring import STATION_EVENT_SORTS, EventFilter, EventRuleView, EventView, MonitorView
 
 _READ = {"scope": Scope.DIAGNOSTICS_READ}
 _WRITE = {"scope": Scope.DIAGNOSTICS_WRITE}
@@ -153,7 +152,11 @@ def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
         """Clears monitors, in as many messages as the station demands, and waits for its answers."""
         return _results(await monitoring.clear(caller_of(request), station_id, data.ids), MonitorsCleared)
 
-    @get("/v1/charging-stations/{station_id:str}/events", tags=["diagnostics"], opt=_READ)
+    @get(
+        "/v1/charging-stations/{station_id:str}/events",
+        tags=["diagnostics"],
+        opt={**_READ, "sorts": STATION_EVENT_SORTS},
+    )
     async def list_station_events(
         request: Request[Any, Any, Any],
         station_id: StationIdPath,
@@ -165,9 +168,10 @@ def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
         until: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EventView]:
         """Events of a station's variables, newest first. Live: `station.event`."""
-        after = decode_cursor("station-events", cursor, (datetime, int, int))
+        after = begin(request, cursor, sort)
         wanted = EventFilter(
             component=component,
             variable=variable,
@@ -177,8 +181,7 @@ def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
             until=time_of("until", until),
         )
         found = await monitoring.page(caller_of(request), station_id, wanted, limit + 1, after)
-        page = as_page("station-events", found, limit, lambda one: one[1])
-        return Page(items=[view for view, _ in page.items], next_cursor=page.next_cursor)
+        return page_of(request, found, limit, after).of(lambda pair: pair[0])
 
     @get("/v1/event-rules", tags=["diagnostics"], opt=_READ)
     async def list_event_rules(request: Request[Any, Any, Any]) -> EventRules:
@@ -227,14 +230,18 @@ def monitoring_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await customers.ask(caller_of(request), station_id, wanted, wait_s=wait_s)
         return Response(view, headers={"Location": f"/v1/commands/{quote(view.id)}"})
 
-    @get("/v1/customer-information", tags=["diagnostics"], opt=_CUSTOMER)
+    @get("/v1/customer-information", tags=["diagnostics"], opt={**_CUSTOMER, "sorts": CUSTOMER_INFORMATION_SORTS})
     async def list_customer_information(
-        request: Request[Any, Any, Any], station_id: Text = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CustomerInformationView]:
         """What came of customers, without what it says, newest first."""
-        after = decode_cursor("customer-information", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await customers.page(caller_of(request), station_id, limit + 1, after)
-        return as_page("customer-information", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @post("/v1/customer-information/{id:str}/show", tags=["diagnostics"], opt=_CUSTOMER, status_code=200)
     async def show_customer_information(request: Request[Any, Any, Any], id: FromPath[str]) -> ShownCustomerInformation:

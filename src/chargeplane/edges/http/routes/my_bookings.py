@@ -16,7 +16,16 @@ from chargeplane.app.bookings.views import BookingView
 from chargeplane.domain.locations.model import PaymentMethod
 from chargeplane.domain.tariffs.model import OcpiId
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    decode_cursor,
+    encode_cursor,
+    page_of,
+)
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.bookings import (
     BookingChange,
@@ -39,7 +48,7 @@ from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, 
 from chargeplane.edges.http.routes.drivers import Ident, number_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.time import later
-from chargeplane.store.queries.bookings import BookingFilter
+from chargeplane.store.queries.bookings import BOOKING_SORTS, BookingFilter
 
 _MINE = {"driver": True}
 _Instant = Annotated[datetime, Meta(tz=True)]
@@ -156,7 +165,7 @@ def my_booking_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await own.book(caller_of(request), wish, number_of(data.id_token_id))
         return Response(view, headers={"Location": f"/v1/me/bookings/{view.id}", **etag(view.revision)})
 
-    @get("/v1/me/bookings", tags=["me"], opt=_MINE)
+    @get("/v1/me/bookings", tags=["me"], opt={**_MINE, "sorts": BOOKING_SORTS})
     async def list_my_bookings(
         request: Request[Any, Any, Any],
         wanted_state: WantedState = None,
@@ -166,9 +175,10 @@ def my_booking_routes(services: Services) -> list[HTTPRouteHandler]:
         starts_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[BookingView]:
         """One's bookings, newest first."""
-        after = decode_cursor("my-bookings", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = BookingFilter(
             state=wanted_state and wanted_state.value,
             location_id=location_id,
@@ -177,7 +187,7 @@ def my_booking_routes(services: Services) -> list[HTTPRouteHandler]:
             starts_to=time_of("starts_to", starts_to),
         )
         found = await own.bookings(caller_of(request), wanted, limit + 1, after)
-        return as_page("my-bookings", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/me/bookings/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_booking(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[BookingView]:

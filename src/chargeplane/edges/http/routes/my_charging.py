@@ -27,7 +27,7 @@ from chargeplane.domain.rating import Expected, prices_now
 from chargeplane.domain.tariffs.model import Tariff
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import CostView
-from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.cdrs import CdrWhole, whole_cdr
 from chargeplane.edges.http.routes.common import From, Text, To, ident_of, time_of
 from chargeplane.edges.http.routes.sessions import Language
@@ -35,8 +35,8 @@ from chargeplane.edges.http.routes.tariffs import RatingView, rating_view, unit_
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.sse import HEARTBEAT, HEARTBEAT_S, HELLO, LOST, event, stream
 from chargeplane.edges.http.wire import ENCODER
-from chargeplane.store.queries.cdrs import CdrFilter
-from chargeplane.store.queries.sessions import SessionFilter
+from chargeplane.store.queries.cdrs import CDR_SORTS, CdrFilter
+from chargeplane.store.queries.sessions import SESSION_SORTS, SessionFilter
 
 _MINE = {"driver": True}
 _Seconds = Annotated[int, Meta(ge=0, le=31_536_000)]
@@ -146,7 +146,7 @@ def my_charging_routes(services: Services) -> list[HTTPRouteHandler]:
         """Has the connector unlocked where one charges, or did within half an hour."""
         return await charges.unlock(caller_of(request), evse_uid=data.evse_uid, evse_code=data.evse_code, wait_s=wait_s)
 
-    @get("/v1/me/sessions", tags=["me"], opt=_MINE)
+    @get("/v1/me/sessions", tags=["me"], opt={**_MINE, "sorts": SESSION_SORTS})
     async def list_my_sessions(
         request: Request[Any, Any, Any],
         wanted_state: Annotated[SessionState | None, QueryParameter(name="state")] = None,
@@ -156,9 +156,10 @@ def my_charging_routes(services: Services) -> list[HTTPRouteHandler]:
         started_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[SessionView]:
         """One's charging sessions with what they cost so far, the one that started last first."""
-        after = decode_cursor("my-sessions", cursor, (datetime, int))
+        after = begin(request, cursor, sort)
         wanted = SessionFilter(
             state=wanted_state,
             location_id=location_id,
@@ -167,9 +168,7 @@ def my_charging_routes(services: Services) -> list[HTTPRouteHandler]:
             started_to=time_of("started_to", started_to),
         )
         found = await own.sessions(caller_of(request), wanted, limit + 1, after)
-        items = [view for _, view in found[:limit]]
-        more = len(found) > limit
-        return Page(items=items, next_cursor=encode_cursor("my-sessions", found[limit - 1][0]) if more else None)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/me/sessions/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_session(request: Request[Any, Any, Any], id: FromPath[str]) -> SessionView:
@@ -211,7 +210,7 @@ def my_charging_routes(services: Services) -> list[HTTPRouteHandler]:
 
         return stream(pieces(), watcher.close)
 
-    @get("/v1/me/cdrs", tags=["me"], opt=_MINE)
+    @get("/v1/me/cdrs", tags=["me"], opt={**_MINE, "sorts": CDR_SORTS})
     async def list_my_cdrs(
         request: Request[Any, Any, Any],
         kind: FromQuery[CdrKind | None] = None,
@@ -221,9 +220,10 @@ def my_charging_routes(services: Services) -> list[HTTPRouteHandler]:
         ended_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CdrView]:
         """What one's sessions came to, the one that ended last first."""
-        after = decode_cursor("my-cdrs", cursor, (datetime, int))
+        after = begin(request, cursor, sort)
         wanted = CdrFilter(
             kind=kind,
             location_id=location_id,
@@ -232,9 +232,7 @@ def my_charging_routes(services: Services) -> list[HTTPRouteHandler]:
             ended_to=time_of("ended_to", ended_to),
         )
         found = await own.cdrs(caller_of(request), wanted, limit + 1, after)
-        items = [view for _, view in found[:limit]]
-        more = len(found) > limit
-        return Page(items=items, next_cursor=encode_cursor("my-cdrs", found[limit - 1][0]) if more else None)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/me/cdrs/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_cdr(request: Request[Any, Any, Any], id: FromPath[str], language: Language = None) -> CdrWhole:

@@ -19,7 +19,14 @@ from chargeplane.domain.invoicing.model import InvoiceKind
 from chargeplane.domain.invoicing.states import InvoiceState
 from chargeplane.domain.payments.states import PaymentState
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    page_of,
+)
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.routes.invoices import (
     InvoiceDetailsView,
@@ -30,13 +37,12 @@ from chargeplane.edges.http.routes.invoices import (
 )
 from chargeplane.edges.http.routes.ledger import Day, day_of
 from chargeplane.edges.http.routes.payments import TopUpWanted
-from chargeplane.edges.http.routes.service_agreements import check_cursor
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.time import as_utc
-from chargeplane.store.queries.agreements import POSITIONS, AgreementFilter, AgreementSort
-from chargeplane.store.queries.invoices import InvoiceFilter
-from chargeplane.store.queries.payment_accounts import AccountView, EntryView
-from chargeplane.store.queries.payments import PaymentFilter, PaymentView
+from chargeplane.store.queries.agreements import AGREEMENT_SORTS, AgreementFilter
+from chargeplane.store.queries.invoices import INVOICE_SORTS, InvoiceFilter
+from chargeplane.store.queries.payment_accounts import MOVEMENT_SORTS, AccountView, EntryView
+from chargeplane.store.queries.payments import PAYMENT_SORTS, PaymentFilter, PaymentView
 
 _MINE = {"driver": True}
 _Reason = Annotated[str, Meta(min_length=1, max_length=500)]
@@ -75,7 +81,7 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     own = services.business.own
 
-    @get("/v1/me/invoices", tags=["me"], opt=_MINE)
+    @get("/v1/me/invoices", tags=["me"], opt={**_MINE, "sorts": INVOICE_SORTS})
     async def list_my_invoices(
         request: Request[Any, Any, Any],
         invoice_state: Annotated[InvoiceState | None, QueryParameter(name="state")] = None,
@@ -84,6 +90,7 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
         until: Day = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[InvoiceView]:
         """One's invoices and credit notes, newest first. `since` and `until` (not included) are days of issue."""
         wanted = InvoiceFilter(
@@ -92,9 +99,9 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
             since=day_of("since", since),
             until=day_of("until", until),
         )
-        found = await own.invoices(caller_of(request), wanted, limit + 1, decode_cursor("my-invoices", cursor, (int,)))
-        page = as_page("my-invoices", found, limit, lambda one: (one.id,))
-        return Page(items=[invoice_view(one) for one in page.items], next_cursor=page.next_cursor)
+        after = begin(request, cursor, sort)
+        found = await own.invoices(caller_of(request), wanted, limit + 1, after)
+        return page_of(request, found, limit, after).of(invoice_view)
 
     @get("/v1/me/invoices/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_invoice(request: Request[Any, Any, Any], id: FromPath[str]) -> InvoiceDetailsView:
@@ -107,7 +114,7 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
         found, made = await own.invoice_file(caller_of(request), ident_of("invoice", id), "pdf")
         return file_of(made, "application/pdf", f"{found.number}.pdf")
 
-    @get("/v1/me/payments", tags=["me"], opt=_MINE)
+    @get("/v1/me/payments", tags=["me"], opt={**_MINE, "sorts": PAYMENT_SORTS})
     async def list_my_payments(
         request: Request[Any, Any, Any],
         wanted_state: Annotated[PaymentState | None, QueryParameter(name="state")] = None,
@@ -117,9 +124,10 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
         created_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[PaymentView]:
         """One's payments, newest first."""
-        after = decode_cursor("my-payments", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = PaymentFilter(
             state=wanted_state and wanted_state.value,
             purpose=purpose,
@@ -128,7 +136,7 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
             created_to=time_of("created_to", created_to),
         )
         found = await own.payments(caller_of(request), wanted, limit + 1, after)
-        return as_page("my-payments", list(found), limit, lambda view: (int(view.id),))
+        return page_of(request, list(found), limit, after)
 
     @get("/v1/me/payments/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_payment(request: Request[Any, Any, Any], id: FromPath[str]) -> PaymentDetails:
@@ -140,14 +148,19 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
         """One's wallets and credit accounts with their balances."""
         return MyAccounts(items=await own.accounts(caller_of(request)))
 
-    @get("/v1/me/accounts/{id:str}/entries", tags=["me"], opt=_MINE)
+    @get("/v1/me/accounts/{id:str}/entries", tags=["me"], opt={**_MINE, "sorts": MOVEMENT_SORTS})
     async def list_my_entries(
-        request: Request[Any, Any, Any], id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        id: FromPath[str],
+        kind: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EntryView]:
         """What moved on a wallet or credit account, newest first."""
-        after = decode_cursor("my-entries", cursor, (int,))
-        found = await own.entries(caller_of(request), ident_of("account", id), limit + 1, after)
-        return as_page("my-entries", list(found), limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await own.entries(caller_of(request), ident_of("account", id), kind, limit + 1, after)
+        return page_of(request, list(found), limit, after)
 
     @post("/v1/me/accounts/{id:str}/top-ups", tags=["me"], opt=_MINE)
     async def top_up_my_wallet(
@@ -161,24 +174,20 @@ def my_money_routes(services: Services) -> list[HTTPRouteHandler]:
 
     # Agreements
 
-    @get("/v1/me/agreements", tags=["me"], opt=_MINE)
+    @get("/v1/me/agreements", tags=["me"], opt={**_MINE, "sorts": AGREEMENT_SORTS})
     async def list_my_agreements(
         request: Request[Any, Any, Any],
         wanted_state: Annotated[AgreementState | None, QueryParameter(name="state")] = None,
         kind: FromQuery[AgreementKind | None] = None,
-        sort: FromQuery[AgreementSort] = AgreementSort.NEWEST,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[MyAgreement]:
         """Agreements that one is a party of, as of now; with those that wait for one's answer (`state=proposed`)."""
-        listing = f"my-agreements {sort.value}"
-        after = decode_cursor(listing, cursor, POSITIONS[sort])
-        check_cursor(sort, after)
+        after = begin(request, cursor, sort)
         wanted = AgreementFilter(now=datetime.now(UTC), state=wanted_state, kind=kind)
-        found = await own.agreements(caller_of(request), wanted, sort, limit + 1, after)
-        items = [view for _, view in found[:limit]]
-        more = len(found) > limit
-        return Page(items=items, next_cursor=encode_cursor(listing, found[limit - 1][0]) if more else None)
+        found = await own.agreements(caller_of(request), wanted, limit + 1, after)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/me/agreements/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_agreement(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[MyAgreement]:

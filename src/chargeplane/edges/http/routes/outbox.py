@@ -10,10 +10,10 @@ from litestar.params import FromPath, FromQuery
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.outbox import FactView
+from chargeplane.store.queries.outbox import OUTBOX_SORTS, FactView
 
 _KIND = "outbox fact"
 
@@ -22,14 +22,18 @@ def outbox_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     outbox = services.outbox
 
-    @get("/v1/outbox", tags=["outbox"], opt={"scope": Scope.ADMIN})
+    @get("/v1/outbox", tags=["outbox"], opt={"scope": Scope.ADMIN, "sorts": OUTBOX_SORTS})
     async def list_outbox(
-        request: Request[Any, Any, Any], parked: FromQuery[bool | None] = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        parked: FromQuery[bool | None] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[FactView]:
         """Facts that have not been handed over, oldest first; `parked=true` for those given up."""
-        after = decode_cursor("outbox", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await outbox.page(caller_of(request), parked, limit + 1, after)
-        return as_page("outbox", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/outbox/{id:str}", tags=["outbox"], opt={"scope": Scope.ADMIN})
     async def get_outbox_fact(request: Request[Any, Any, Any], id: FromPath[str]) -> FactView:

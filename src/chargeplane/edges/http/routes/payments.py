@@ -20,14 +20,14 @@ from chargeplane.app.payments.ports import BadWebhookError
 from chargeplane.app.payments.providers import ProviderChanges, ProviderView
 from chargeplane.domain.payments.states import PaymentState
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.problems import ProblemError
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.money import Money
-from chargeplane.store.queries.payment_accounts import AccountView, EntryView
-from chargeplane.store.queries.payment_methods import PaymentMethodView
-from chargeplane.store.queries.payments import PaymentFilter, PaymentView
+from chargeplane.store.queries.payment_accounts import ACCOUNT_SORTS, MOVEMENT_SORTS, AccountView, EntryView
+from chargeplane.store.queries.payment_methods import PAYMENT_METHOD_SORTS, PaymentMethodView
+from chargeplane.store.queries.payments import PAYMENT_SORTS, PaymentFilter, PaymentView
 
 _log = structlog.get_logger(__name__)
 _tasks: Final[set[asyncio.Task[None]]] = set()
@@ -158,7 +158,7 @@ def payment_routes(services: Services) -> list[HTTPRouteHandler]:
     business = services.business
     payments, providers, webhooks = business.payments, business.payment_providers, business.payment_webhooks
 
-    @get("/v1/payments", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
+    @get("/v1/payments", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ, "sorts": PAYMENT_SORTS})
     async def list_payments(
         request: Request[Any, Any, Any],
         wanted_state: Annotated[PaymentState | None, QueryParameter(name="state")] = None,
@@ -171,9 +171,10 @@ def payment_routes(services: Services) -> list[HTTPRouteHandler]:
         created_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[PaymentView]:
         """Payments, newest first."""
-        after = decode_cursor("payments", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = PaymentFilter(
             state=wanted_state and wanted_state.value,
             provider=provider,
@@ -185,7 +186,7 @@ def payment_routes(services: Services) -> list[HTTPRouteHandler]:
             created_to=time_of("created_to", created_to),
         )
         found = await payments.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("payments", list(found), limit, lambda view: (int(view.id),))
+        return page_of(request, list(found), limit, after)
 
     @get("/v1/payments/{id:str}", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
     async def get_payment(request: Request[Any, Any, Any], id: FromPath[str]) -> PaymentDetails:
@@ -293,18 +294,24 @@ def _account_routes(services: Services) -> list[HTTPRouteHandler]:
     accounts = services.business.payment_accounts
 
     async def page(
-        request: Request[Any, Any, Any], kind: str, owner: str | None, limit: int, cursor: str | None
+        request: Request[Any, Any, Any], kind: str, owner: str | None, limit: int, cursor: str | None, sort: str | None
     ) -> Page[AccountView]:
-        after = decode_cursor(kind, cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await accounts.page(caller_of(request), kind, owner, limit + 1, after)
-        return as_page(kind, list(found), limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     async def entries(
-        request: Request[Any, Any, Any], kind: str, id: str, limit: int, cursor: str | None
+        request: Request[Any, Any, Any],
+        kind: str,
+        id: str,
+        movement: str | None,
+        limit: int,
+        cursor: str | None,
+        sort: str | None,
     ) -> Page[EntryView]:
-        after = decode_cursor(f"{kind}-entries", cursor, (int,))
-        found = await accounts.entries(caller_of(request), kind, ident_of(kind, id), limit + 1, after)
-        return as_page(f"{kind}-entries", list(found), limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await accounts.entries(caller_of(request), kind, ident_of(kind, id), movement, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     async def corrected(request: Request[Any, Any, Any], kind: str, id: str, data: CorrectionWanted) -> AccountView:
         key = f"correction-{secrets.token_hex(12)}"
@@ -312,12 +319,12 @@ def _account_routes(services: Services) -> list[HTTPRouteHandler]:
             caller_of(request), kind, ident_of(kind, id), data.amount.money(), data.reason, key
         )
 
-    @get("/v1/wallets", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
+    @get("/v1/wallets", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ, "sorts": ACCOUNT_SORTS})
     async def list_wallets(
-        request: Request[Any, Any, Any], owner: Text = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], owner: Text = None, limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[AccountView]:
         """Prepaid balances, newest first."""
-        return await page(request, "wallet", owner, limit, cursor)
+        return await page(request, "wallet", owner, limit, cursor, sort)
 
     @post("/v1/wallets", tags=["payments"], opt={"scope": Scope.PAYMENTS_WRITE})
     async def create_wallet(request: Request[Any, Any, Any], data: JSONBody[WalletWanted]) -> Response[AccountView]:
@@ -332,12 +339,17 @@ def _account_routes(services: Services) -> list[HTTPRouteHandler]:
         """A wallet."""
         return await accounts.one(caller_of(request).tenant_id, "wallet", ident_of("wallet", id))
 
-    @get("/v1/wallets/{id:str}/entries", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
+    @get("/v1/wallets/{id:str}/entries", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ, "sorts": MOVEMENT_SORTS})
     async def list_wallet_entries(
-        request: Request[Any, Any, Any], id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        id: FromPath[str],
+        kind: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EntryView]:
         """What moved on a wallet, newest first."""
-        return await entries(request, "wallet", id, limit, cursor)
+        return await entries(request, "wallet", id, kind, limit, cursor, sort)
 
     @post("/v1/wallets/{id:str}/top-ups", tags=["payments"], opt={"scope": Scope.PAYMENTS_WRITE})
     async def top_up_wallet(
@@ -356,12 +368,12 @@ def _account_routes(services: Services) -> list[HTTPRouteHandler]:
         """Changes a balance by hand; never below what is held."""
         return await corrected(request, "wallet", id, data)
 
-    @get("/v1/credit-accounts", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
+    @get("/v1/credit-accounts", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ, "sorts": ACCOUNT_SORTS})
     async def list_credit_accounts(
-        request: Request[Any, Any, Any], owner: Text = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], owner: Text = None, limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[AccountView]:
         """What is owed until invoices are paid, newest first."""
-        return await page(request, "credit", owner, limit, cursor)
+        return await page(request, "credit", owner, limit, cursor, sort)
 
     @post("/v1/credit-accounts", tags=["payments"], opt={"scope": Scope.PAYMENTS_WRITE})
     async def create_credit_account(
@@ -390,12 +402,21 @@ def _account_routes(services: Services) -> list[HTTPRouteHandler]:
         )
         return Response(view, headers=etag(view.revision))
 
-    @get("/v1/credit-accounts/{id:str}/entries", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
+    @get(
+        "/v1/credit-accounts/{id:str}/entries",
+        tags=["payments"],
+        opt={"scope": Scope.PAYMENTS_READ, "sorts": MOVEMENT_SORTS},
+    )
     async def list_credit_account_entries(
-        request: Request[Any, Any, Any], id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        id: FromPath[str],
+        kind: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EntryView]:
         """What moved on a credit account, newest first."""
-        return await entries(request, "credit", id, limit, cursor)
+        return await entries(request, "credit", id, kind, limit, cursor, sort)
 
     @post(
         "/v1/credit-accounts/{id:str}/corrections",
@@ -411,14 +432,14 @@ def _account_routes(services: Services) -> list[HTTPRouteHandler]:
 
     methods = services.business.payment_methods
 
-    @get("/v1/payment-methods", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ})
+    @get("/v1/payment-methods", tags=["payments"], opt={"scope": Scope.PAYMENTS_READ, "sorts": PAYMENT_METHOD_SORTS})
     async def list_payment_methods(
-        request: Request[Any, Any, Any], owner: Text = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], owner: Text = None, limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[PaymentMethodView]:
         """Saved ways of paying, newest first; of drivers by their ids, of agreements by their numbers."""
-        after = decode_cursor("payment-methods", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await methods.page(caller_of(request), owner, limit + 1, after)
-        return as_page("payment-methods", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @post("/v1/payment-methods", tags=["payments"], opt={"scope": Scope.PAYMENTS_WRITE})
     async def save_payment_method(

@@ -17,11 +17,11 @@ from msgspec import Meta, Struct
 from chargeplane.app.api_keys import Scope
 from chargeplane.domain.performance.figures import ExclusionKind
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.performance import ExclusionView, PerformanceRow
+from chargeplane.store.queries.performance import EXCLUSION_SORTS, ExclusionView, PerformanceRow
 
 Instant = Annotated[datetime, Meta(tz=True)]
 _MOST = 10_000
@@ -159,14 +159,18 @@ def performance_routes(services: Services) -> list[HTTPRouteHandler]:
         """Has days computed again; it is done in the background."""
         await performance.recompute(caller_of(request), data.from_, data.to)
 
-    @get("/v1/performance/exclusions", tags=tags, opt=read)
+    @get("/v1/performance/exclusions", tags=tags, opt={**read, "sorts": EXCLUSION_SORTS})
     async def list_performance_exclusions(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        kind: FromQuery[ExclusionKind | None] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ExclusionView]:
         """Time that does not count, newest first."""
-        after = decode_cursor("exclusions", cursor, (int,))
-        found = await performance.exclusions(caller_of(request), limit + 1, after)
-        return as_page("exclusions", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await performance.exclusions(caller_of(request), kind and kind.value, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @post("/v1/performance/exclusions", tags=tags, opt=write)
     async def create_performance_exclusion(

@@ -9,18 +9,25 @@ from urllib.parse import unquote
 
 from litestar import Request, Response, delete, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.ev_pool import EvPool
 from chargeplane.app.ocsp_answers import OcspSource, answer
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import ident_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
+from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import ConflictError
-from chargeplane.store.queries.plug_and_charge import ContractView, EvCertificateRequestView, TrustAnchorView
+from chargeplane.store.queries.plug_and_charge import (
+    ANCHOR_SORTS,
+    CONTRACT_SORTS,
+    REQUEST_SORTS,
+    ContractView,
+    EvCertificateRequestView,
+    TrustAnchorView,
+)
 
 _OCSP = "application/ocsp-response"
 _LONGEST = 4096
@@ -63,14 +70,18 @@ def plug_and_charge_routes(services: Services) -> list[HTTPRouteHandler]:
         own = services.certificates.ocsp_sources()
         return own if subjects.ev_pool is None else [subjects.ev_pool, *own]
 
-    @get("/v1/trust-anchors", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_READ})
+    @get("/v1/trust-anchors", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_READ, "sorts": ANCHOR_SORTS})
     async def list_trust_anchors(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        q: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[TrustAnchorView]:
-        """Authorities that contracts' certificates may lead to, newest first."""
-        after = decode_cursor("trust-anchors", cursor, (int,))
-        found = await subjects.plug_and_charge.anchors(caller_of(request), limit + 1, after)
-        return as_page("trust-anchors", found, limit, lambda view: (int(view.id),))
+        """Authorities that contracts' certificates may lead to, newest first. `q` is looked for in subjects."""
+        after = begin(request, cursor, sort)
+        found = await subjects.plug_and_charge.anchors(caller_of(request), q, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @post("/v1/trust-anchors", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_WRITE}, status_code=201)
     async def add_trust_anchors(request: Request[Any, Any, Any], data: JSONBody[Anchors]) -> list[TrustAnchorView]:
@@ -82,23 +93,37 @@ def plug_and_charge_routes(services: Services) -> list[HTTPRouteHandler]:
         """No more trusts an authority."""
         await subjects.plug_and_charge.remove_anchor(caller_of(request), ident_of("trust anchor", id))
 
-    @get("/v1/ev-certificate-requests", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_READ})
+    @get(
+        "/v1/ev-certificate-requests",
+        tags=["plug-and-charge"],
+        opt={"scope": Scope.CERTIFICATES_READ, "sorts": REQUEST_SORTS},
+    )
     async def list_ev_certificate_requests(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: Text = None,
+        accepted: FromQuery[bool | None] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EvCertificateRequestView]:
         """Cars that asked for their contract's certificate, and how that ended; newest first."""
-        after = decode_cursor("ev-certificate-requests", cursor, (int,))
-        found = await subjects.plug_and_charge.requests(caller_of(request), limit + 1, after)
-        return as_page("ev-certificate-requests", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await subjects.plug_and_charge.requests(caller_of(request), station_id, accepted, limit + 1, after)
+        return page_of(request, found, limit, after)
 
-    @get("/v1/contracts", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_READ})
+    @get("/v1/contracts", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_READ, "sorts": CONTRACT_SORTS})
     async def list_contracts(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        emaid: Text = None,
+        revoked: FromQuery[bool | None] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ContractView]:
         """Contracts of the test pool, newest first."""
-        after = decode_cursor("contracts", cursor, (int,))
-        found = await pool().page(caller_of(request), limit + 1, after)
-        return as_page("contracts", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await pool().page(caller_of(request), emaid, revoked, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @post("/v1/contracts", tags=["plug-and-charge"], opt={"scope": Scope.CERTIFICATES_WRITE}, status_code=201)
     async def add_contract(request: Request[Any, Any, Any], data: JSONBody[NewContract]) -> ContractView:

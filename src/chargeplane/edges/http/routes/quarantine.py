@@ -11,10 +11,10 @@ from msgspec import Meta, Struct
 
 from chargeplane.app.api_keys import Scope
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.quarantine import QuarantineFilter, QuarantineView
+from chargeplane.store.queries.quarantine import QUARANTINE_SORTS, QuarantineFilter, QuarantineView
 
 _KIND = "quarantine entry"
 
@@ -29,7 +29,7 @@ def quarantine_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     quarantine = services.quarantine
 
-    @get("/v1/quarantine", tags=["quarantine"], opt={"scope": Scope.QUARANTINE_READ})
+    @get("/v1/quarantine", tags=["quarantine"], opt={"scope": Scope.QUARANTINE_READ, "sorts": QUARANTINE_SORTS})
     async def list_quarantine(
         request: Request[Any, Any, Any],
         resolved: FromQuery[bool | None] = None,
@@ -37,12 +37,13 @@ def quarantine_routes(services: Services) -> list[HTTPRouteHandler]:
         action: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[QuarantineView]:
         """What could not be understood or matched, newest first."""
-        after = decode_cursor("quarantine", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = QuarantineFilter(resolved=resolved, station_id=station_id, action=action)
         found = await quarantine.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("quarantine", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/quarantine/{id:str}", tags=["quarantine"], opt={"scope": Scope.QUARANTINE_READ})
     async def get_quarantine_entry(request: Request[Any, Any, Any], id: FromPath[str]) -> QuarantineView:

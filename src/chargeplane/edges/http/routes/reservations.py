@@ -16,10 +16,10 @@ from chargeplane.app.reservations import Wish
 from chargeplane.domain.messages import IdToken
 from chargeplane.domain.reservations import ReservationState
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.reservations import ReservationFilter, ReservationView
+from chargeplane.store.queries.reservations import RESERVATION_SORTS, ReservationFilter, ReservationView
 
 TokenText = Annotated[str, Meta(min_length=1, max_length=255)]
 
@@ -70,7 +70,7 @@ def reservation_routes(services: Services) -> list[HTTPRouteHandler]:
         )
         return Response(view, headers={"Location": f"/v1/reservations/{view.id}"})
 
-    @get("/v1/reservations", tags=["reservations"], opt={"scope": Scope.STATIONS_READ})
+    @get("/v1/reservations", tags=["reservations"], opt={"scope": Scope.STATIONS_READ, "sorts": RESERVATION_SORTS})
     async def list_reservations(
         request: Request[Any, Any, Any],
         station_id: Text = None,
@@ -78,12 +78,13 @@ def reservation_routes(services: Services) -> list[HTTPRouteHandler]:
         wanted_state: Annotated[ReservationState | None, QueryParameter(name="state")] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ReservationView]:
         """Reservations, newest first, with what became of them."""
-        after = decode_cursor("reservations", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = ReservationFilter(station_id=station_id, id_token=id_token, state=wanted_state and wanted_state.value)
         found = await reservations.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("reservations", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/reservations/{id:str}", tags=["reservations"], opt={"scope": Scope.STATIONS_READ})
     async def get_reservation(request: Request[Any, Any, Any], id: FromPath[str]) -> ReservationView:

@@ -15,15 +15,22 @@ from chargeplane.app.roaming.connections import PartnerChanges, PartnerWanted
 from chargeplane.app.roaming.ports import Failure, HandshakeError
 from chargeplane.domain.roaming.connection import BusinessDetails, ConnectionState, PartyId, PartyRole, Quirks
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.problems import ProblemError
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError
-from chargeplane.store.queries.roaming_connections import IssuedToken, ModuleState, OwnPartyView, StoredConnection
-from chargeplane.store.queries.roaming_exchanges import ExchangeFilter, ExchangeView
+from chargeplane.store.queries.roaming_connections import (
+    PARTNER_SORTS,
+    PARTY_SORTS,
+    IssuedToken,
+    ModuleState,
+    OwnPartyView,
+    StoredConnection,
+)
+from chargeplane.store.queries.roaming_exchanges import EXCHANGE_SORTS, ExchangeFilter, ExchangeView
 from chargeplane.store.queries.roaming_hub import RouteView
-from chargeplane.store.queries.roaming_outgoing import OutgoingView
+from chargeplane.store.queries.roaming_outgoing import OUTGOING_SORTS, OutgoingView
 from chargeplane.store.queries.roaming_pushes import PushView
 
 _PARTNER = "roaming partner"
@@ -285,15 +292,14 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
     read, write = {"scope": Scope.ROAMING_READ}, {"scope": Scope.ROAMING_WRITE}
     tags = ["roaming"]
 
-    @get("/v1/roaming/parties", tags=tags, opt=read)
+    @get("/v1/roaming/parties", tags=tags, opt={**read, "sorts": PARTY_SORTS})
     async def list_roaming_parties(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[OwnPartyView]:
         """Parties of ours, oldest first."""
-        after = decode_cursor("roaming-parties", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await connections.parties(caller_of(request), limit + 1, after)
-        keys = {id(view): key for key, view in found}
-        return as_page("roaming-parties", [view for _, view in found], limit, lambda view: (keys[id(view)],))
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/roaming/parties/{country_code:str}/{party_id:str}", tags=tags, opt=read)
     async def get_roaming_party(
@@ -325,14 +331,18 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
         """Removes a party of ours."""
         await connections.remove_party(caller_of(request), _party(country_code, party_id))
 
-    @get("/v1/roaming/partners", tags=tags, opt=read)
+    @get("/v1/roaming/partners", tags=tags, opt={**read, "sorts": PARTNER_SORTS})
     async def list_roaming_partners(
-        request: Request[Any, Any, Any], wanted_state: State = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        wanted_state: State = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[Partner]:
         """Partners and how they do, newest first."""
-        after = decode_cursor("roaming-partners", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await connections.page(caller_of(request), wanted_state, limit + 1, after)
-        return as_page("roaming-partners", [_view(one) for one in found], limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after).of(_view)
 
     @post("/v1/roaming/partners", tags=tags, opt={**write, "secret": True})
     async def invite_roaming_partner(
@@ -451,20 +461,21 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
         stored, modules, tokens = await connections.health(caller_of(request), ident_of(_PARTNER, id))
         return PartnerHealth(partner=_view(stored), modules=modules, tokens=tokens)
 
-    @get("/v1/roaming/partners/{id:str}/outgoing", tags=tags, opt=read)
+    @get("/v1/roaming/partners/{id:str}/outgoing", tags=tags, opt={**read, "sorts": OUTGOING_SORTS})
     async def list_roaming_outgoing(
         request: Request[Any, Any, Any],
         id: FromPath[str],
         parked: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[OutgoingView]:
         """Objects that a partner does not have the newest state of, the longest waiting first; `parked=true` for those given up."""
-        after = decode_cursor("roaming-outgoing", cursor, (int,))
+        after = begin(request, cursor, sort)
         ident = ident_of(_PARTNER, id)
         await connections.one(caller_of(request), ident)
         found = await partners.waiting(caller_of(request), ident, parked, limit + 1, after)
-        return as_page("roaming-outgoing", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @post("/v1/roaming/partners/{id:str}/retry", tags=tags, opt=write, status_code=202)
     async def retry_roaming_partner(request: Request[Any, Any, Any], id: FromPath[str]) -> Retried:
@@ -485,7 +496,7 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
         """What a partner was sent as a whole, and how much of it still waits."""
         return await pushing.pushes(caller_of(request), ident_of(_PARTNER, id))
 
-    @get("/v1/roaming/exchanges", tags=tags, opt=read)
+    @get("/v1/roaming/exchanges", tags=tags, opt={**read, "sorts": EXCHANGE_SORTS})
     async def list_roaming_exchanges(
         request: Request[Any, Any, Any],
         partner_id: Text = None,
@@ -500,9 +511,10 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
         until: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ExchangeView]:
         """What went over the wire, newest first; a message and what it led to have one correlation id."""
-        after = decode_cursor("roaming-exchanges", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = ExchangeFilter(
             connection_id=None if partner_id is None else ident_of(_PARTNER, partner_id),
             correlation_id=correlation_id,
@@ -516,7 +528,7 @@ def roaming_routes(services: Services) -> list[HTTPRouteHandler]:
             until=time_of("until", until),
         )
         found = await partners.exchanges(caller_of(request), wanted, limit + 1, after)
-        return as_page("roaming-exchanges", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/roaming/exchanges/{id:str}", tags=tags, opt=read)
     async def get_roaming_exchange(request: Request[Any, Any, Any], id: FromPath[str]) -> ExchangeView:

@@ -11,10 +11,10 @@ from litestar.params import FromPath, JSONBody
 from chargeplane.app.api_keys import Scope
 from chargeplane.domain.roaming.publication import Publication
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.roaming_requests import RequestView
+from chargeplane.store.queries.roaming_requests import ROAMING_REQUEST_SORTS, RequestView
 
 _PARTNER = "roaming partner"
 
@@ -38,17 +38,18 @@ def roaming_operator_routes(services: Services) -> list[HTTPRouteHandler]:
         there."""
         return await publications.put(caller_of(request), ident_of(_PARTNER, partner_id), data)
 
-    @get("/v1/roaming/requests", tags=tags, opt=read)
+    @get("/v1/roaming/requests", tags=tags, opt={**read, "sorts": ROAMING_REQUEST_SORTS})
     async def list_requests(
         request: Request[Any, Any, Any],
         partner_id: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[RequestView]:
         """Commands and charging profiles that partners sent for our stations, with what they were told; newest first."""
-        after = decode_cursor("roaming-requests", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = None if partner_id is None else ident_of(_PARTNER, partner_id)
         found = await publications.requests(caller_of(request), wanted, limit + 1, after)
-        return as_page("roaming-requests", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     return [get_publication, put_publication, list_requests]

@@ -24,14 +24,30 @@ from chargeplane.domain.roaming.asking import CommandRecord, CommandState, Comma
 from chargeplane.domain.roaming.checking import Check, Verdict
 from chargeplane.domain.roaming.disputes import Dispute, DisputeState
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    decode_cursor,
+    encode_cursor,
+    page_of,
+)
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.money import Money, MoneyView
+from chargeplane.store.queries.partner_commands import PARTNER_COMMAND_SORTS
 from chargeplane.store.queries.partner_places import PlaceFilter
-from chargeplane.store.queries.partner_records import PartnerCdr, PartnerCdrFilter, PartnerSession
+from chargeplane.store.queries.partner_records import (
+    PARTNER_SESSION_SORTS,
+    ROAMING_CDR_SORTS,
+    PartnerCdr,
+    PartnerCdrFilter,
+    PartnerSession,
+)
 from chargeplane.store.queries.replicas import PullRow
 
 PartnerText = Annotated[
@@ -447,7 +463,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
 
     # Sessions
 
-    @get("/v1/roaming/sessions", tags=tags, opt=read)
+    @get("/v1/roaming/sessions", tags=tags, opt={**read, "sorts": PARTNER_SESSION_SORTS})
     async def list_roaming_sessions(
         request: Request[Any, Any, Any],
         driver_id: FromQuery[str | None] = None,
@@ -455,9 +471,10 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         status: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[RoamingSessionView]:
         """Sessions of our drivers at partners' stations, the one that began last first."""
-        after = decode_cursor("roaming-sessions", cursor, (datetime, int))
+        after = begin(request, cursor, sort)
         found = await provider.records.sessions(
             caller_of(request),
             limit + 1,
@@ -466,32 +483,26 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
             connection_id=None if partner_id is None else ident_of("partner", partner_id),
             status=status,
         )
-        return as_page(
-            "roaming-sessions",
-            [session_view(one) for one in found],
-            limit,
-            lambda view: (view.started_at, int(view.id)),
-        )
+        return page_of(request, found, limit, after).of(session_view)
 
     @get("/v1/roaming/sessions/{id:str}", tags=tags, opt=read)
     async def get_roaming_session(request: Request[Any, Any, Any], id: FromPath[str]) -> RoamingSessionView:
         """A session at a partner's station."""
         return session_view(await provider.records.session(caller_of(request), ident_of("session", id)))
 
-    @get("/v1/me/roaming/sessions", tags=["me"], opt=_MINE)
+    @get("/v1/me/roaming/sessions", tags=["me"], opt={**_MINE, "sorts": PARTNER_SESSION_SORTS})
     async def list_my_roaming_sessions(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        status: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[RoamingSessionView]:
         """One's own sessions at partners' stations, the one that began last first."""
         caller = caller_of(request)
-        after = decode_cursor("my-roaming-sessions", cursor, (datetime, int))
-        found = await provider.records.sessions(caller, limit + 1, after, driver_id=caller.driver_id)
-        return as_page(
-            "my-roaming-sessions",
-            [session_view(one) for one in found],
-            limit,
-            lambda view: (view.started_at, int(view.id)),
-        )
+        after = begin(request, cursor, sort)
+        found = await provider.records.sessions(caller, limit + 1, after, driver_id=caller.driver_id, status=status)
+        return page_of(request, found, limit, after).of(session_view)
 
     @get("/v1/me/roaming/sessions/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_roaming_session(request: Request[Any, Any, Any], id: FromPath[str]) -> RoamingSessionView:
@@ -501,7 +512,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
 
     # CDRs
 
-    @get("/v1/roaming/cdrs", tags=tags, opt=read)
+    @get("/v1/roaming/cdrs", tags=tags, opt={**read, "sorts": ROAMING_CDR_SORTS})
     async def list_roaming_cdrs(
         request: Request[Any, Any, Any],
         driver_id: FromQuery[str | None] = None,
@@ -510,9 +521,10 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
         dispute: FromQuery[DisputeState | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[RoamingCdrView]:
         """CDRs of partners, the one whose session ended last first."""
-        after = decode_cursor("roaming-cdrs", cursor, (datetime, int))
+        after = begin(request, cursor, sort)
         wanted = PartnerCdrFilter(
             driver_id=None if driver_id is None else ident_of("driver", driver_id),
             connection_id=None if partner_id is None else ident_of("partner", partner_id),
@@ -520,7 +532,7 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
             dispute=dispute,
         )
         found = await provider.records.cdrs(caller_of(request), wanted, limit + 1, after)
-        return as_page("roaming-cdrs", [_cdr(one) for one in found], limit, lambda view: (view.ended_at, int(view.id)))
+        return page_of(request, found, limit, after).of(_cdr)
 
     @get("/v1/roaming/cdrs/{id:str}", tags=tags, opt=read)
     async def get_roaming_cdr(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[RoamingCdrDetails]:
@@ -577,14 +589,23 @@ def roaming_provider_routes(services: Services) -> list[HTTPRouteHandler]:
                 )
                 return command_view(await asking.unlock(caller, at, wait_s=wait_s))
 
-    @get("/v1/roaming/commands", tags=tags, opt=read)
+    @get("/v1/roaming/commands", tags=tags, opt={**read, "sorts": PARTNER_COMMAND_SORTS})
     async def list_roaming_commands(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        driver_id: FromQuery[str | None] = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[CommandView]:
         """Commands to partners, the newest first."""
-        after = decode_cursor("roaming-commands", cursor, (int,))
-        found = await provider.asking.page(caller_of(request), limit + 1, after)
-        return as_page("roaming-commands", [command_view(one) for one in found], limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await provider.asking.page(
+            caller_of(request),
+            limit + 1,
+            after,
+            driver_id=None if driver_id is None else ident_of("driver", driver_id),
+        )
+        return page_of(request, found, limit, after).of(command_view)
 
     @get("/v1/roaming/commands/{id:str}", tags=tags, opt=read)
     async def get_roaming_command(request: Request[Any, Any, Any], id: FromPath[str]) -> CommandView:

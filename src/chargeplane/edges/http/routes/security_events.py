@@ -11,17 +11,17 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from chargeplane.app.api_keys import Scope
 from chargeplane.domain.security_events import EventSeverity, EventSource
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import From, Text, To, ident_of, time_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.security_events import SecurityEventFilter, SecurityEventView
+from chargeplane.store.queries.security_events import SECURITY_EVENT_SORTS, SecurityEventFilter, SecurityEventView
 
 
 def security_event_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     log = services.subjects.security_events
 
-    @get("/v1/security-events", tags=["security"], opt={"scope": Scope.SECURITY_READ})
+    @get("/v1/security-events", tags=["security"], opt={"scope": Scope.SECURITY_READ, "sorts": SECURITY_EVENT_SORTS})
     async def list_security_events(
         request: Request[Any, Any, Any],
         station_id: Text = None,
@@ -32,9 +32,10 @@ def security_event_routes(services: Services) -> list[HTTPRouteHandler]:
         received_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[SecurityEventView]:
         """What stations reported and what this server saw at its doors, newest first."""
-        after = decode_cursor("security-events", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = SecurityEventFilter(
             station_id=station_id,
             source=None if source is None else source.value,
@@ -44,7 +45,7 @@ def security_event_routes(services: Services) -> list[HTTPRouteHandler]:
             received_to=time_of("received_to", received_to),
         )
         found = await log.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("security-events", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/security-events/{id:str}", tags=["security"], opt={"scope": Scope.SECURITY_READ})
     async def get_security_event(request: Request[Any, Any, Any], id: FromPath[str]) -> SecurityEventView:

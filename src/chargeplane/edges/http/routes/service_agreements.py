@@ -31,13 +31,13 @@ from chargeplane.domain.agreements.scope import Place, ResolveAsk, Who, place_ke
 from chargeplane.domain.agreements.states import Action, Wish
 from chargeplane.domain.authorization import token_key
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.problems import FieldProblem, ProblemError
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError
 from chargeplane.kernel.time import as_utc
-from chargeplane.store.queries.agreements import POSITIONS, AgreementFilter, AgreementSort
+from chargeplane.store.queries.agreements import AGREEMENT_SORTS, AgreementFilter
 
 _TAG = "service-agreements"
 _KIND = "service agreement"
@@ -184,7 +184,7 @@ def service_agreement_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await agreements.create(caller_of(request), _changes(data))
         return Response(view, headers={"Location": f"/v1/service-agreements/{view.id}", **etag(view.revision)})
 
-    @get("/v1/service-agreements", tags=[_TAG], opt={"scope": Scope.AGREEMENTS_READ})
+    @get("/v1/service-agreements", tags=[_TAG], opt={"scope": Scope.AGREEMENTS_READ, "sorts": AGREEMENT_SORTS})
     async def list_service_agreements(
         request: Request[Any, Any, Any],
         status: FromQuery[AgreementState | None] = None,
@@ -196,15 +196,13 @@ def service_agreement_routes(services: Services) -> list[HTTPRouteHandler]:
         location_id: Text = None,
         ends_before: To = None,
         q: Text = None,
-        sort: FromQuery[AgreementSort] = AgreementSort.NEWEST,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[AgreementView]:
         """Agreements as of now. `party` is the id of a party; `driver_id`, `id_token`, `token_group` are whom an agreement covers by name,
-        `location_id` a place of one that covers anybody (one of these four); `q` is looked for in number, name, parties and external ids.
-        `sort`: the newest first, by `ends_at`, or by `number`."""
-        listing = f"service-agreements {sort.value}"
-        after = decode_cursor(listing, cursor, POSITIONS[sort])
+        `location_id` a place of one that covers anybody (one of these four); `q` is looked for in number, name, parties and external ids."""
+        after = begin(request, cursor, sort)
         wanted = AgreementFilter(
             now=datetime.now(UTC),
             state=status,
@@ -214,10 +212,8 @@ def service_agreement_routes(services: Services) -> list[HTTPRouteHandler]:
             ends_before=time_of("ends_before", ends_before),
             q=q,
         )
-        check_cursor(sort, after)
-        found = await agreements.page(caller_of(request), wanted, sort, limit + 1, after)
-        more = encode_cursor(listing, found[limit - 1][0]) if len(found) > limit else None
-        return Page(items=[view for _, view in found[:limit]], next_cursor=more)
+        found = await agreements.page(caller_of(request), wanted, limit + 1, after)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/service-agreements/resolve", tags=[_TAG], opt={"scope": Scope.AGREEMENTS_READ})
     async def resolve_service_agreement(
@@ -403,19 +399,3 @@ def _covers(driver_id: str | None, id_token: str | None, group: str | None, loca
             400, "malformed-request", f"{sentence}.", errors=[FieldProblem(detail=sentence, parameter="driver_id")]
         )
     return keys[0] if keys else None
-
-
-def check_cursor(sort: AgreementSort, after: tuple[Any, ...] | None) -> None:
-    """The end in a cursor of that order is a time, or empty."""
-    if after is None or sort is not AgreementSort.ENDS_AT or not after[0]:
-        return
-    try:
-        datetime.fromisoformat(after[0])
-    except ValueError:
-        sentence = "Not a cursor of this list; take 'next_cursor' of the page before, as it is"
-        raise ProblemError(
-            400,
-            "malformed-request",
-            f"'cursor': {sentence}.",
-            errors=[FieldProblem(detail=sentence, parameter="cursor")],
-        ) from None

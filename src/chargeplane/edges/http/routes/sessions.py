@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request, get, post
@@ -15,10 +14,10 @@ from chargeplane.app.sessions.views import SessionView
 from chargeplane.domain.cdrs.session import SessionState
 from chargeplane.domain.languages import known
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import From, Text, To, ident_of, time_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.sessions import SessionFilter
+from chargeplane.store.queries.sessions import SESSION_SORTS, SessionFilter
 
 Ident = Annotated[str | None, QueryParameter(pattern=r"^[0-9]{1,18}$")]
 Language = Annotated[str | None, QueryParameter(max_length=35, description="ISO 639-1; English where it is not there.")]
@@ -33,7 +32,7 @@ def session_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     sessions = services.business.sessions
 
-    @get("/v1/sessions", tags=["sessions"], opt={"scope": Scope.SESSIONS_READ})
+    @get("/v1/sessions", tags=["sessions"], opt={"scope": Scope.SESSIONS_READ, "sorts": SESSION_SORTS})
     async def list_sessions(
         request: Request[Any, Any, Any],
         wanted_state: Annotated[SessionState | None, QueryParameter(name="state")] = None,
@@ -49,9 +48,10 @@ def session_routes(services: Services) -> list[HTTPRouteHandler]:
         started_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[SessionView]:
         """Charging sessions, the one that started last first."""
-        after = decode_cursor("sessions", cursor, (datetime, int))
+        after = begin(request, cursor, sort)
         wanted = SessionFilter(
             state=wanted_state,
             location_id=location_id,
@@ -66,9 +66,7 @@ def session_routes(services: Services) -> list[HTTPRouteHandler]:
             started_to=time_of("started_to", started_to),
         )
         found = await sessions.page(caller_of(request), wanted, limit + 1, after)
-        items = [view for _, view in found[:limit]]
-        more = len(found) > limit
-        return Page(items=items, next_cursor=encode_cursor("sessions", found[limit - 1][0]) if more else None)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/sessions/{session_id:str}", tags=["sessions"], opt={"scope": Scope.SESSIONS_READ})
     async def show_session(request: Request[Any, Any, Any], session_id: FromPath[str]) -> SessionView:

@@ -17,13 +17,18 @@ from chargeplane.domain.roaming.disputes import DisputeState
 from chargeplane.domain.settlements.model import SettlementKind, Statement, StatementLine, StatementLineKind
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import money_view
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.money import Money, MoneyView
 from chargeplane.kernel.time import as_utc
-from chargeplane.store.queries.settlements_of_partners import PartnerCdr, StoredStatement
+from chargeplane.store.queries.settlements_of_partners import (
+    PARTNER_CDR_SORTS,
+    STATEMENT_SORTS,
+    PartnerCdr,
+    StoredStatement,
+)
 
 _READ: dict[str, Any] = {"scope": Scope.LEDGER_READ}
 _WRITE: dict[str, Any] = {"scope": Scope.LEDGER_WRITE}
@@ -252,7 +257,7 @@ def partner_settlement_routes(services: Services) -> list[HTTPRouteHandler]:
 
 
 def _statements(settlements: Settlements) -> list[HTTPRouteHandler]:
-    @get("/v1/partner-statements", tags=["settlements"], opt=_READ)
+    @get("/v1/partner-statements", tags=["settlements"], opt={**_READ, "sorts": STATEMENT_SORTS})
     async def list_partner_statements(
         request: Request[Any, Any, Any],
         agreement_id: _Agreement = None,
@@ -260,18 +265,19 @@ def _statements(settlements: Settlements) -> list[HTTPRouteHandler]:
         paid: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[PartnerStatementView]:
         """Statements of site hosts and roaming partners, newest first."""
+        after = begin(request, cursor, sort)
         found = await settlements.page(
             caller_of(request),
             agreement_id=None if agreement_id is None else int(agreement_id),
             kind=kind,
             paid=paid,
             limit=limit + 1,
-            after=decode_cursor("partner-statements", cursor, (int,)),
+            after=after,
         )
-        page = as_page("partner-statements", found, limit, lambda one: (one.id,))
-        return Page(items=[_stored(one) for one in page.items], next_cursor=page.next_cursor)
+        return page_of(request, found, limit, after).of(_stored)
 
     @post("/v1/partner-statements", tags=["settlements"], opt=_WRITE)
     async def create_partner_statement(
@@ -330,18 +336,19 @@ def _statements(settlements: Settlements) -> list[HTTPRouteHandler]:
 
 
 def _cdrs(settlements: Settlements) -> list[HTTPRouteHandler]:
-    @get("/v1/partner-cdrs", tags=["settlements"], opt=_READ)
+    @get("/v1/partner-cdrs", tags=["settlements"], opt={**_READ, "sorts": PARTNER_CDR_SORTS})
     async def list_partner_cdrs(
         request: Request[Any, Any, Any],
         party: _Party = None,
         open: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[PartnerCdrView]:
         """CDRs that roaming partners sent, newest first; `open` ones are on no statement yet."""
-        after = decode_cursor("partner-cdrs", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await settlements.partner_cdrs(caller_of(request), party=party, open=open, limit=limit + 1, after=after)
-        page = as_page("partner-cdrs", found, limit, lambda one: (one.id,))
+        page = page_of(request, found, limit, after)
         return Page(items=[_cdr(one) for one in page.items], next_cursor=page.next_cursor)
 
     @post("/v1/partner-cdrs", tags=["settlements"], opt=_WRITE)

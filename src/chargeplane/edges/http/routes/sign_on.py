@@ -20,12 +20,12 @@ from chargeplane.edges.http.account.pages import HEADERS, AccountPages
 from chargeplane.edges.http.allowances import Allowance
 from chargeplane.edges.http.auth import USER_COOKIE, caller_of
 from chargeplane.edges.http.guest.words_of import chosen
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import IfMatch, etag, ident_of, revision_of
 from chargeplane.edges.http.routes.logins import LoginKind, address_of, door_of, is_secure, login_cookie, taken_back
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import NotFoundError, ThrottledError
-from chargeplane.store.queries.sign_on import SignOnProviderView
+from chargeplane.store.queries.sign_on import PROVIDER_SORTS, SignOnProviderView
 
 _CALLBACK: Final = "/v1/login/sign-on/callback"
 _PAGE: Final = {"public": True, "any_query": True}
@@ -184,14 +184,14 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await providers.create(caller_of(request), data)
         return Response(view, headers={"Location": f"/v1/sign-on-providers/{view.id}", **etag(view.revision)})
 
-    @get("/v1/sign-on-providers", tags=["users"], opt={"scope": Scope.USERS_READ})
+    @get("/v1/sign-on-providers", tags=["users"], opt={"scope": Scope.USERS_READ, "sorts": PROVIDER_SORTS})
     async def list_sign_on_providers(
-        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any], limit: Limit = 50, cursor: Cursor = None, sort: Sort = None
     ) -> Page[SignOnProviderView]:
         """The tenant's providers of identities, newest first."""
-        after = decode_cursor("sign-on-providers", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await providers.page(caller_of(request), limit + 1, after)
-        return as_page("sign-on-providers", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/sign-on-providers/{id:str}", tags=["users"], opt={"scope": Scope.USERS_READ})
     async def get_sign_on_provider(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[SignOnProviderView]:

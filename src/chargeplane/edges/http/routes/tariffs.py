@@ -46,12 +46,19 @@ from chargeplane.domain.tariffs.model import (
 from chargeplane.domain.tariffs.to_station import Loss, for_station
 from chargeplane.edges.http.auth import caller_of
 from chargeplane.edges.http.money import CostView, cost_view
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    page_of,
+)
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError, NotFoundError
 from chargeplane.kernel.time import as_utc
-from chargeplane.store.queries.tariffs import TariffFilter, TariffView
+from chargeplane.store.queries.tariffs import TARIFF_SORTS, TARIFF_VERSION_SORTS, TariffFilter, TariffView
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -344,7 +351,7 @@ def tariff_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await tariffs.create(caller_of(request), data.id, data.name, _content(data), data.valid_from)
         return Response(view, headers={"Location": f"/v1/tariffs/{quote(view.id, safe='')}", **etag(view.revision)})
 
-    @get("/v1/tariffs", tags=["tariffs"], opt={"scope": Scope.TARIFFS_READ})
+    @get("/v1/tariffs", tags=["tariffs"], opt={"scope": Scope.TARIFFS_READ, "sorts": TARIFF_SORTS})
     async def list_tariffs(
         request: Request[Any, Any, Any],
         currency: Currency = None,
@@ -353,13 +360,13 @@ def tariff_routes(services: Services) -> list[HTTPRouteHandler]:
         q: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[TariffView]:
         """Tariffs in their newest versions, newest first. `q` is looked for in id, name and texts."""
-        after = decode_cursor("tariffs", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = TariffFilter(currency=currency, type=type and type.value, retired=retired, q=q)
         found = await tariffs.page(caller_of(request), wanted, limit + 1, after)
-        more = encode_cursor("tariffs", (found[limit - 1][0],)) if len(found) > limit else None
-        return Page(items=[view for _, view in found[:limit]], next_cursor=more)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/tariffs/{tariff_id:str}", tags=["tariffs"], opt={"scope": Scope.TARIFFS_READ})
     async def get_tariff(request: Request[Any, Any, Any], tariff_id: FromPath[str]) -> Response[TariffView]:
@@ -384,14 +391,22 @@ def tariff_routes(services: Services) -> list[HTTPRouteHandler]:
         """Deletes a tariff that was never valid and is on no connector; others are retired."""
         await tariffs.delete(caller_of(request), tariff_id, revision_of(if_match))
 
-    @get("/v1/tariffs/{tariff_id:str}/versions", tags=["tariffs"], opt={"scope": Scope.TARIFFS_READ})
+    @get(
+        "/v1/tariffs/{tariff_id:str}/versions",
+        tags=["tariffs"],
+        opt={"scope": Scope.TARIFFS_READ, "sorts": TARIFF_VERSION_SORTS},
+    )
     async def list_tariff_versions(
-        request: Request[Any, Any, Any], tariff_id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        tariff_id: FromPath[str],
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[TariffView]:
         """The versions of a tariff, newest first."""
-        after = decode_cursor("tariff-versions", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await tariffs.versions(caller_of(request), tariff_id, limit + 1, after)
-        return as_page("tariff-versions", found, limit, lambda view: (view.version,))
+        return page_of(request, found, limit, after)
 
     @get("/v1/tariffs/{tariff_id:str}/versions/{version:str}", tags=["tariffs"], opt={"scope": Scope.TARIFFS_READ})
     async def get_tariff_version(

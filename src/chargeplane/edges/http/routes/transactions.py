@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
 from typing import Annotated, Any
 
 from litestar import Request, get, post
@@ -14,10 +13,21 @@ from msgspec import Meta, Struct
 from chargeplane.app.api_keys import Scope
 from chargeplane.app.transactions import TransactionDetails
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    decode_cursor,
+    encode_cursor,
+    page_of,
+)
 from chargeplane.edges.http.routes.common import From, Text, To, ident_of, time_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries.transactions import (
+    TRANSACTION_EVENT_SORTS,
+    TRANSACTION_SORTS,
     MeterValueView,
     TransactionEventView,
     TransactionFilter,
@@ -42,7 +52,7 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     transactions = services.transactions
 
-    @get("/v1/transactions", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
+    @get("/v1/transactions", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ, "sorts": TRANSACTION_SORTS})
     async def list_transactions(
         request: Request[Any, Any, Any],
         station_id: Text = None,
@@ -52,9 +62,10 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         started_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[TransactionView]:
         """Transactions, newest first."""
-        after = decode_cursor("transactions", cursor, (datetime, int))
+        after = begin(request, cursor, sort)
         wanted = TransactionFilter(
             station_id=station_id,
             id_token=id_token,
@@ -63,7 +74,7 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
             started_to=time_of("started_to", started_to),
         )
         found = await transactions.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("transactions", found, limit, lambda view: (view.opened_at, int(view.id)))
+        return page_of(request, found, limit, after)
 
     @get("/v1/transactions/{transaction_id:str}", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
     async def get_transaction(request: Request[Any, Any, Any], transaction_id: FromPath[str]) -> TransactionView:
@@ -90,15 +101,24 @@ def transaction_routes(services: Services) -> list[HTTPRouteHandler]:
         """Closes an open transaction by hand with its last known value; the audit log keeps who and why."""
         return await transactions.close(caller_of(request), ident_of("transaction", transaction_id), data.reason)
 
-    @get("/v1/transactions/{transaction_id:str}/events", tags=["transactions"], opt={"scope": Scope.TRANSACTIONS_READ})
+    @get(
+        "/v1/transactions/{transaction_id:str}/events",
+        tags=["transactions"],
+        opt={"scope": Scope.TRANSACTIONS_READ, "sorts": TRANSACTION_EVENT_SORTS},
+    )
     async def list_transaction_events(
-        request: Request[Any, Any, Any], transaction_id: FromPath[str], limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        transaction_id: FromPath[str],
+        kind: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[TransactionEventView]:
         """The messages of a transaction as received, in order of arrival."""
         ident = ident_of("transaction", transaction_id)
-        after = decode_cursor("transaction-events", cursor, (int,))
-        found = await transactions.events(caller_of(request), ident, limit + 1, after)
-        return as_page("transaction-events", found, limit, lambda view: (view.ordinal,))
+        after = begin(request, cursor, sort)
+        found = await transactions.events(caller_of(request), ident, kind, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @get(
         "/v1/transactions/{transaction_id:str}/meter-values",

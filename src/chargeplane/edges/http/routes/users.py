@@ -21,7 +21,7 @@ from chargeplane.app.people.users import NewUser
 from chargeplane.domain.people.drivers import Email, Language
 from chargeplane.domain.people.roles import Role
 from chargeplane.edges.http.auth import USER_COOKIE, caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.routes.logins import (
     Code,
@@ -45,8 +45,8 @@ from chargeplane.edges.http.routes.logins import (
 )
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.wire import ENCODER
-from chargeplane.store.queries.audit import AuditEntry, AuditFilter
-from chargeplane.store.queries.users import UserView
+from chargeplane.store.queries.audit import AUDIT_SORTS, AuditEntry, AuditFilter
+from chargeplane.store.queries.users import USER_SORTS, UserView
 
 UserName = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[^\\x00-\\x1f\\x7f]+$")]
 _USER = {"user": True}
@@ -147,18 +147,19 @@ def user_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await users.create(caller_of(request), wanted)
         return Response(view, headers={"Location": f"/v1/users/{view.id}", **etag(view.revision)})
 
-    @get("/v1/users", tags=["users"], opt={"scope": Scope.USERS_READ})
+    @get("/v1/users", tags=["users"], opt={"scope": Scope.USERS_READ, "sorts": USER_SORTS})
     async def list_users(
         request: Request[Any, Any, Any],
         q: Text = None,
         role: FromQuery[Role | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[UserView]:
         """The tenant's users, newest first. `q` is looked for in name and e-mail."""
-        after = decode_cursor("users", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await users.page(caller_of(request), q, role, limit + 1, after)
-        return as_page("users", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/users/{id:str}", tags=["users"], opt={"scope": Scope.USERS_READ})
     async def get_user(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[UserView]:
@@ -301,7 +302,7 @@ def audit_log_routes(services: Services) -> list[HTTPRouteHandler]:
     """The routes."""
     log = services.business.audit_log
 
-    @get("/v1/audit-log", tags=["administration"], opt={"scope": Scope.AUDIT_READ})
+    @get("/v1/audit-log", tags=["administration"], opt={"scope": Scope.AUDIT_READ, "sorts": AUDIT_SORTS})
     async def list_audit_log(
         request: Request[Any, Any, Any],
         actor: Text = None,
@@ -312,13 +313,14 @@ def audit_log_routes(services: Services) -> list[HTTPRouteHandler]:
         at_to: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[AuditEntry]:
         """Who did what to what, newest first, with what it was before and after. `actor` is as it is shown, with or without the name
         behind: `user:7`, `api-key:3`, `driver:12`."""
-        after = decode_cursor("audit-log", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = _audit_filter(actor, action, object_kind, object_id, at_from, at_to)
         found = await log.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("audit-log", found, limit, lambda entry: (int(entry.id),))
+        return page_of(request, found, limit, after)
 
     @get(
         "/v1/audit-log/export",

@@ -15,11 +15,11 @@ from chargeplane.app.variable_changes import PATIENCE_S
 from chargeplane.domain.configuration import ResetPolicy
 from chargeplane.domain.variables import VariableSetting
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
-from chargeplane.edges.http.routes.common import StationIdPath, Text, ident_of
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, as_page, begin, decode_cursor, page_of
+from chargeplane.edges.http.routes.common import StateText, StationIdPath, Text, ident_of
 from chargeplane.edges.http.services import Services
 from chargeplane.store.queries import variables
-from chargeplane.store.queries.variable_changes import VariableChangeView
+from chargeplane.store.queries.variable_changes import VARIABLE_CHANGE_SORTS, VariableChangeView
 from chargeplane.store.queries.variables import VariableFilter, VariableView
 
 _KIND = "variable change"
@@ -101,15 +101,20 @@ def variable_routes(services: Services) -> list[HTTPRouteHandler]:
     @get(
         "/v1/charging-stations/{station_id:str}/variable-changes",
         tags=["variables"],
-        opt={"scope": Scope.STATIONS_READ},
+        opt={"scope": Scope.STATIONS_READ, "sorts": VARIABLE_CHANGE_SORTS},
     )
     async def list_variable_changes(
-        request: Request[Any, Any, Any], station_id: StationIdPath, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        station_id: StationIdPath,
+        wanted_state: StateText = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[VariableChangeView]:
         """Changes of a station's variables, newest first: those somebody asked for, and those of templates."""
-        after = decode_cursor("variable-changes", cursor, (int,))
-        found = await changes.page(caller_of(request), station_id, limit + 1, after)
-        return as_page("variable-changes", found, limit, lambda view: (int(view.id),))
+        after = begin(request, cursor, sort)
+        found = await changes.page(caller_of(request), station_id, wanted_state, limit + 1, after)
+        return page_of(request, found, limit, after)
 
     @get("/v1/variable-changes/{id:str}", tags=["variables"], opt={"scope": Scope.STATIONS_READ})
     async def get_variable_change(request: Request[Any, Any, Any], id: FromPath[str]) -> VariableChangeView:

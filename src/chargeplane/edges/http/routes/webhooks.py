@@ -14,10 +14,19 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.app.webhooks.webhooks import EndpointChanges
 from chargeplane.domain.webhooks import EVENT_TYPES, TYPE_PATTERN, DeliveryState
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import From, IfMatch, Text, To, etag, ident_of, revision_of, time_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.webhooks import AttemptView, DeliveryFilter, DeliveryView, EndpointView, EventView
+from chargeplane.store.queries.webhooks import (
+    DELIVERY_SORTS,
+    ENDPOINT_SORTS,
+    WEBHOOK_EVENT_SORTS,
+    AttemptView,
+    DeliveryFilter,
+    DeliveryView,
+    EndpointView,
+    EventView,
+)
 
 _ENDPOINT = "webhook endpoint"
 _DELIVERY = "webhook delivery"
@@ -154,17 +163,18 @@ def webhook_routes(services: Services) -> list[HTTPRouteHandler]:
         """What can be heard of."""
         return EventTypeList(items=[EventTypeView(type=kind, description=text) for kind, text in EVENT_TYPES.items()])
 
-    @get("/v1/webhook-endpoints", tags=tags, opt=read)
+    @get("/v1/webhook-endpoints", tags=tags, opt={**read, "sorts": ENDPOINT_SORTS})
     async def list_webhook_endpoints(
         request: Request[Any, Any, Any],
         enabled: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EndpointView]:
         """Where events go, newest first."""
-        after = decode_cursor("webhook-endpoints", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await webhooks.page(caller_of(request), enabled, limit + 1, after)
-        return as_page("webhook-endpoints", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @post("/v1/webhook-endpoints", tags=tags, opt={**write, "secret": True})
     async def create_webhook_endpoint(
@@ -235,7 +245,7 @@ def webhook_routes(services: Services) -> list[HTTPRouteHandler]:
         )
         return Replayed(count=count, continue_after=None if last is None else str(last))
 
-    @get("/v1/webhook-deliveries", tags=tags, opt=read)
+    @get("/v1/webhook-deliveries", tags=tags, opt={**read, "sorts": DELIVERY_SORTS})
     async def list_webhook_deliveries(
         request: Request[Any, Any, Any],
         endpoint_id: Text = None,
@@ -245,9 +255,10 @@ def webhook_routes(services: Services) -> list[HTTPRouteHandler]:
         since: From = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[DeliveryView]:
         """Deliveries, newest first; `state=failed` for those given up."""
-        after = decode_cursor("webhook-deliveries", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = DeliveryFilter(
             endpoint_id=None if endpoint_id is None else ident_of(_ENDPOINT, endpoint_id),
             state=None if wanted_state is None else wanted_state.value,
@@ -256,7 +267,7 @@ def webhook_routes(services: Services) -> list[HTTPRouteHandler]:
             since=time_of("since", since),
         )
         found = await webhooks.deliveries(caller_of(request), wanted, limit + 1, after)
-        return as_page("webhook-deliveries", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/webhook-deliveries/{id:str}", tags=tags, opt=read)
     async def get_webhook_delivery(request: Request[Any, Any, Any], id: FromPath[str]) -> DeliveryWithAttempts:
@@ -269,7 +280,7 @@ def webhook_routes(services: Services) -> list[HTTPRouteHandler]:
         """Has one tried now, with all its attempts before it again."""
         return await webhooks.retry(caller_of(request), ident_of(_DELIVERY, id))
 
-    @get("/v1/webhook-events", tags=tags, opt=read)
+    @get("/v1/webhook-events", tags=tags, opt={**read, "sorts": WEBHOOK_EVENT_SORTS})
     async def list_webhook_events(
         request: Request[Any, Any, Any],
         event_type: Text = None,
@@ -278,13 +289,14 @@ def webhook_routes(services: Services) -> list[HTTPRouteHandler]:
         until: To = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[EventView]:
         """What happened since the tenant has endpoints, newest first."""
-        after = decode_cursor("webhook-events", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await webhooks.events(
             caller_of(request), event_type, key, time_of("since", since), time_of("until", until), limit + 1, after
         )
-        return as_page("webhook-events", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/webhook-events/{id:str}", tags=tags, opt=read)
     async def get_webhook_event(request: Request[Any, Any, Any], id: FromPath[str]) -> EventView:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
 
 from litestar import Request, get, post
@@ -15,12 +14,10 @@ from chargeplane.app.api_keys import Scope
 from chargeplane.domain.error_words import Words, explain
 from chargeplane.domain.work_list import WorkAction, WorkKind, WorkState
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, decode_cursor, encode_cursor
-from chargeplane.edges.http.problems import FieldProblem, ProblemError
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import Text, ident_of
 from chargeplane.edges.http.services import Services
-from chargeplane.store.queries.paging import Position
-from chargeplane.store.queries.work_list import WorkEventView, WorkFilter, WorkItemView
+from chargeplane.store.queries.work_list import WORK_SORTS, WorkEventView, WorkFilter, WorkItemView
 
 _KIND = "work item"
 Note = Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -79,7 +76,7 @@ def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
     read, write = {"scope": Scope.WORK_READ}, {"scope": Scope.WORK_WRITE}
     tags = ["work"]
 
-    @get("/v1/work-items", tags=tags, opt=read)
+    @get("/v1/work-items", tags=tags, opt={**read, "sorts": WORK_SORTS})
     async def list_work_items(
         request: Request[Any, Any, Any],
         resolved: FromQuery[bool] = False,
@@ -90,11 +87,12 @@ def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
         snoozed: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
         language: Text = None,
     ) -> Page[WorkItemView]:
         """What needs a person, most revenue at risk first; with `resolved=true` what is over, the newest first. In English, German or
         Swedish (`language`); alerts are in English."""
-        after = _position(decode_cursor("work-items", cursor, (str, str, int)))
+        after = begin(request, cursor, sort, default="-resolved_at" if resolved else None)
         wanted = WorkFilter(
             resolved=resolved,
             kind=None if kind is None else kind.value,
@@ -104,8 +102,7 @@ def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
             snoozed=snoozed,
         )
         found = await work.page(caller_of(request), wanted, limit + 1, after, language)
-        more = encode_cursor("work-items", found[limit - 1][0]) if len(found) > limit else None
-        return Page(items=[view for _, view in found[:limit]], next_cursor=more)
+        return page_of(request, found, limit, after).of(lambda pair: pair[1])
 
     @get("/v1/work-items/{id:str}", tags=tags, opt=read)
     async def get_work_item(
@@ -181,18 +178,3 @@ def work_list_routes(services: Services) -> list[HTTPRouteHandler]:
         annotate_work_item,
         act_on_work_item,
     ]
-
-
-def _position(after: Position | None) -> Position | None:
-    try:
-        if after is not None and not (Decimal(after[0]).is_finite() and Decimal(after[1]).is_finite()):
-            raise InvalidOperation
-    except InvalidOperation:
-        sentence = "Not a cursor of this list; take 'next_cursor' of the page before, as it is"
-        raise ProblemError(
-            400,
-            "malformed-request",
-            f"'cursor': {sentence}.",
-            errors=[FieldProblem(detail=sentence, parameter="cursor")],
-        ) from None
-    return after
