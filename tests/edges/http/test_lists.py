@@ -28,6 +28,7 @@ WITHOUT_SORT: Final = {
     "search_my_offers": _RANKED,
     "list_partner_locations": _RANKED,
     "list_partner_locations_for_me": _RANKED,
+    "list_places_for_me": _RANKED,
 }
 """Lists with pages in one order, with the reason."""
 
@@ -118,7 +119,7 @@ async def _things(rest: Rest) -> dict[str, str]:
 
     price = {"price_components": [{"type": "ENERGY", "price": "0.5", "step_size": 1}]}
     tariff = {"id": "T", "currency": "EUR", "elements": [price], "tax_included": "NO"}
-    template = {"name": "of all", "selector": {}, "variables": [{"name": "HeartbeatInterval", "value": "60"}]}
+    template = {"name": "of all", "selector": {}, "variables": [{"variable": "HeartbeatInterval", "value": "60"}]}
     return {
         "/v1/wallets/": await made("/v1/wallets", {"owner": "1", "currency": "EUR"}),
         "/v1/credit-accounts/": await made(

@@ -25,7 +25,7 @@ from chargeplane.domain.tariffs.model import Tariff, TariffType
 from chargeplane.store.database import Database
 from chargeplane.store.queries import tariffs as tariff_queries
 from chargeplane.store.queries.locations import EvseView, LocationFilter, LocationView
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Mark, Position
 from chargeplane.store.queries.partner_places import PlaceFilter
 
 
@@ -61,10 +61,10 @@ class Nearby:
         caller: Caller,
         wanted: PlaceFilter,
         limit: int,
-        after: tuple[Position | None, Position | None],
+        after: tuple[Mark | None, Mark | None],
         *,
         energy_wh: Decimal | None = None,
-    ) -> list[tuple[tuple[Position | None, Position | None], PlaceView]]:
+    ) -> list[tuple[tuple[Mark | None, Mark | None], PlaceView]]:
         """Locations that fit around a point, the nearest first, each with the positions behind which the list goes on.
 
         Args:
@@ -72,17 +72,17 @@ class Nearby:
             after: among ours, and among partners'.
             energy_wh: of the session that is priced; None: 20 kWh.
         """
-        ours: list[tuple[Position, LocationView]] = []
+        ours: list[tuple[Mark, LocationView]] = []
         if wanted.party is None:
-            ours = await self._locations.page(caller, _own_filter(wanted), limit, after[0])
-        theirs = await self._places.search(caller, wanted, limit, after[1], energy_wh=energy_wh)
+            ours = await self._locations.page(caller, _own_filter(wanted), limit, Position(after[0] or ()))
+        theirs = await self._places.search(caller, wanted, limit, Position(after[1] or ()), energy_wh=energy_wh)
         tariffs = await self._tariffs(caller, [view for _, view in ours])
-        made: list[tuple[Position, bool, PlaceView]] = [
+        made: list[tuple[Mark, bool, PlaceView]] = [
             (position, True, self._own(view, position, tariffs, energy_wh or ENERGY_WH)) for position, view in ours
         ]
         made += [(position, False, _theirs(view)) for position, view in theirs]
         made.sort(key=lambda one: (one[0][0], not one[1], one[0][1]))
-        found: list[tuple[tuple[Position | None, Position | None], PlaceView]] = []
+        found: list[tuple[tuple[Mark | None, Mark | None], PlaceView]] = []
         own_at, partners_at = after
         for position, own, view in made[:limit]:
             own_at, partners_at = (position, partners_at) if own else (own_at, position)
@@ -103,7 +103,7 @@ class Nearby:
             found = await tariff_queries.valid(db, caller.tenant_id, sorted(named), self._now())
         return {one.id.lower(): one for one in found}
 
-    def _own(self, view: LocationView, position: Position, tariffs: dict[str, Tariff], energy_wh: Decimal) -> PlaceView:
+    def _own(self, view: LocationView, position: Mark, tariffs: dict[str, Tariff], energy_wh: Decimal) -> PlaceView:
         at, zone = self._now(), zone_of(view.time_zone)
         known: dict[tuple[str, int], PriceView | None] = {}
 

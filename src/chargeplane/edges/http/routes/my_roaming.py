@@ -37,7 +37,7 @@ from chargeplane.edges.http.routes.roaming_provider import (
 from chargeplane.edges.http.services import Services
 from chargeplane.edges.http.sse import HEARTBEAT, HEARTBEAT_S, HELLO, LOST, event, stream
 from chargeplane.edges.http.wire import ENCODER
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Mark
 
 _MINE = {"driver": True}
 _OVER: Final = frozenset({"COMPLETED", "INVALID"})
@@ -54,7 +54,7 @@ _NOWHERE: Final = (-1.0, 0)
 """Before the first of a list."""
 
 
-def _behind(distance: Any, key: Any) -> Position | None:
+def _behind(distance: Any, key: Any) -> Mark | None:
     return None if distance < 0 else (distance, key)
 
 
