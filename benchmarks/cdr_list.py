@@ -20,6 +20,7 @@ import httpx
 from chargeplane.main.config import Config
 from chargeplane.main.wiring import Server
 from chargeplane.store.database import Database
+from chargeplane.store.queries.cdrs import CDR_SORTS
 
 KEY = "an-admin-key-of-the-benchmark"
 _ROWS = """
@@ -37,6 +38,7 @@ ASKED = {
     "of a location": {"location_id": "LOC7"},
     "of an agreement, since": {"agreement_id": "5", "ended_from": "2020-01-01T00:00:00Z"},
     "held": {"held": "true"},
+    **{f"sort={sort}": {"sort": sort} for sort in CDR_SORTS.choices},
 }
 
 

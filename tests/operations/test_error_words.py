@@ -53,6 +53,24 @@ def test_the_vendors_code_says_most_and_the_status_least() -> None:
     assert explain(error_code="Unheard", vendor_error_code="?") is None
 
 
+def test_every_code_that_is_not_of_ocpp_names_where_it_is_told_and_stands_there_once() -> None:
+    entries = _file()["vendor"]
+    for entry in entries:
+        assert len(entry["source"]) > 20, entry["code"]
+    places = [(entry["vendor"].casefold(), entry["model"].casefold(), entry["code"].casefold()) for entry in entries]
+    assert len(places) == len(set(places))
+
+
+@pytest.mark.parametrize(
+    ("code", "beginning"),
+    [("CX001", "The connector cannot be locked"), ("cx017", "A contactor"), ("CX026", "The charging cable was cut")],
+)
+def test_codes_of_the_chargex_consortium_are_told_of_any_maker(code: str, beginning: str) -> None:
+    found = explain(error_code="OtherError", vendor_error_code=code, vendor="Anybody", model="M1")
+    assert found is not None
+    assert found.text.startswith(beginning)
+
+
 async def test_words_are_given_by_rest(rest: Rest) -> None:
     asked = {"error_code": "GroundFailure", "language": "sv"}
     found = (await rest.client.get("/v1/error-words", params=asked)).json()["words"]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from litestar.handlers import HTTPRouteHandler
 
+from chargeplane.app import audit_log
 from chargeplane.edges.http.routes import route_handlers
 from chargeplane.store.queries.audit import audit
 from tests.support.rest import Rest
@@ -73,6 +76,8 @@ EXCEPTIONS: Final[dict[tuple[str, str], str]] = {
             ("POST", "/v1/roaming/sessions/{id:str}/charging-profile/read"),
             ("POST", "/v1/roaming/sessions/{id:str}/charging-preferences"),
             ("POST", "/v1/me/roaming/sessions/{id:str}/stop"),
+            ("POST", "/v1/me/roaming/sessions/{id:str}/unlock"),
+            ("PUT", "/v1/me/roaming/sessions/{id:str}/charging-preferences"),
             ("POST", "/v1/me/roaming/reservations/{partner:str}/{reservation_id:str}/cancel"),
         ),
         _ROAMING,
@@ -175,6 +180,74 @@ async def test_every_change_can_reach_the_audit_log(rest: Rest) -> None:
     assert not mute, "\n".join(mute)
     assert EXCEPTIONS.keys() <= known, EXCEPTIONS.keys() - known
     assert len(known) > 170
+
+
+_ASKS: Final = "has the house do something once more; what comes of it is a record of its own"
+_GIVES: Final = "gives something out and changes nothing"
+_SECRET: Final = "what changes is a secret, which is never written down"
+_DOOR: Final = "a login that begins or ends: it has no state to be compared"
+_NAMED: Final = "the function that calls it says what was changed"
+
+WITHOUT_BOTH: Final[dict[tuple[str, str], str]] = {
+    ("audit_log", "export"): _GIVES,
+    ("configuration", "apply"): _ASKS,
+    ("credential_changes", "rotate password"): _SECRET,
+    ("credential_changes", "credentials changed"): _SECRET,
+    ("customer_information", "show"): _GIVES,
+    ("invoicing/runs", "retry"): _ASKS,
+    ("invoicing/vat", "check"): _ASKS,
+    ("outbox", "retry"): _ASKS,
+    ("payments/accounts", "top-up"): "begins a payment, which is a record of its own",
+    ("payments/payments", "retry"): _ASKS,
+    ("people/credentials", "?"): _DOOR,
+    ("people/driver_accounts", "logout"): _DOOR,
+    ("people/personal_data", "export-data"): _GIVES,
+    ("people/personal_data", "erase"): "what was there must be gone, here too",
+    ("people/sign_on", "logout"): _DOOR,
+    ("people/sign_on", "link"): _DOOR,
+    ("people/user_accounts", "logout"): _DOOR,
+    ("people/user_accounts", "?"): _DOOR,
+    ("roaming/connections", "?"): "a partner registers, or comes with new credentials: these are secrets",
+    ("roaming/partners", "replay"): _ASKS,
+    ("roaming/partners", "retry"): _ASKS,
+    ("roaming/pushing", "push"): _ASKS,
+    ("variable_changes", "set-variables"): "what the station had is read only then; the change is a record of its own",
+    ("webhooks/deliverer", "disable"): _NAMED,
+}
+"""By module and action: entries without what was before, or without what is after, with the reason."""
+
+_MADE: Final = ("create", "register", "receive", "book", "import")
+_GONE: Final = ("delete", "clear", "discard", "remove")
+
+
+def _calls(tree: ast.AST) -> Iterator[dict[str, ast.expr]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and "audit" in (getattr(node.func, "id", ""), getattr(node.func, "attr", "")):
+            yield {word.arg: word.value for word in node.keywords if word.arg is not None}
+
+
+def test_every_entry_that_the_code_writes_has_what_was_and_what_is() -> None:
+    """Who and what are arguments that cannot be left out; before and after can, so they are looked for in every call."""
+    folder = Path(audit_log.__file__).parent
+    lacking, used, count = [], set(), 0
+    for file in sorted(folder.rglob("*.py")):
+        module = file.relative_to(folder).with_suffix("").as_posix()
+        for words in _calls(ast.parse(file.read_text(encoding="utf-8"))):
+            count += 1
+            value = words["action"]
+            action = str(value.value) if isinstance(value, ast.Constant) else "?"
+            wanted = {"before", "after"}
+            if action.startswith(_MADE):
+                wanted = {"after"}
+            elif action.startswith(_GONE):
+                wanted = {"before"}
+            if not wanted <= words.keys():
+                used.add((module, action))
+                if (module, action) not in WITHOUT_BOTH:
+                    lacking.append(f"{module} '{action}' lacks {sorted(wanted - words.keys())}")
+    assert not lacking, "\n".join(lacking)
+    assert used == WITHOUT_BOTH.keys(), WITHOUT_BOTH.keys() - used
+    assert count > 130
 
 
 async def _entry(rest: Rest, kind: str, ident: str, action: str) -> dict[str, Any]:

@@ -100,7 +100,16 @@ class Alerts:
                 if found is None:
                     raise NotFoundError("alert", str(ident))
                 raise ConflictError(f"Alert {ident} was acknowledged by {found.acknowledged_by} already.")
-            await audit(db, caller.tenant_id, actor=caller.actor, action="acknowledge", kind="alert", ident=str(ident))
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="acknowledge",
+                kind="alert",
+                ident=str(ident),
+                before={"acknowledged_by": None},
+                after={"acknowledged_by": caller.actor},
+            )
             return await self._changed(db, caller, ident, "alert.acknowledged")
 
     async def settle(self, caller: Caller, ident: int, because: str) -> AlertView:
@@ -123,6 +132,8 @@ class Alerts:
                 kind="alert",
                 ident=str(ident),
                 reason=because,
+                before={"cleared_because": None},
+                after={"cleared_because": because},
             )
             return await self._changed(db, caller, ident, "alert.cleared")
 

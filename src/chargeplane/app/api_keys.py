@@ -213,7 +213,16 @@ class ApiKeys:
         async with self._database.change() as db:
             if not await queries.revoke(db, caller.tenant_id, key_id):
                 raise NotFoundError("API key", str(key_id))
-            await audit(db, caller.tenant_id, actor=caller.actor, action="revoke", kind="api-key", ident=str(key_id))
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="revoke",
+                kind="api-key",
+                ident=str(key_id),
+                before={"revoked": False},
+                after={"revoked": True},
+            )
 
 
 async def ensure_admin_key(database: Database, chosen: str | None) -> str | None:

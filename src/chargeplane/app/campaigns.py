@@ -286,7 +286,14 @@ class Campaigns:
                 if new is CampaignState.CANCELED:
                     await queries.drop_waiting(db, ident, StationState.CANCELED, "The campaign was canceled.")
             await audit(
-                db, caller.tenant_id, actor=caller.actor, action=action, kind="firmware-campaign", ident=str(ident)
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action=action,
+                kind="firmware-campaign",
+                ident=str(ident),
+                before={"state": state.value},
+                after={"state": {"pause": "paused", "resume": "running"}.get(action, "canceled")},
             )
         self._wake.set()
         view = await self.one(caller, ident)

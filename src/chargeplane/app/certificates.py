@@ -406,6 +406,8 @@ class Certificates:
                 kind="certificate",
                 ident=str(ident),
                 reason=reason,
+                before={"revoked": False},
+                after={"revoked": True},
             )
         await self.tell_nodes()
         view = await self.one(caller, ident)
@@ -498,10 +500,19 @@ class Certificates:
             raise ForbiddenError(
                 "The authority of the house is the same for all tenants: only the default tenant may change it."
             )
+        before = await self.authority()
         done = await work
+        after = await self.authority()
         async with self._database.change() as db:
             await audit(
-                db, caller.tenant_id, actor=caller.actor, action=action, kind="certificate-authority", ident="house"
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action=action,
+                kind="certificate-authority",
+                ident="house",
+                before=before.generations,
+                after=after.generations,
             )
         return done
 

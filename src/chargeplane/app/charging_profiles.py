@@ -184,6 +184,8 @@ class ChargingProfiles:
                 action="set",
                 kind="charging-profile",
                 ident=f"{station_id}/{profile.id}",
+                before=None if held is None else held.profile,
+                after=profile,
             )
         self._kick()
         view = await self.one(caller, station_id, profile.id)
@@ -247,6 +249,7 @@ class ChargingProfiles:
                 action="clear",
                 kind="charging-profile",
                 ident=f"{station_id}/{ident}",
+                before=held.profile,
             )
         self._kick()
         return await self.one(caller, station_id, ident)

@@ -231,6 +231,7 @@ class Configuration:
                         action="update",
                         kind="configuration-template",
                         ident=str(ident),
+                        before=msgspec.to_builtins({name: getattr(stored, name, None) for name in columns}),
                         after=msgspec.to_builtins(columns),
                     )
                 if wanted.paused is False:
@@ -254,7 +255,8 @@ class Configuration:
             NotFoundError: the tenant has no such template.
         """
         async with self._database.change() as db:
-            if await queries.locked(db, caller.tenant_id, ident) is None:
+            stored = await queries.locked(db, caller.tenant_id, ident)
+            if stored is None:
                 raise NotFoundError(_KIND, str(ident))
             await queries.remove(db, ident)
             await audit(
@@ -264,6 +266,7 @@ class Configuration:
                 action="delete",
                 kind="configuration-template",
                 ident=str(ident),
+                before={"name": stored.name, "version": stored.version},
             )
         self._events.publish("configuration-template.deleted", caller.tenant_id, None, {"id": str(ident)})
 

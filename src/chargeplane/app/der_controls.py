@@ -110,6 +110,7 @@ class DerControls:
         superseded = reply_of(outcome, DerControlsSuperseded)
         state = {CommandState.ACCEPTED: "installed", CommandState.REJECTED: "refused"}.get(outcome.state, "wanted")
         async with self._database.change() as db:
+            before = await queries.one(db, key, control.id)
             await queries.put(db, caller.tenant_id, key, control, state, outcome.reason)
             if superseded is not None:
                 await queries.supersede(db, key, superseded.ids)
@@ -120,6 +121,8 @@ class DerControls:
                 action="set",
                 kind="der-control",
                 ident=f"{station_id}/{control.id}",
+                before=before,
+                after=control,
             )
             found = await queries.one(db, key, control.id)
         assert found is not None

@@ -125,8 +125,16 @@ class EvPool:
             ident = await queries.add_contract(db, caller.tenant_id, emaid(account), pcid.strip().upper(), caller.actor)
             if ident is None:
                 raise ConflictError(f"The eMAID {emaid(account)} has a contract already.")
-            await audit(db, caller.tenant_id, actor=caller.actor, action="create", kind="contract", ident=str(ident))
             found = await queries.contract(db, caller.tenant_id, ident)
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="create",
+                kind="contract",
+                ident=str(ident),
+                after=found,
+            )
         assert found is not None
         return found
 
@@ -159,6 +167,8 @@ class EvPool:
                 kind="contract",
                 ident=str(ident),
                 reason=because,
+                before={"revoked_because": None},
+                after={"revoked_because": because},
             )
         return found
 

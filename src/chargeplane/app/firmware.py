@@ -205,12 +205,21 @@ class Firmware:
             ConflictError: a campaign needs it.
         """
         async with self._database.change() as db:
-            if await queries.one(db, caller.tenant_id, ident) is None:
+            found = await queries.one(db, caller.tenant_id, ident)
+            if found is None:
                 raise NotFoundError("firmware", str(ident))
             if await queries.in_use(db, ident):
                 raise ConflictError("A campaign that is not over needs this firmware; cancel it first.")
             path = await queries.delete(db, caller.tenant_id, ident)
-            await audit(db, caller.tenant_id, actor=caller.actor, action="delete", kind="firmware", ident=str(ident))
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="delete",
+                kind="firmware",
+                ident=str(ident),
+                before={"name": found[0].name, "version": found[0].version, "sha256": found[0].sha256},
+            )
         if path is not None:
             await self._files.remove(path)
 

@@ -272,9 +272,18 @@ class Monitoring:
             NotFoundError: the tenant has no such rule.
         """
         async with self._database.change() as db:
+            before = [one for one in await queries.rules(db, caller.tenant_id) if one.id == str(ident)]
             if not await queries.delete_rule(db, caller.tenant_id, ident):
                 raise NotFoundError("event rule", str(ident))
-            await audit(db, caller.tenant_id, actor=caller.actor, action="delete", kind="event-rule", ident=str(ident))
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="delete",
+                kind="event-rule",
+                ident=str(ident),
+                before=before[0],
+            )
 
     async def _key(self, db: Db, caller: Caller, station_id: str) -> StationKey:
         key = await charging_stations.required_key(db, caller.tenant_id, station_id)

@@ -228,6 +228,7 @@ class PlugAndCharge:
                         action="create",
                         kind="trust anchor",
                         ident=str(ident),
+                        after={"subject": made_storable(one.subject.rfc4514_string(), 500), "note": note},
                     )
         self._changes += 1
         return await self.anchors(caller, None, 200, None)
@@ -244,10 +245,17 @@ class PlugAndCharge:
             NotFoundError: the tenant has no such anchor.
         """
         async with self._database.change() as db:
-            if not await queries.remove_anchor(db, caller.tenant_id, ident):
+            subject = await queries.remove_anchor(db, caller.tenant_id, ident)
+            if subject is None:
                 raise NotFoundError("trust anchor", str(ident))
             await audit(
-                db, caller.tenant_id, actor=caller.actor, action="delete", kind="trust anchor", ident=str(ident)
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="delete",
+                kind="trust anchor",
+                ident=str(ident),
+                before={"subject": subject},
             )
         self._changes += 1
 

@@ -58,6 +58,8 @@ class Quarantine:
                 kind="quarantine",
                 ident=str(ident),
                 reason=note,
+                before={"resolution": None},
+                after={"resolution": note},
             )
         view = await self.one(caller, ident)
         self._events.publish("quarantine.resolved", caller.tenant_id, view.station_id, view)

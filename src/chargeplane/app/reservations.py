@@ -171,7 +171,16 @@ class Reservations:
             if stored is not None and may_follow(stored.state, ReservationState.CANCELLED):
                 # Rejected: the station has no such reservation, which is what was wanted (H02.FR.01).
                 await self._move(db, stored, ReservationState.CANCELLED, outcome.reason)
-            await audit(db, caller.tenant_id, actor=caller.actor, action="cancel", kind="reservation", ident=str(ident))
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="cancel",
+                kind="reservation",
+                ident=str(ident),
+                before={"state": view.state},
+                after={"state": ReservationState.CANCELLED},
+            )
         await self._tell(caller.tenant_id, ident)
         return await self.one(caller, ident)
 

@@ -159,6 +159,7 @@ class StaticLimits:
         """
         async with self._database.change() as db:
             key = await _key(db, caller, station_id)
+            before = await self._states(db, key)
             await queries.put_static(db, caller.tenant_id, key, evse_id, "station", limit, unit.value, caller.actor)
             await self._apply(db, caller.tenant_id, key, evse_id, caller.actor)
             await audit(
@@ -168,6 +169,7 @@ class StaticLimits:
                 action="set",
                 kind="static-limit",
                 ident=f"{station_id}/{evse_id}",
+                before=[one for one in before if one.evse_id == evse_id],
                 after={"limit": str(limit), "unit": unit.value},
             )
             states = await self._states(db, key)
@@ -182,6 +184,7 @@ class StaticLimits:
         """
         async with self._database.change() as db:
             key = await _key(db, caller, station_id)
+            before = await self._states(db, key)
             if not await queries.drop_static(db, key, evse_id, "station"):
                 raise NotFoundError("static limit", f"{station_id}/{evse_id}")
             await self._apply(db, caller.tenant_id, key, evse_id, caller.actor)
@@ -192,6 +195,7 @@ class StaticLimits:
                 action="clear",
                 kind="static-limit",
                 ident=f"{station_id}/{evse_id}",
+                before=[one for one in before if one.evse_id == evse_id],
             )
         self._kick()
 
@@ -279,6 +283,7 @@ class StaticLimits:
     ) -> LocationLimitState:
         """Limits a site: its stations keep their shares."""
         async with self._database.change() as db:
+            before = await queries.location(db, caller.tenant_id, location_id)
             await queries.put_location(db, caller.tenant_id, location_id, limit, unit.value, rule.value, caller.actor)
             stored = await queries.location(db, caller.tenant_id, location_id)
             assert stored is not None
@@ -290,6 +295,7 @@ class StaticLimits:
                 action="set",
                 kind="location-limit",
                 ident=location_id,
+                before=before,
                 after={"limit": str(limit), "unit": unit.value, "rule": rule.value},
             )
         self._kick()
@@ -302,6 +308,7 @@ class StaticLimits:
             NotFoundError: the site has no limit.
         """
         async with self._database.change() as db:
+            before = await queries.location(db, caller.tenant_id, location_id)
             if not await queries.drop_location(db, caller.tenant_id, location_id):
                 raise NotFoundError("limit of location", location_id)
             for tenant_id, key in await queries.stray_shares(db):
@@ -309,7 +316,13 @@ class StaticLimits:
                     await queries.drop_static(db, key, 0, "location")
                     await self._apply(db, tenant_id, key, 0, caller.actor)
             await audit(
-                db, caller.tenant_id, actor=caller.actor, action="clear", kind="location-limit", ident=location_id
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="clear",
+                kind="location-limit",
+                ident=location_id,
+                before=before,
             )
         self._kick()
 

@@ -149,6 +149,8 @@ class Transactions:
                 kind="transaction",
                 ident=str(ident),
                 reason=reason,
+                before={"state": "open"},
+                after={"state": "closed"},
             )
         return await self.one(caller, ident)
 

@@ -243,10 +243,19 @@ class Uploads:
             NotFoundError: there is none.
         """
         async with self.database.change() as db:
+            view = await queries.one(db, caller.tenant_id, ident)
             path = await queries.delete(db, caller.tenant_id, ident)
-            if path is None:
+            if path is None or view is None:
                 raise NotFoundError("file of the upload", str(ident))
-            await audit(db, caller.tenant_id, actor=caller.actor, action="delete", kind="upload", ident=str(ident))
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="delete",
+                kind="upload",
+                ident=str(ident),
+                before={"name": view.name, "sha256": view.sha256, "purpose": view.purpose},
+            )
         await self.files.remove(path)
 
     async def show(self, tenant_id: TenantId, ident: int) -> None:

@@ -257,12 +257,20 @@ class VariableChanges:
             ConflictError: it has ended already.
         """
         async with self._database.change() as db:
+            before = await queries.one(db, caller.tenant_id, ident)
             if not await queries.cancel(db, caller.tenant_id, ident, f"Cancelled by {caller.actor}."):
-                if await queries.one(db, caller.tenant_id, ident) is None:
+                if before is None:
                     raise NotFoundError(_KIND, str(ident))
                 raise ConflictError(f"Change {ident} has ended already.")
             await audit(
-                db, caller.tenant_id, actor=caller.actor, action="cancel", kind="variable-change", ident=str(ident)
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="cancel",
+                kind="variable-change",
+                ident=str(ident),
+                before=None if before is None else {"state": before.state},
+                after={"state": "cancelled"},
             )
         task = self._running.get(ident)
         if task is not None:

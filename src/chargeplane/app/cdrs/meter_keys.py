@@ -161,7 +161,8 @@ class MeterKeys:
                 action="retire",
                 kind=_KIND,
                 ident=str(ident),
-                before={"station_id": station_id},
+                before={"station_id": station_id, "retired": False},
+                after={"station_id": station_id, "retired": True},
             )
 
     async def of_session(self, caller: Caller, session_id: int) -> SignedValuesView:

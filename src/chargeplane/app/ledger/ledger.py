@@ -102,7 +102,15 @@ class Ledger:
         async with self._database.change() as db:
             made = await take_back(db, caller.tenant_id, ident, reason, self._now())
             await audit(
-                db, caller.tenant_id, actor=caller.actor, action="reverse", kind=_KIND, ident=str(ident), reason=reason
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="reverse",
+                kind=_KIND,
+                ident=str(ident),
+                reason=reason,
+                before={"reversed_by": None},
+                after={"reversed_by": str(made)},
             )
         return await self.one(caller, made)
 

@@ -95,8 +95,17 @@ class PaymentMethods:
             if found is None:
                 raise NotFoundError(_KIND, str(ident))
             await queries.make_default(db, caller.tenant_id, found.owner, ident)
-            await audit(db, caller.tenant_id, actor=caller.actor, action="make_default", kind=_KIND, ident=str(ident))
             after = await queries.one(db, caller.tenant_id, ident)
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="make_default",
+                kind=_KIND,
+                ident=str(ident),
+                before={"is_default": found.is_default},
+                after={"is_default": True},
+            )
         assert after is not None
         return after
 

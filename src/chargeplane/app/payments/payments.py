@@ -339,6 +339,7 @@ class Payments:
                 ident=str(ident),
                 reason=reason,
                 before={"state": payment.state.value, "authorized": payment.authorized},
+                after={"goal": Goal.VOID.value},
             )
         await self._carrying.drive(ident)
         return await self.one(caller, ident)

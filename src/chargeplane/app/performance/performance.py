@@ -118,7 +118,7 @@ class Performance:
                 raise NotFoundError("exclusion", str(ident))
             await queries.delete_exclusion(db, caller.tenant_id, ident)
             await self._mark(db, caller, view.starts_at, view.ends_at)
-            await self._audit(db, caller, "delete", str(ident), view)
+            await self._audit(db, caller, "delete", str(ident), None, view)
 
     async def _mark(self, db: Db, caller: Caller, starts_at: datetime, ends_at: datetime) -> None:
         today = datetime.now(UTC).date()
@@ -126,9 +126,18 @@ class Performance:
         if since <= until:
             await queries.mark_due(db, since, until, caller.tenant_id)
 
-    async def _audit(self, db: Db, caller: Caller, action: str, ident: str, after: object) -> None:
+    async def _audit(
+        self, db: Db, caller: Caller, action: str, ident: str, after: object, before: object = None
+    ) -> None:
         await audit(
-            db, caller.tenant_id, actor=caller.actor, action=action, kind="performance", ident=ident, after=after
+            db,
+            caller.tenant_id,
+            actor=caller.actor,
+            action=action,
+            kind="performance",
+            ident=ident,
+            before=before,
+            after=after,
         )
 
 

@@ -615,6 +615,8 @@ class Connections:
                 action="unregister",
                 kind=KIND,
                 ident=str(peer.id),
+                before={"state": stored.peer.state.value},
+                after={"state": ConnectionState.ENDED.value},
             )
         self._changed(peer.id)
         self._tell(peer, "roaming_partner.ended")

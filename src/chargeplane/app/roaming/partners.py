@@ -14,7 +14,7 @@ from chargeplane.kernel.errors import ConflictError, NotFoundError
 from chargeplane.store.database import Database
 from chargeplane.store.queries import roaming_connections, roaming_exchanges, roaming_hub, roaming_outgoing
 from chargeplane.store.queries.audit import audit
-from chargeplane.store.queries.paging import Position
+from chargeplane.store.queries.paging import Db, Position
 from chargeplane.store.queries.roaming_exchanges import ExchangeFilter, ExchangeView
 from chargeplane.store.queries.roaming_hub import RouteView
 from chargeplane.store.queries.roaming_outgoing import OutgoingView
@@ -111,11 +111,21 @@ class Partners:
         """Says whether messages of one party may pass to another; `*` stands for any."""
         ident = f"{from_party.upper()}-{to_party.upper()}"
         async with self._database.change() as db:
+            before = await self._route(db, caller, ident)
             await roaming_hub.put_route(
                 db, caller.tenant_id, from_party.upper(), to_party.upper(), modules, allowed, caller.actor
             )
             after = {"modules": modules, "allowed": allowed}
-            await audit(db, caller.tenant_id, actor=caller.actor, action="update", kind=ROUTE, ident=ident, after=after)
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="update",
+                kind=ROUTE,
+                ident=ident,
+                before=before,
+                after=after,
+            )
 
     async def remove_route(self, caller: ApiCaller, from_party: str, to_party: str) -> None:
         """Forgets a rule.
@@ -125,9 +135,16 @@ class Partners:
         """
         ident = f"{from_party.upper()}-{to_party.upper()}"
         async with self._database.change() as db:
+            before = await self._route(db, caller, ident)
             if not await roaming_hub.delete_route(db, caller.tenant_id, from_party.upper(), to_party.upper()):
                 raise NotFoundError(ROUTE, ident)
-            await audit(db, caller.tenant_id, actor=caller.actor, action="delete", kind=ROUTE, ident=ident)
+            await audit(
+                db, caller.tenant_id, actor=caller.actor, action="delete", kind=ROUTE, ident=ident, before=before
+            )
+
+    async def _route(self, db: Db, caller: ApiCaller, ident: str) -> RouteView | None:
+        known = await roaming_hub.routes(db, caller.tenant_id)
+        return next((one for one in known if f"{one.from_party}-{one.to_party}" == ident), None)
 
     async def waiting(
         self, caller: ApiCaller, partner_id: int | None, parked: bool | None, limit: int, after: Position | None

@@ -214,6 +214,7 @@ class Settlements:
                 action="pay",
                 kind=_KIND,
                 ident=str(ident),
+                before={"reference": None, "paid_at": None},
                 after={"reference": reference, "paid_at": at, "amount": owed},
             )
         return await self.one(caller, ident)
@@ -252,7 +253,13 @@ class Settlements:
                 )
             if is_new:
                 await audit(
-                    db, caller.tenant_id, actor=caller.actor, action="create", kind="partner CDR", ident=str(found.id)
+                    db,
+                    caller.tenant_id,
+                    actor=caller.actor,
+                    action="create",
+                    kind="partner CDR",
+                    ident=str(found.id),
+                    after=found,
                 )
         return found
 

@@ -183,6 +183,7 @@ class WorkList:
             ident=str(stored.id),
             reason=note,
             before={"state": stored.state},
+            after=columns,
         )
         view = await queries.one(db, caller.tenant_id, stored.id)
         assert view is not None

@@ -112,10 +112,12 @@ async def add_anchor(
     return ident
 
 
-async def remove_anchor(db: Db, tenant_id: TenantId, ident: int) -> bool:
-    """Drops an anchor; False where there is none."""
-    status: str = await db.execute("DELETE FROM trust_anchor WHERE tenant_id = $1 AND id = $2", tenant_id, ident)
-    return status.endswith(" 1")
+async def remove_anchor(db: Db, tenant_id: TenantId, ident: int) -> str | None:
+    """Drops an anchor; whose it was, None where there is none."""
+    subject: str | None = await db.fetchval(
+        "DELETE FROM trust_anchor WHERE tenant_id = $1 AND id = $2 RETURNING subject", tenant_id, ident
+    )
+    return subject
 
 
 ANCHOR_SORTS: Final = Sorts(
