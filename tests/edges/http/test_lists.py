@@ -14,7 +14,7 @@ import pytest
 from chargeplane.edges.http.paging import encode_cursor
 from chargeplane.edges.http.routes import route_handlers
 from chargeplane.kernel.ids import StationKey, TenantId, TransactionId
-from chargeplane.store.queries import campaigns, plug_and_charge, roaming_outgoing, transactions
+from chargeplane.store.queries import billing, campaigns, plug_and_charge, roaming_outgoing, transactions
 from chargeplane.store.queries.cdrs import CDR_SORTS
 from chargeplane.store.queries.paging import Position, Sorts
 from tests.support.drivers import driver_of
@@ -114,12 +114,16 @@ async def _things(rest: Rest) -> dict[str, str]:
 
     async def made(path: str, body: dict[str, Any]) -> str:
         answer = await rest.client.post(path, json=body)
-        assert answer.status_code in (201, 202), answer.text
+        assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
     price = {"price_components": [{"type": "ENERGY", "price": "0.5", "step_size": 1}]}
     tariff = {"id": "T", "currency": "EUR", "elements": [price], "tax_included": "NO"}
-    template = {"name": "of all", "selector": {}, "variables": [{"variable": "HeartbeatInterval", "value": "60"}]}
+    template = {
+        "name": "of all",
+        "selector": {"every": True},
+        "variables": [{"variable": "HeartbeatInterval", "value": "60"}],
+    }
     return {
         "/v1/wallets/": await made("/v1/wallets", {"owner": "1", "currency": "EUR"}),
         "/v1/credit-accounts/": await made(
@@ -127,7 +131,6 @@ async def _things(rest: Rest) -> dict[str, str]:
         ),
         "/v1/tariffs/": await made("/v1/tariffs", tariff),
         "/v1/configuration-templates/": await made("/v1/configuration-templates", template),
-        "/v1/billing-runs/": await made("/v1/billing-runs", {}),
     }
 
 
@@ -136,7 +139,7 @@ ELSEWHERE: Final = {
     "list_transaction_events": "below",
     "list_firmware_campaign_stations": "below",
     "list_roaming_outgoing": "below",
-    "list_my_entries": "the query of list_wallet_entries",
+    "list_billing_run_items": "below",
 }
 """Lists of what is not made here."""
 
@@ -188,6 +191,7 @@ async def test_lists_of_what_is_not_made_here_are_read_in_every_sort(rest: Rest)
             (transactions.TRANSACTION_EVENT_SORTS, partial(transactions.events, db, place, None, 5)),
             (campaigns.CAMPAIGN_STATION_SORTS, partial(campaigns.stations, db, TenantId(1), 1, None, 5)),
             (roaming_outgoing.OUTGOING_SORTS, partial(roaming_outgoing.page, db, TenantId(1), 1, None, 5)),
+            (billing.ITEM_SORTS, partial(billing.items, db, TenantId(1), 1, None, 5)),
             (plug_and_charge.CONTRACT_SORTS, partial(plug_and_charge.contract_page, db, TenantId(1), None, None, 5)),
         ):
             for sort in sorts.choices:
