@@ -29,6 +29,7 @@ WITHOUT_SORT: Final = {
     "list_partner_locations": _RANKED,
     "list_partner_locations_for_me": _RANKED,
     "list_places_for_me": _RANKED,
+    "search_bookings_at_partners": _RANKED,
 }
 """Lists with pages in one order, with the reason."""
 

@@ -47,7 +47,7 @@ from chargeplane.store.queries import asked_bookings as queries
 from chargeplane.store.queries import own_tokens as token_queries
 from chargeplane.store.queries.asked_bookings import AskedBooking, Bookable, NewAsked, Told
 from chargeplane.store.queries.audit import audit
-from chargeplane.store.queries.paging import Db, Position
+from chargeplane.store.queries.paging import Db, Mark, Position
 from chargeplane.store.queries.partner_places import PlaceFilter
 
 log = structlog.get_logger(__name__)
@@ -242,7 +242,7 @@ class AskedBookings:
 
     async def offers(
         self, caller: Caller, wanted: PlaceFilter, span: Span, limit: int, after: Position | None
-    ) -> list[tuple[Position, PartnerOffer]]:
+    ) -> list[tuple[Mark, PartnerOffer]]:
         """Partners' Locations where something is free for an interval, the nearest first.
 
         Raises:

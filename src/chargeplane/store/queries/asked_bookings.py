@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from chargeplane.domain.roaming.bookings import AskedState, RequestStatus, Span
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where
 
 
 class NewAsked(Struct, frozen=True, kw_only=True):
@@ -96,6 +96,9 @@ async def one(db: Db, tenant_id: TenantId, ident: int, *, locked: bool = False) 
     return None if row is None else _asked(row)
 
 
+ASKED_BOOKING_SORTS: Final = Sorts("a.id")
+
+
 async def page(
     db: Db,
     tenant_id: TenantId,
@@ -110,11 +113,10 @@ async def page(
     where.add("a.tenant_id = ?", tenant_id)
     where.add_if("a.driver_id = ?", driver_id)
     where.add_if("a.state = ?", None if state is None else state.value)
-    if after:
-        where.add("a.id < ?", after[0])
+    order = ASKED_BOOKING_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM asked_booking a WHERE {where} ORDER BY a.id DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM asked_booking a WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_asked(row) for row in rows]

@@ -13,7 +13,7 @@ from msgspec import Struct
 from chargeplane.domain.locations.model import PaymentMethod
 from chargeplane.domain.roaming.terminals import TerminalSaid, TerminalStatus, shown, terminal_said
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where
 
 
 class TerminalRow(Struct, frozen=True, kw_only=True):
@@ -121,6 +121,9 @@ class TerminalFilter(Struct, frozen=True, kw_only=True):
     evse_uid: str | None = None
 
 
+TERMINAL_SORTS: Final = Sorts("key", ident_of=lambda one: (one.key,))
+
+
 async def page(
     db: Db, tenant_id: TenantId, wanted: TerminalFilter, limit: int, after: Position | None
 ) -> list[TerminalRow]:
@@ -134,11 +137,10 @@ async def page(
         where.add("location_keys @> ARRAY[lower(?)]", wanted.location_id)
     if wanted.evse_uid is not None:
         where.add("evse_keys @> ARRAY[lower(?)]", wanted.evse_uid)
-    if after:
-        where.add("key < ?", after[0])
+    order = TERMINAL_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_COLUMNS} FROM payment_terminal WHERE {where} ORDER BY key DESC LIMIT ${len(where.values)}",
+        f"SELECT {_COLUMNS} FROM payment_terminal WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_row(row) for row in rows]
@@ -418,6 +420,9 @@ _OPEN: Final = (
 )
 
 
+CONFIRMATION_SORTS: Final = Sorts("c.key", ident_of=lambda one: (one.key,))
+
+
 async def confirmations(
     db: Db, tenant_id: TenantId, wanted: ConfirmationFilter, limit: int, after: Position | None
 ) -> list[ConfirmationRow]:
@@ -430,11 +435,10 @@ async def confirmations(
     where.add_if("c.session_id = ?", wanted.session_id)
     if wanted.open is not None:
         where.add(_OPEN if wanted.open else f"NOT {_OPEN}")
-    if after:
-        where.add("c.key < ?", after[0])
+    order = CONFIRMATION_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_CONFIRMATION} FROM {_FROM} WHERE {where} ORDER BY c.key DESC LIMIT ${len(where.values)}",
+        f"SELECT {_CONFIRMATION} FROM {_FROM} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [_confirmation(row) for row in rows]

@@ -15,7 +15,16 @@ from chargeplane.app.roaming.asked_bookings import AskedBookingView, PartnerOffe
 from chargeplane.app.roaming.asking import TokenOf
 from chargeplane.domain.roaming.bookings import AskedState, CanceledReason, Span
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor, encode_cursor
+from chargeplane.edges.http.paging import (
+    Cursor,
+    Limit,
+    Page,
+    Sort,
+    begin,
+    decode_cursor,
+    encode_cursor,
+    page_of,
+)
 from chargeplane.edges.http.routes.bookings import End, Start
 from chargeplane.edges.http.routes.common import Text, ident_of, time_of
 from chargeplane.edges.http.routes.roaming_provider import (
@@ -30,6 +39,7 @@ from chargeplane.edges.http.routes.roaming_provider import (
 )
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.time import later
+from chargeplane.store.queries.asked_bookings import ASKED_BOOKING_SORTS
 
 _MINE = {"driver": True}
 _Instant = Annotated[datetime, Meta(tz=True)]
@@ -122,15 +132,19 @@ def roaming_booking_routes(services: Services) -> list[HTTPRouteHandler]:
         view = await bookings.book(caller, wanted(data), TokenOf(id_token=own.id_token, type=own.type))
         return made(view, "/v1/me/roaming/bookings")
 
-    @get("/v1/me/roaming/bookings", tags=["me"], opt=_MINE)
+    @get("/v1/me/roaming/bookings", tags=["me"], opt={**_MINE, "sorts": ASKED_BOOKING_SORTS})
     async def list_my_bookings_at_partners(
-        request: Request[Any, Any, Any], wanted_state: OfState = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        wanted_state: OfState = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[AskedBookingView]:
         """One's bookings at partners, newest first."""
         caller = caller_of(request)
-        after = decode_cursor("my-partner-bookings", cursor, (int,))
+        after = begin(request, cursor, sort)
         found = await bookings.page(caller, limit + 1, after, driver_id=caller.driver_id, state=wanted_state)
-        return as_page("my-partner-bookings", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/me/roaming/bookings/{id:str}", tags=["me"], opt=_MINE)
     async def get_my_booking_at_partner(request: Request[Any, Any, Any], id: FromPath[str]) -> AskedBookingView:
@@ -164,19 +178,20 @@ def roaming_booking_routes(services: Services) -> list[HTTPRouteHandler]:
         token = TokenOf(id_token=data.id_token, type=data.id_token_type)
         return made(await bookings.book(caller_of(request), wanted(data), token), "/v1/roaming/bookings")
 
-    @get("/v1/roaming/bookings", tags=tags, opt=read)
+    @get("/v1/roaming/bookings", tags=tags, opt={**read, "sorts": ASKED_BOOKING_SORTS})
     async def list_bookings_at_partners(
         request: Request[Any, Any, Any],
         wanted_state: OfState = None,
         driver_id: DriverQuery = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[AskedBookingView]:
         """Bookings of our drivers at partners, newest first. Those of partners' drivers at our EVSEs are in /v1/bookings."""
-        after = decode_cursor("partner-bookings-of", cursor, (int,))
+        after = begin(request, cursor, sort)
         driver = None if driver_id is None else int(driver_id)
         found = await bookings.page(caller_of(request), limit + 1, after, driver_id=driver, state=wanted_state)
-        return as_page("partner-bookings-of", found, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after)
 
     @get("/v1/roaming/bookings/{id:str}", tags=tags, opt=read)
     async def get_booking_at_partner(request: Request[Any, Any, Any], id: FromPath[str]) -> AskedBookingView:

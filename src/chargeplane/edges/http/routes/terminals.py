@@ -26,12 +26,14 @@ from chargeplane.domain.roaming.terminals import (
     confirmation_said,
 )
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import ConflictError, InvalidInputError
 from chargeplane.kernel.money import Money, MoneyView
 from chargeplane.store.queries.terminals import (
+    CONFIRMATION_SORTS,
+    TERMINAL_SORTS,
     ConfirmationFilter,
     ConfirmationRow,
     TerminalFilter,
@@ -357,7 +359,7 @@ def terminal_routes(services: Services) -> list[HTTPRouteHandler]:
     connections, asking = business.roaming.connections, business.roaming_provider.asking
     read, write, tags = {"scope": Scope.ROAMING_READ}, {"scope": Scope.ROAMING_WRITE}, ["roaming"]
 
-    @get("/v1/roaming/terminals", tags=tags, opt=read)
+    @get("/v1/roaming/terminals", tags=tags, opt={**read, "sorts": TERMINAL_SORTS})
     async def list_terminals(
         request: Request[Any, Any, Any],
         own: FromQuery[bool | None] = None,
@@ -367,9 +369,10 @@ def terminal_routes(services: Services) -> list[HTTPRouteHandler]:
         evse_uid: Text = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[TerminalView]:
         """Payment terminals, newest first: partners' at our EVSEs, and ours at partners'."""
-        after = decode_cursor("payment-terminals", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = TerminalFilter(
             own=own,
             connection_id=None if partner_id is None else ident_of(_PARTNER, partner_id),
@@ -378,7 +381,7 @@ def terminal_routes(services: Services) -> list[HTTPRouteHandler]:
             evse_uid=evse_uid,
         )
         found = await terminals.page(caller_of(request), wanted, limit + 1, after)
-        return as_page("payment-terminals", [_view(one) for one in found], limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after).of(_view)
 
     @post("/v1/roaming/terminals", tags=tags, opt=write)
     async def add_terminal(request: Request[Any, Any, Any], data: JSONBody[NewTerminal]) -> Response[TerminalView]:
@@ -461,7 +464,7 @@ def terminal_routes(services: Services) -> list[HTTPRouteHandler]:
             connector_id=data.connector_id,
         )
 
-    @get("/v1/roaming/financial-advice-confirmations", tags=tags, opt=read)
+    @get("/v1/roaming/financial-advice-confirmations", tags=tags, opt={**read, "sorts": CONFIRMATION_SORTS})
     async def list_confirmations(
         request: Request[Any, Any, Any],
         own: FromQuery[bool | None] = None,
@@ -471,9 +474,10 @@ def terminal_routes(services: Services) -> list[HTTPRouteHandler]:
         open: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ConfirmationView]:
         """What was captured at terminals, newest first; `open=true`: what a person has to look at."""
-        after = decode_cursor("terminal-confirmations", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = ConfirmationFilter(
             own=own,
             connection_id=None if partner_id is None else ident_of(_PARTNER, partner_id),
@@ -482,9 +486,7 @@ def terminal_routes(services: Services) -> list[HTTPRouteHandler]:
             open=open,
         )
         found = await confirmations.page(caller_of(request), wanted, limit + 1, after)
-        return as_page(
-            "terminal-confirmations", [_confirmation(one) for one in found], limit, lambda view: (int(view.id),)
-        )
+        return page_of(request, found, limit, after).of(_confirmation)
 
     @post("/v1/roaming/financial-advice-confirmations", tags=tags, opt=write)
     async def tell_confirmation(request: Request[Any, Any, Any], data: JSONBody[Capture]) -> ConfirmationView:
