@@ -367,6 +367,7 @@ class Confirmations:
                 action="create" if before is None else "update",
                 kind=_KIND,
                 ident=str(key),
+                before=None if before is None else msgspec.json.decode(before.document),
                 after=msgspec.json.decode(document),
             )
         self._wake()
@@ -399,7 +400,8 @@ class Confirmations:
                 kind=_KIND,
                 ident=str(key),
                 reason=resolution,
-                after={"verdict": judged(row)[0].value},
+                before={"resolution": None, "verdict": judged(row)[0].value},
+                after={"resolution": resolution, "verdict": judged(row)[0].value},
             )
         return await self.one(caller, key)
 

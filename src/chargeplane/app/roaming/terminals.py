@@ -536,7 +536,16 @@ class Terminals:
             at = max(_truncated(self._now()), fresh.last_updated)
             told = stamped(fresh.told, at) if fresh.own else fresh.told
             await queries.save(db, replace(fresh, status=TerminalStatus.DEACTIVATED, told=told, last_updated=at))
-            await audit(db, caller.tenant_id, actor=caller.actor, action="deactivate", kind=_KIND, ident=str(key))
+            await audit(
+                db,
+                caller.tenant_id,
+                actor=caller.actor,
+                action="deactivate",
+                kind=_KIND,
+                ident=str(key),
+                before={"status": fresh.status.value},
+                after={"status": TerminalStatus.DEACTIVATED.value},
+            )
         return await self.one(caller, key)
 
     async def _operator(self, tenant_id: TenantId, connection_id: int) -> Peer:
