@@ -28,6 +28,9 @@ PATH = "/v1/service-agreements"
 HOUSE = {"role": "provider", "kind": "house"}
 
 
+_COMPANY = {"role": "consumer", "kind": "company", "id": "acme"}
+
+
 def body(token: str, **more: Any) -> dict[str, Any]:
     return {
         "kind": "driver_plan",
@@ -135,6 +138,8 @@ async def test_wrong_fields_are_named(rest: Rest) -> None:
         ({"limits": {"concurrent_sessions": 0}}, "#/limits/concurrent_sessions"),
         ({"starts_at": "2026-01-02T00:00:00Z", "ends_at": "2026-01-01T00:00:00Z"}, "#/ends_at"),
         ({"unknown": 1}, "#/unknown"),
+        ({"parties": [HOUSE, {**_COMPANY, "vat_id": "DE12345"}]}, "#/parties/1/vat_id"),
+        ({"parties": [HOUSE, {**_COMPANY, "vat_id": "US123456789"}]}, "#/parties/1/vat_id"),
     ):
         problem = (await rest.client.post(PATH, json=body("wrong", **more))).json()
         assert pointer in {one["pointer"] for one in problem["errors"]}, problem
@@ -163,6 +168,38 @@ async def test_amendments_make_versions(rest: Rest) -> None:
     assert versions[1]["documents"][0]["text"] == "Be kind."
     assert {one["hash"] for one in versions[0]["acceptances"]} == {versions[0]["hash"]}
     assert_problem(await rest.client.post(f"{PATH}/{ident}/amendments/2/accept", json={}), 409)
+
+
+async def test_a_partys_vat_number_of_the_form_of_its_country_is_kept(rest: Rest) -> None:
+    parties = [HOUSE, {**_COMPANY, "vat_id": "NL 123456789B01"}]
+    one = await active(rest, "vat-1", parties=parties)
+    assert one["parties"] == parties
+    wrong = {"parties": [HOUSE, {**_COMPANY, "vat_id": "NL1"}]}
+    draft = await made(rest, "vat-2")
+    refused = await rest.client.patch(f"{PATH}/{draft['id']}", json=wrong)
+    assert_problem(refused, 422, pointer="#/parties/1/vat_id")
+
+
+async def test_resolve_tells_the_version_of_the_moment_that_is_asked_for(rest: Rest) -> None:
+    def off(percent: str) -> list[dict[str, str]]:
+        return [{"type": "discount", "name": "d", "percent": percent}]
+
+    one = await active(rest, "moment", items=off("10"))
+    path = f"{PATH}/{one['id']}/amendments"
+    proposed = await rest.client.post(path, json={"items": off("25"), "effective_at": "2100-06-15T10:00:00Z"})
+    assert proposed.status_code == 201, proposed.text
+
+    async def at(moment: str) -> tuple[int, str]:
+        asked = {"id_token": "moment", "at": moment}
+        told = (await rest.client.get(f"{PATH}/resolve", params=asked)).json()["applies"]
+        return told["version"], str(told["items"][0]["percent"])
+
+    assert await at("2100-06-15T10:00:00Z") == (1, "10")  # nobody accepted it yet
+    assert (await rest.client.post(f"{path}/2/accept", json={})).status_code == 200
+    assert await at("2100-06-15T09:59:59.999999Z") == (1, "10")
+    assert await at("2100-06-15T10:00:00Z") == (2, "25")
+    view = (await rest.client.get(f"{PATH}/{one['id']}")).json()
+    assert (view["version"], str(view["items"][0]["percent"])) == (1, "10")
 
 
 async def test_ties_are_refused_also_for_two_at_once(rest: Rest) -> None:

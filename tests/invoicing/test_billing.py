@@ -114,6 +114,51 @@ async def test_an_agreement_is_billed_by_whole_months_and_what_comes_late_is_on_
     await sound(one)
 
 
+async def test_every_period_is_billed_by_the_version_that_held_when_it_began(rest: Rest) -> None:
+    one = await billing_tenant(rest)
+    ident = await agreement(rest, one, begun=datetime(2026, 1, 31, 23, tzinfo=UTC), items=_fee_and_minimum("30.00"))
+    path = f"/v1/service-agreements/{ident}"
+    terms = {
+        "items": _fee_and_minimum("45.00"),
+        "scope": [{"kind": "id_token", "value": "fleet"}],
+        "effective_at": "2100-01-01T00:00:00Z",
+    }
+    amended = await one.client.post(f"{path}/amendments", json=terms)
+    assert amended.status_code == 201, amended.text
+    assert (await one.client.post(f"{path}/amendments/2/accept", json={"role": "consumer"})).status_code == 200
+    # It was agreed upon then: its day lies in the middle of March.
+    await rest.execute(
+        "UPDATE service_agreement_version SET effective_at = '2026-03-14T23:00:00Z' WHERE agreement_id = $1"
+        " AND version = 2",
+        ident,
+    )
+    await run(one, until="2026-05-01T00:00:00Z", key="spring")
+    (found,) = await invoices(one)
+    lines = (await one.client.get(f"/v1/invoices/{found['id']}")).json()["lines"]
+    # The months of February and March cost what version 1 says, and April, the first to begin after, what version 2 says.
+    fees = [(line["since"][:10], line["net"]["amount"]) for line in lines if line["kind"] == "fee"]
+    assert fees == [("2026-02-01", "30.00"), ("2026-03-01", "30.00"), ("2026-04-01", "45.00")]
+    least = [(line["since"][:10], line["net"]["amount"]) for line in lines if line["kind"] == "minimum"]
+    assert least == [("2026-02-01", "30.00"), ("2026-03-01", "30.00"), ("2026-04-01", "45.00")]
+    await run(one, until="2026-05-01T00:00:00Z", key="once more")
+    assert len(await invoices(one)) == 1
+    await sound(one)
+
+
+def _fee_and_minimum(amount: str) -> list[dict[str, Any]]:
+    """A fee after each month, and a minimum of twice as much."""
+    twice = f"{Decimal(amount) * 2:.2f}"
+    return [
+        {
+            "type": "recurring_fee",
+            "name": "Base",
+            "amount": {"amount": amount, "currency": "EUR"},
+            "in_advance": False,
+        },
+        {"type": "minimum", "name": "Least", "amount": {"amount": twice, "currency": "EUR"}},
+    ]
+
+
 async def test_a_preview_says_what_a_run_will_bill_and_writes_nothing(rest: Rest) -> None:
     one = await billing_tenant(rest)
     await cdr(rest, one, driver_id=8)

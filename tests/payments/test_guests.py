@@ -148,6 +148,7 @@ async def site(
     price: str = "0.59",
     hold: str | None = "50.00",
     settings: dict[str, Any] | None = None,
+    methods: tuple[PaymentMethod, ...] = (PaymentMethod.WEB,),
 ) -> Site:
     """A tenant whose guests pay by the simulated provider, with a station at a location."""
     tenant = await house.tenant()
@@ -210,7 +211,7 @@ async def site(
         tariff_ids=("guests",),
     )
     evse = EvseWanted(
-        content=EvseContent(payment_methods=(PaymentMethod.WEB,)),
+        content=EvseContent(payment_methods=methods),
         station_id=station.station_id,
         ocpp_evse_id=1,
         connectors=[connector],
@@ -389,6 +390,29 @@ async def test_a_second_guest_and_a_station_that_is_away_are_refused(
         timeout_s=LIMIT_S,
     )
     assert (await at.browser.post(f"/v1/public/evses/{at.code}/visits", json={})).status_code == 409
+
+
+async def test_guests_pay_only_where_the_evse_takes_payments_on_the_web(
+    house: ChargingHouse, server: Server, simulator: PaymentSimulator
+) -> None:
+    at = await site(house, server, simulator, "2.0.1", methods=(PaymentMethod.CONTRACT,))
+    evse = f"/v1/public/evses/{at.code}"
+    payments = len(simulator.book.all())
+    assert (await at.browser.get(f"/pay/{at.code}?lang=en")).status_code == 404
+    assert (await at.browser.post(f"/pay/{at.code}?lang=en", data={})).status_code == 404
+    assert (await at.browser.get(evse)).status_code == 404
+    assert (await at.browser.post(f"{evse}/visits", json={})).status_code == 404
+    assert len(simulator.book.all()) == payments
+    described = await at.tenant.send("PUT", "/evses/E1", _bound(at, ["contract", "web"]))
+    assert described["payment_methods"] == ["contract", "web"]
+    assert (await at.browser.get(evse)).status_code == 200
+    assert (await at.browser.post(f"{evse}/visits", json={})).status_code == 201
+    await at.tenant.send("PUT", "/evses/E1", _bound(at, ["terminal_contactless"]))
+    assert (await at.browser.get(evse)).status_code == 404
+
+
+def _bound(at: Site, methods: list[str]) -> dict[str, Any]:
+    return {"station_id": at.station.station_id, "ocpp_evse_id": 1, "payment_methods": methods}
 
 
 async def test_webhooks_late_doubled_reordered_forged_or_lost_change_nothing(

@@ -298,7 +298,9 @@ class Drafting:
 
     async def _named(self, db: Db, tenant_id: TenantId, kind: PayerKind, ident: str, party: Party | None) -> Payer:
         settings, _ = await queries.settings(db, tenant_id)
-        return await self.payer(db, tenant_id, kind, ident, settings, None if party is None else party.name)
+        if party is None:
+            return await self.payer(db, tenant_id, kind, ident, settings)
+        return await self.payer(db, tenant_id, kind, ident, settings, party.name, party.vat_id)
 
     async def payer(
         self,
@@ -308,8 +310,9 @@ class Drafting:
         ident: str,
         settings: InvoicingSettings,
         name: str | None = None,
+        vat_id: str | None = None,
     ) -> Payer:
-        """Who a payer is: as was put for the invoices, else as the driver's account has it."""
+        """Who a payer is: as was put for the invoices, else as the driver's account has it, else by this name and VAT number."""
         customer = await queries.customer(db, tenant_id, kind, ident)
         if customer is None and kind is PayerKind.DRIVER:
             driver = await self._people.driver(tenant_id, ident, db)
@@ -318,7 +321,7 @@ class Drafting:
             called = name or (
                 say("invoice.guest", settings.language) if kind is PayerKind.GUEST else f"{kind.value} {ident}"
             )
-            customer = Customer(name=called)
+            customer = Customer(name=called, vat_id=vat_id)
         check = None
         if customer.vat_id is not None:
             check = await vat_checks.one(db, tenant_id, normalized(customer.vat_id))

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from chargeplane.domain import vat_numbers
 from chargeplane.domain.agreements.items import (
     Allowance,
     Discount,
@@ -72,6 +73,8 @@ def wrong_frame(
             found.append((f"{at}/id", "The house has none" if house else "Must be there: who it is"))
         elif party.kind is PartyKind.OCPI_PARTY and not _OCPI_PARTY.fullmatch(party.id or ""):
             found.append((f"{at}/id", "Must be a country code and a party id, such as DE*ABC"))
+        if party.vat_id is not None and not vat_numbers.can_be(party.vat_id):
+            found.append((f"{at}/vat_id", "Is no VAT number: it has not the form of its country"))
     return found
 
 

@@ -82,12 +82,14 @@ class Party(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_
         id: of a driver; of a company as the tenant names it; of an OCPI party: country code and party id, as `DE*ABC`.
             The house, the tenant itself, has none.
         name: as documents show it.
+        vat_id: VAT number with its country in front; on invoices where nothing was put for the customer.
     """
 
     role: PartyRole
     kind: PartyKind
     id: Ident | None = None
     name: ItemName | None = None
+    vat_id: Annotated[str, Meta(min_length=4, max_length=20)] | None = None
 
 
 class ScopeKind(enum.StrEnum):
