@@ -170,7 +170,7 @@ def _fact(one: Tenant, topic: str, said: dict[str, Any]) -> Fact:
 
 
 async def agreement(
-    rest: Rest, one: Tenant, *, begun: datetime, cycle: str = "month", items: Sequence[Any] = ()
+    rest: Rest, one: Tenant, *, begun: datetime, cycle: str = "month", items: Sequence[Any] = (), **consumer: str
 ) -> int:
     """An agreement that began; its id."""
     body = {
@@ -179,7 +179,7 @@ async def agreement(
         "time_zone": "Europe/Berlin",
         "parties": [
             {"role": "provider", "kind": "house"},
-            {"role": "consumer", "kind": "company", "id": f"c{next(ROWS)}", "name": "Flotte AG"},
+            {"role": "consumer", "kind": "company", "id": f"c{next(ROWS)}", "name": "Flotte AG", **consumer},
         ],
         "items": list(items),
         "billing": {"cycle": cycle, "terms_days": 30},

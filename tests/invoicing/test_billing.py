@@ -145,6 +145,23 @@ async def test_every_period_is_billed_by_the_version_that_held_when_it_began(res
     await sound(one)
 
 
+async def test_an_agreements_party_is_billed_under_its_vat_number_unless_another_was_put(rest: Rest) -> None:
+    one = await billing_tenant(rest)
+    told: dict[str, str] = {}
+    for key, put in (("first", None), ("second", {"name": "Flotte AG", "vat_id": "ATU12345678"})):
+        who = f"vat-{key}"
+        if put is not None:
+            response = await one.client.put(f"/v1/invoice-customers/company/{who}", json=put)
+            assert response.status_code in (200, 201), response.text
+        begun = datetime(2026, 1, 31, 23, tzinfo=UTC)
+        items = _fee_and_minimum("30.00")
+        await agreement(rest, one, begun=begun, items=items, id=who, vat_id="NL123456789B01")
+        await run(one, until="2026-03-01T00:00:00Z", key=key)
+        (newest, *_) = await invoices(one)
+        told[key] = (await one.client.get(f"/v1/invoices/{newest['id']}")).json()["to"]["vat_id"]
+    assert told == {"first": "NL123456789B01", "second": "ATU12345678"}
+
+
 def _fee_and_minimum(amount: str) -> list[dict[str, Any]]:
     """A fee after each month, and a minimum of twice as much."""
     twice = f"{Decimal(amount) * 2:.2f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 from click.testing import CliRunner, Result
 
@@ -38,6 +39,11 @@ async def test_figures_and_work_are_shown_and_acknowledged(rest: Rest) -> None:
     assert "9.50 EUR" in shown
     listed = (await run(rest, "work", "list", "--station", "CLI-1")).output
     assert "faulted" in listed
+    assert listed.splitlines()[0].split("\t")[:5] == ["ID", "AT RISK A DAY", "KIND", "STATION", "EVSE"]
+    (told,) = json.loads((await run(rest, "work", "list", "--station", "CLI-1", "--kind", "faulted", "--json")).output)
+    assert (told["station_id"], told["evse_id"], told["kind"]) == ("CLI-1", 1, "faulted")
+    answer = (await rest.client.get("/v1/work-items", params={"station_id": "CLI-1", "kind": "faulted"})).json()
+    assert answer["items"] == [told]
     ident = str(await rest.execute("SELECT id FROM work_item WHERE station_key = $1 AND kind = 'faulted'", key))
     assert "acknowledged" in (await run(rest, "work", "do", ident, "acknowledge")).output
     assert "May be done: trigger_status, reset, unlock" in (await run(rest, "work", "show", ident)).output

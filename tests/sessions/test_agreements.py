@@ -139,3 +139,36 @@ async def test_what_is_included_is_used_up_and_given_back(house: ChargingHouse) 
     assert third["total_excl"]["amount"] == "0.00"
     usage = await made.tenant.get(f"/service-agreements/{plan['id']}/usage", to="2999-01-01T00:00:00Z")
     assert usage["charged"][0]["excl_tax"]["amount"] == "1.60"
+
+
+async def test_a_session_is_billed_by_the_version_that_held_when_it_began(house: ChargingHouse) -> None:
+    made = await site(house, ENERGY)
+    tag = (await made.tenant.token())["id_token"]
+    plan = await agreement(made, tag, {"type": "discount", "name": "Ten", "percent": 10})
+    path = f"/service-agreements/{plan['id']}"
+    station = await made.station("2.0.1", model=DC_300)
+    station.clock.freeze(datetime.now(UTC))
+    await station.charge(id_token=tag, energy_wh=10_000)
+    (first,) = await made.settled(1)
+    station.clock.freeze(datetime.now(UTC))
+    station.plug_in()
+    session = await station.start_transaction(tag)
+    begun = await made.tenant.until(made.sessions, lambda found: len(found) == 2 and found[-1]["agreement"] is not None)
+    half = {"items": [{"type": "discount", "name": "Half", "percent": 50}]}
+    assert (await made.tenant.send("POST", f"{path}/amendments", half))["version"] == 2
+    assert (await made.tenant.send("POST", f"{path}/amendments/2/accept", {}))["in_force"]
+    await station.deliver(session, energy_wh=10_000)
+    await station.stop_transaction(session)
+    station.unplug()
+    second = (await made.settled(2))[-1]
+    assert second["session_id"] == begun[-1]["id"]
+    station.clock.freeze(datetime.now(UTC))
+    await station.charge(id_token=tag, energy_wh=10_000)
+    third = (await made.settled(3))[-1]
+    assert [one["agreement"]["version"] for one in await made.sessions()] == [1, 1, 2]
+    # 10 kWh at 0.50 each: two with a tenth off, the third with half.
+    assert [one["total_excl"]["amount"] for one in (first, second, third)] == ["4.50", "4.50", "2.50"]
+    lines = [await made.tenant.get(f"/sessions/{one['session_id']}/explanation") for one in (first, second, third)]
+    assert [{line["reference"] for line in one["lines"]} - {None} for one in lines] == [{"Ten"}, {"Ten"}, {"Half"}]
+    usage = await made.tenant.get(f"{path}/usage", to="2999-01-01T00:00:00Z")
+    assert (usage["sessions"], usage["charged"][0]["excl_tax"]["amount"]) == (3, "11.50")

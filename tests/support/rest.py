@@ -126,7 +126,7 @@ class StationsDouble:
 
     async def version(self, key: StationKey) -> str | None:
         station = self.connected.get(key)
-        return station and station.version
+        return None if station is None else station.version
 
     async def close(self, key: StationKey, reason: CloseReason) -> None:
         self.closed.append((key, reason))
