@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from chargeplane.app.roaming.hub_memory import HubMemory, token_seen
 from chargeplane.app.roaming.ports import Failure, Outcome, Route
 from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.edges.ocpi_server.call import Call, Reply
@@ -128,6 +129,22 @@ def well(town: Town) -> Any:
 async def exchanges(node: Node, **query: Any) -> list[Any]:
     """What its log has."""
     return list((await node.rest.get("/v1/roaming/exchanges", params=query)).json()["items"])
+
+
+async def test_contract_of_one_provider_is_not_taken_by_tokens_of_another(town: Town) -> None:
+    memory, tenant = HubMemory(town.hub.server.database), (await town.hub.peer("emsp")).tenant_id
+
+    async def saw(owner: PartyId, peer: str, uid: str, contract: str) -> None:
+        token = {"uid": uid, "type": "RFID", "contract_id": contract}
+        await memory.saw(tenant, [token_seen(token, uid, owner, town.hub.peers[peer])])
+
+    for contract in ("DE-MSP-C77-1", "PLAIN77"):
+        await saw(EMSP, "emsp", f"Z-{contract}", contract)
+    assert (await memory.tokens_of(tenant, ["PLAIN77"]))["plain77"]["party_id"] == "MSP"
+    for contract in ("DE-MSP-C77-1", "PLAIN77"):
+        await saw(SIM, "sim", f"A-{contract}", contract)
+    found = await memory.tokens_of(tenant, ["DE-MSP-C77-1", "PLAIN77"])
+    assert {contract: token["party_id"] for contract, token in found.items()} == {"de-msp-c77-1": "MSP"}
 
 
 async def test_push_to_all_comes_from_the_hub_with_a_new_request_id_and_the_same_correlation_id(town: Town) -> None:

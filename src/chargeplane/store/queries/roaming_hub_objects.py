@@ -76,11 +76,18 @@ async def named(db: Db, tenant_id: TenantId, module: str, id_key: str) -> list[R
 
 
 async def tokens_by_contract(db: Db, tenant_id: TenantId, contract_keys: Sequence[str]) -> dict[str, bytes]:
-    """Documents of tokens by their folded contract ids; one of each contract."""
+    """Documents of tokens by their folded contract ids; one of each contract.
+
+    Whose a contract is its id says (an eMA-ID begins with country code and party id). Where it says nothing, and several providers have
+    tokens of it, nobody's is taken: none gets another one's sessions and CDRs by naming its contract.
+    """
     rows = await db.fetch(
-        "SELECT DISTINCT ON (contract_key) contract_key, document FROM roaming_hub_object"
-        " WHERE tenant_id = $1 AND module = 'tokens' AND contract_key = ANY ($2) AND document IS NOT NULL"
-        " ORDER BY contract_key, id_key",
+        "SELECT DISTINCT ON (contract_key) contract_key, document FROM (SELECT o.contract_key, o.id_key, o.document,"
+        " starts_with(replace(o.contract_key, '-', ''), lower(o.owner)) AS named,"
+        " min(o.owner) OVER of_contract = max(o.owner) OVER of_contract AS alone FROM roaming_hub_object o"
+        " WHERE o.tenant_id = $1 AND o.module = 'tokens' AND o.contract_key = ANY ($2) AND o.document IS NOT NULL"
+        " WINDOW of_contract AS (PARTITION BY o.contract_key)) t"
+        " WHERE named OR alone ORDER BY contract_key, named DESC, id_key",
         tenant_id,
         list(contract_keys),
     )
