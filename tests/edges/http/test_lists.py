@@ -223,6 +223,23 @@ async def test_cursor_of_another_sort_is_refused_with_the_sort_that_it_is_of(res
     assert_problem(await rest.client.get("/v1/drivers", params={"cursor": cursor}), 400, parameter="cursor")
 
 
+async def test_cursor_of_the_longest_text_is_taken(rest: Rest) -> None:
+    urls = [f"https://example.com/{number}{'a' * 1970}" for number in range(3)]
+    for url in urls:
+        made = await rest.client.post("/v1/webhook-endpoints", json={"url": url, "event_types": ["*"]})
+        assert made.status_code == 201, made.text
+    seen, query = list[str](), {"sort": "url", "limit": "1"}
+    while True:
+        answer = await rest.client.get("/v1/webhook-endpoints", params=query)
+        assert answer.status_code == 200, answer.text
+        page = answer.json()
+        seen += [one["url"] for one in page["items"] if one["url"] in urls]
+        if page["next_cursor"] is None:
+            break
+        query["cursor"] = page["next_cursor"]
+    assert seen == urls
+
+
 async def test_made_up_cursor_is_refused_and_never_our_fault(rest: Rest) -> None:
     for mark in (
         ["-ended_at"],

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="How many items a page holds, 1 to 1000.")]
 Cursor = Annotated[
     str | None,
-    QueryParameter(max_length=1000, description="`next_cursor` of the page before; sort and filters must be the same."),
+    QueryParameter(max_length=4000, description="`next_cursor` of the page before; sort and filters must be the same."),
 ]
 
 
