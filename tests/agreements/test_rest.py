@@ -520,5 +520,7 @@ async def test_resolve_reads_a_handful_of_rows_among_tens_of_thousands(rest: Res
         before = await db.fetchrow(counted)
         await queries.candidates(db, TenantId(1), ["5:m777", "*0:"], ["0:"], 200)
         after = await db.fetchrow(counted)
+    assert before is not None
+    assert after is not None
     assert after["read_through"] - before["read_through"] == 0
     assert after["fetched"] - before["fetched"] < 50

@@ -19,7 +19,7 @@ from chargeplane.app.roaming.operator import Rendering
 from chargeplane.app.roaming.own_documents import OwnDocuments, Part
 from chargeplane.app.roaming.publishing import TOPICS, Publishing
 from chargeplane.app.tariffs import Tariffs
-from chargeplane.domain.locations.model import DeclaredStatus, EvseContent, PublishToken
+from chargeplane.domain.locations.model import DeclaredStatus, EvseContent, PaymentMethod, PublishToken
 from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.domain.roaming.publication import EVERYTHING, Publication
 from chargeplane.kernel.ids import TenantId
@@ -172,6 +172,24 @@ async def test_status_of_an_evse_moves_it_and_its_location_but_no_other_evse(hou
     assert [one["status"] for one in after["evses"]] == ["UNKNOWN", "OUTOFORDER"]
     assert after["evses"][0] == before["evses"][0]
     assert after["last_updated"] == after["evses"][1]["last_updated"] > before["last_updated"]
+
+
+async def test_ways_to_pay_at_an_evse_are_told_to_partners_when_they_change(house: House) -> None:
+    name = await house.place()
+    await house.settle()
+
+    async def described(*methods: PaymentMethod) -> tuple[bool, list[str]]:
+        wanted = EvseWanted(content=EvseContent(payment_methods=methods))
+        await house.locations.replace_evse(CALLER, f"{name}-E", wanted, None)
+        told = (LOCATIONS, name) in await house.settle()
+        said = (await house.document(LOCATIONS, name))["evses"][0]
+        return told, [one for one in said.get("capabilities", []) if "CARD" in one]
+
+    card, contactless = PaymentMethod.TERMINAL_CREDIT_CARD, PaymentMethod.TERMINAL_CONTACTLESS
+    assert await described(card, contactless) == (True, ["CREDIT_CARD_PAYABLE", "CONTACTLESS_CARD_SUPPORT"])
+    assert await described(card, contactless) == (False, ["CREDIT_CARD_PAYABLE", "CONTACTLESS_CARD_SUPPORT"])
+    assert await described(contactless) == (True, ["CONTACTLESS_CARD_SUPPORT"])
+    assert await described() == (True, [])
 
 
 async def test_look_finds_a_status_that_no_hint_told(house: House) -> None:
