@@ -22,7 +22,7 @@ from chargeplane.app import pki
 from chargeplane.app.ocsp_answers import Issuer
 from chargeplane.app.pki import Signer
 from chargeplane.app.ports import Signed
-from chargeplane.kernel.errors import ConflictError, RuleError
+from chargeplane.kernel.errors import ConflictError, NotFoundError, RuleError
 from chargeplane.kernel.ids import StationKey
 from chargeplane.store.database import Database
 from chargeplane.store.queries import certificates as queries
@@ -258,13 +258,16 @@ class HouseAuthority:
         Args:
             force: also where stations' certificates of it hold that were not replaced.
         Raises:
+            NotFoundError: there is no such generation.
             ConflictError: it is not old, or certificates of it are in use.
         """
         async with self._database.change() as db:
             await queries.lock_house(db)
             found = next((one for one in await queries.generations(db) if one.number == number), None)
-            if found is None or found.state != "old":
-                raise ConflictError(f"Generation {number} is {found.state if found else 'none of ours'}, not old.")
+            if found is None:
+                raise NotFoundError("generation of the certificate authority", str(number))
+            if found.state != "old":
+                raise ConflictError(f"Generation {number} is {found.state}; only an old one can be retired.")
             issuing = await queries.house(db, "issuing", generation=number)
             left = 0 if issuing is None else await queries.living_of(db, pki.subject_of(issuing.chain))
             if left and not force:

@@ -235,7 +235,7 @@ class Charges:
         """
         view = await self._commands.one(caller, ident)
         if view.requested_by != caller.actor:
-            raise NotFoundError("order", str(ident))
+            raise NotFoundError("command", str(ident))
         return await self._answer(caller, view)
 
     async def transactions(

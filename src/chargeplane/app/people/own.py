@@ -288,7 +288,7 @@ class OwnThings:
         """
         mine = _mine(caller, await self._agreements.one(caller, ident))
         if mine is None:
-            raise NotFoundError("agreement", str(ident))
+            raise NotFoundError("service agreement", str(ident))
         return mine
 
     async def agreement_versions(self, caller: Caller, ident: int) -> list[VersionView]:

@@ -259,8 +259,14 @@ class Pulling:
         return [await self.pull(peer, one, full=full) for one in ([module] if module else modules)]
 
     async def states(self, tenant_id: TenantId, connection_id: int) -> list[PullRow]:
-        """How far the modules of a partner are read."""
+        """How far the modules of a partner are read.
+
+        Raises:
+            NotFoundError: the tenant has no such partner.
+        """
         async with self._database.read() as db:
+            if await roaming_connections.stored(db, tenant_id, connection_id) is None:
+                raise NotFoundError("partner", str(connection_id))
             return await queries.pulls(db, tenant_id, connection_id)
 
     async def pull(self, peer: Peer, module: str, *, full: bool) -> Pulled:
