@@ -467,6 +467,36 @@ async def test_session_is_linked_to_its_driver_and_follows_its_patches(house: Ho
     assert by_reference.object_key == found.object_key
 
 
+async def test_session_that_names_the_contract_alone_is_its_drivers_before_partners_were_told_of_a_token(
+    house: House,
+) -> None:
+    """OCPI 2.1.1: a driver who has just come charges by command, and the session is back before the token was pushed."""
+    one = await billing_tenant(house.rest)
+    driver_id, uid = await driver_with_token(one)
+    party = f"C{int(driver_id):02d}"[-3:].rjust(3, "X")
+    async with house.rest.database.change() as db:
+        await db.execute(
+            "INSERT INTO roaming_party (tenant_id, country_code, party_id, roles, business_details)"
+            " VALUES ($1, 'DK', $2, ARRAY['EMSP'], '{}')",
+            one.id,
+            party,
+        )
+        token = await db.fetchval("SELECT id FROM id_token WHERE tenant_id = $1 AND id_token = $2", one.id, uid)
+    mine = f"DK{party}C{int(driver_id):08d}"
+    asked = [(one.id, named, named) for named in (mine, mine.lower(), f"DK{party}T{token:08d}")]
+    foreign = [
+        (one.id, named, None) for named in (f"DKZZZC{int(driver_id):08d}", f"DK{party}C99999999", f"DK{party}C12")
+    ]
+    async with house.rest.database.read() as db:
+        found = await queries.our_tokens(db, [*asked, *foreign])
+        other = await queries.our_tokens(db, [(one.id + 1, mine, mine)])
+    assert {key[1]: (known.id, known.driver_id) for key, known in found.items()} == {
+        mine.lower(): (token, int(driver_id)),
+        f"dk{party}t{token:08d}".lower(): (token, int(driver_id)),
+    }
+    assert other == {}
+
+
 async def test_cdrs_are_listed_by_verdict(house: House) -> None:
     one = await billing_tenant(house.rest)
     _, uid = await driver_with_token(one)

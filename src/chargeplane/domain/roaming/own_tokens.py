@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -130,6 +131,32 @@ def contract_of(provider: Provider, kind: TokenType, uid: str, driver_id: int | 
         return uid
     instance = f"T{id_token_id:08d}" if driver_id is None else f"C{driver_id:08d}"
     return f"{provider.country_code}{provider.party_id}{instance}".upper()
+
+
+class OwnContract(Struct, frozen=True):
+    """What a contract of ours says.
+
+    Args:
+        party: country code and party id in capitals.
+        driver_id: whose it is; None where it is that of a token without a driver.
+        id_token_id: of that token.
+    """
+
+    party: str
+    driver_id: int | None
+    id_token_id: int | None
+
+
+_CONTRACT: Final = re.compile(r"([A-Z]{2}[A-Z0-9]{3})([CT])([0-9]{8,18})", re.ASCII)
+
+
+def own_contract(text: str) -> OwnContract | None:
+    """A contract as `contract_of` makes them, taken apart, in any case; None where it is no such."""
+    found = _CONTRACT.fullmatch(text.upper())
+    if found is None:
+        return None
+    number = int(found[3])
+    return OwnContract(found[1], number if found[2] == "C" else None, number if found[2] == "T" else None)
 
 
 def whitelist_of(record: IdTokenRecord) -> Whitelist:

@@ -14,6 +14,7 @@ from chargeplane.domain.authorization import token_key
 from chargeplane.domain.cdrs.cdr import SignedSummary
 from chargeplane.domain.roaming.checking import Check, Verdict, check_of, check_text
 from chargeplane.domain.roaming.disputes import Dispute, DisputeState, dispute_of, dispute_text
+from chargeplane.domain.roaming.own_tokens import own_contract
 from chargeplane.kernel.ids import TenantId
 from chargeplane.store.queries.paging import Db, Position, Sorts, Where, by_number, by_time
 
@@ -61,6 +62,28 @@ async def our_tokens(db: Db, asked: Sequence[tuple[int, str, str | None]]) -> di
             [one[0] for one in lacking],
             [one[1].lower() for one in lacking],
             [(one[2] or one[1]).lower() for one in lacking],
+        )
+        found |= {(row["tenant_id"], row["uid"]): _token(row) for row in rows}
+    # A contract of a driver's that begins to charge at once may come back before partners were told of any token of it.
+    made = [
+        (one, contract)
+        for one in lacking
+        if (one[0], one[1].lower()) not in found and (contract := own_contract(one[2] or one[1])) is not None
+    ]
+    if made:
+        rows = await db.fetch(
+            "SELECT DISTINCT ON (w.tenant_id, w.uid) w.tenant_id, w.uid, i.id, i.id_token, i.type, d.driver_id"
+            " FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[]) AS w(tenant_id, uid, party, driver, token)"
+            " JOIN roaming_party p ON p.tenant_id = w.tenant_id AND upper(p.country_code) || upper(p.party_id) = w.party"
+            " LEFT JOIN driver_id_token o ON o.tenant_id = w.tenant_id AND o.driver_id = w.driver AND o.confirmed_at IS NOT NULL"
+            " JOIN id_token i ON i.tenant_id = w.tenant_id AND i.id = coalesce(w.token, o.id_token_id)"
+            " LEFT JOIN driver_id_token d ON d.id_token_id = i.id AND d.confirmed_at IS NOT NULL"
+            " ORDER BY w.tenant_id, w.uid, i.status = 'Accepted' DESC, i.id",
+            [one[0] for one, _ in made],
+            [one[1].lower() for one, _ in made],
+            [contract.party for _, contract in made],
+            [contract.driver_id for _, contract in made],
+            [contract.id_token_id for _, contract in made],
         )
         found |= {(row["tenant_id"], row["uid"]): _token(row) for row in rows}
     return found
