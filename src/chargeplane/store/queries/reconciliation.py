@@ -13,7 +13,7 @@ from chargeplane.domain.roaming.checking import Verdict
 from chargeplane.domain.roaming.disputes import DisputeState
 from chargeplane.domain.roaming.reconciliation import KnownCdr, record_document
 from chargeplane.kernel.ids import TenantId
-from chargeplane.store.queries.paging import Db, Position, Where
+from chargeplane.store.queries.paging import Db, Position, Sorts, Where
 
 
 class SentRecord(Struct, frozen=True, kw_only=True):
@@ -58,6 +58,9 @@ async def sent(db: Db, tenant_id: TenantId, key: int, *, lock: bool = False) -> 
     return None if row is None else SentRecord(**row)
 
 
+SENT_SORTS: Final = Sorts("key", ident_of=lambda one: (one.key,))
+
+
 async def sent_page(
     db: Db, tenant_id: TenantId, connection_id: int | None, limit: int, after: Position | None
 ) -> list[SentRecord]:
@@ -65,10 +68,9 @@ async def sent_page(
     where = Where()
     where.add("tenant_id = ?", tenant_id)
     where.add_if("connection_id = ?", connection_id)
-    if after:
-        where.add("key < ?", after[0])
+    order = SENT_SORTS.begin(where, after)
     where.values.append(limit)
-    rows = await db.fetch(f"{_SENT} WHERE {where} ORDER BY key DESC LIMIT ${len(where.values)}", *where.values)
+    rows = await db.fetch(f"{_SENT} WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}", *where.values)
     return [SentRecord(**row) for row in rows]
 
 
@@ -244,6 +246,9 @@ async def received(db: Db, tenant_id: TenantId, key: int, *, lock: bool = False)
     return None if row is None else ReceivedRecord(**row)
 
 
+RECEIVED_SORTS: Final = Sorts("object_key", ident_of=lambda one: (one.object_key,))
+
+
 async def received_page(
     db: Db, tenant_id: TenantId, connection_id: int | None, open: bool | None, limit: int, after: Position | None
 ) -> list[ReceivedRecord]:
@@ -255,11 +260,10 @@ async def received_page(
         where.add(
             "settled_at IS NULL AND gone_at IS NULL" if open else "(settled_at IS NOT NULL OR gone_at IS NOT NULL)"
         )
-    if after:
-        where.add("object_key < ?", after[0])
+    order = RECEIVED_SORTS.begin(where, after)
     where.values.append(limit)
     rows = await db.fetch(
-        f"SELECT {_RECEIVED} FROM received_reconciliation WHERE {where} ORDER BY object_key DESC LIMIT ${len(where.values)}",
+        f"SELECT {_RECEIVED} FROM received_reconciliation WHERE {where} ORDER BY {order} LIMIT ${len(where.values)}",
         *where.values,
     )
     return [ReceivedRecord(**row) for row in rows]

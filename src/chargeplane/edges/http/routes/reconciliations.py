@@ -17,12 +17,12 @@ from chargeplane.domain.roaming.checking import Verdict
 from chargeplane.domain.roaming.disputes import DisputeState
 from chargeplane.domain.roaming.reconciliation import Comparison, Finding, too_much
 from chargeplane.edges.http.auth import caller_of
-from chargeplane.edges.http.paging import Cursor, Limit, Page, as_page, decode_cursor
+from chargeplane.edges.http.paging import Cursor, Limit, Page, Sort, begin, page_of
 from chargeplane.edges.http.routes.common import IfMatch, Text, etag, ident_of, revision_of
 from chargeplane.edges.http.services import Services
 from chargeplane.kernel.errors import InvalidInputError
 from chargeplane.kernel.money import Money, MoneyView
-from chargeplane.store.queries.reconciliation import ReceivedRecord, SentRecord
+from chargeplane.store.queries.reconciliation import RECEIVED_SORTS, SENT_SORTS, ReceivedRecord, SentRecord
 
 _KIND = "invoice reconciliation record"
 _PARTNER = "roaming partner"
@@ -240,15 +240,19 @@ def reconciliation_routes(services: Services) -> list[HTTPRouteHandler]:
     read, write, tags = {"scope": Scope.ROAMING_READ}, {"scope": Scope.ROAMING_WRITE}, ["roaming"]
     sent, received = "/v1/roaming/invoice-reconciliations/sent", "/v1/roaming/invoice-reconciliations/received"
 
-    @get(sent, tags=tags, opt=read)
+    @get(sent, tags=tags, opt={**read, "sorts": SENT_SORTS})
     async def list_sent_records(
-        request: Request[Any, Any, Any], partner_id: Text = None, limit: Limit = 50, cursor: Cursor = None
+        request: Request[Any, Any, Any],
+        partner_id: Text = None,
+        limit: Limit = 50,
+        cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[SentRecordView]:
         """Records of ours, newest first. A statement of a roaming agreement brings one by itself."""
-        after = decode_cursor("sent-reconciliations", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = None if partner_id is None else ident_of(_PARTNER, partner_id)
         found = await use.sent_page(caller_of(request), wanted, limit + 1, after)
-        return as_page("sent-reconciliations", [_sent(one) for one in found], limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after).of(_sent)
 
     @post(sent, tags=tags, opt=write)
     async def make_sent_record(
@@ -282,20 +286,20 @@ def reconciliation_routes(services: Services) -> list[HTTPRouteHandler]:
         """Takes a record back that was an error; the partner is told."""
         await use.take_back(caller_of(request), ident_of(_KIND, id))
 
-    @get(received, tags=tags, opt=read)
+    @get(received, tags=tags, opt={**read, "sorts": RECEIVED_SORTS})
     async def list_received_records(
         request: Request[Any, Any, Any],
         partner_id: Text = None,
         open: FromQuery[bool | None] = None,
         limit: Limit = 50,
         cursor: Cursor = None,
+        sort: Sort = None,
     ) -> Page[ReceivedRecordView]:
         """Partners' records, newest first; `open=true`: those that nobody settled."""
-        after = decode_cursor("received-reconciliations", cursor, (int,))
+        after = begin(request, cursor, sort)
         wanted = None if partner_id is None else ident_of(_PARTNER, partner_id)
         found = await use.received_page(caller_of(request), wanted, open, limit + 1, after)
-        views = [_received(one) for one in found]
-        return as_page("received-reconciliations", views, limit, lambda view: (int(view.id),))
+        return page_of(request, found, limit, after).of(_received)
 
     @get(received + "/{id:str}", tags=tags, opt=read)
     async def get_received_record(request: Request[Any, Any, Any], id: FromPath[str]) -> Response[ComparisonView]:
