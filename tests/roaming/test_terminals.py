@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tests.invoicing.making import ISSUER
@@ -131,6 +132,37 @@ async def test_guest_pays_at_a_terminal_and_the_capture_is_in_the_ledger(houses:
     )
     assert found["clearing:terminal"] == total
     assert (await pair.operator.get("/roaming/financial-advice-confirmations", open=True))["items"] == []
+
+    # A second capture of the session counts beside the first, what is corrected takes its place, and what failed after all is nothing.
+    second = {
+        "partner_id": pair.knows, "confirmation_id": f"SECOND-{pair.number}", "authorization_reference": f"AUTH-{pair.number}",
+        "currency": "EUR", "eft_data": ["Mastercard"],
+    }  # fmt: skip
+
+    def holds(amount: str, all: dict[str, str]) -> bool:
+        return all["clearing:terminal"] == amount
+
+    for amount, status, left, more in (
+        ("7.00", "SUCCESS", "9.42", "7.00"),
+        ("1.00", "SUCCESS", "3.42", "1.00"),
+        ("2.00", "SUCCESS", "4.42", "2.00"),
+        ("2.00", "FAILED", "2.42", "0.00"),
+        ("3.00", "SUCCESS", "5.42", "3.00"),
+    ):
+        await pair.partner.send(
+            "POST",
+            "/roaming/financial-advice-confirmations",
+            {**second, "total_excl": amount, "taxes": [], "capture_status": status},
+        )
+        found = await pair.operator.until(balances, partial(holds, left))
+        assert found[f"receivable:guest:{waiting['id']}"] == f"{-float(more):.2f}".replace("-0.00", "0.00")
+        shown = await payment()
+        assert f"{float(shown['captured']['amount']) - float(shown['refunded']['amount']):.2f}" == left
+        said = (await pair.operator.get("/roaming/financial-advice-confirmations", own=False))["items"]
+        assert {one["difference"]["amount"] for one in said} == {more}
+        assert [one["verdict"] for one in said] == (
+            ["failed", "agrees"] if status == "FAILED" else ["differs", "differs"]
+        )
 
 
 async def test_evses_say_how_one_can_pay_while_a_terminal_stands_there(houses: Houses) -> None:

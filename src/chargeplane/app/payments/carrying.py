@@ -530,7 +530,11 @@ class Carrying:
                 payment_id=before.id,
                 by="payments",
             )
-        more = after.refunded > before.payment.refunded or after.dispute is not before.payment.dispute
+        more = (
+            after.refunded > before.payment.refunded
+            or (after.captured > before.payment.captured > 0)
+            or after.dispute is not before.payment.dispute
+        )
         changed, dearer = old is not new or more, after.fee > before.payment.fee
         if not changed and not dearer and after.authorized == before.payment.authorized:
             return

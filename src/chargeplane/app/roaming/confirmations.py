@@ -1,8 +1,11 @@
 """What was captured at payment terminals: told by providers about our sessions, and by us about theirs (OCPI 2.3.0 mod_payments, Transaction).
 
 A session that a provider's command began with an ad hoc token is paid at its terminal: it has a payment of the kind `terminal` from its
-start, priced as for anybody. Its CDR says what is to be taken, the provider's confirmation what was. Both are joined to the payment in
-whichever order they come, so the ledger has the money once; where they differ, a person is told.
+start, priced as for anybody. Its CDR says what is to be taken, the provider's confirmations together what was. Both are joined to the payment
+in whichever order they come, so the ledger has the money once; where they differ, a person is told.
+
+What a payment has only grows. So a confirmation that is corrected to less, or failed after all, counts as given back: what is left is what
+the confirmations say now.
 """
 
 from __future__ import annotations
@@ -93,12 +96,16 @@ _cdr_fact = msgspec.json.Decoder(_CdrFact).decode
 
 
 def judged(row: ConfirmationRow) -> tuple[Verdict, Decimal | None]:
-    """How a confirmation stands to what its session costs, and how much more was captured."""
-    captured = Money(amount=row.total_incl, currency=row.currency)
+    """How a confirmation stands to what its session costs, and how much more was captured of that in all."""
+    failed = row.capture_status == CaptureStatus.FAILED
+    amount = row.taken if row.currency == row.owed_currency else None
+    if amount is None:
+        amount = NOTHING if failed else row.total_incl
+    captured = Money(amount=amount, currency=row.currency)
     owed = None
     if row.owed is not None and row.owed_currency is not None:
         owed = Money(amount=row.owed, currency=row.owed_currency)
-    return verdict(row.capture_status, captured, owed), difference(captured, owed, row.capture_status)
+    return verdict(row.capture_status, captured, owed), difference(captured, owed)
 
 
 class Confirmations:
@@ -187,7 +194,7 @@ class Confirmations:
             ):
                 if row.session_id is None:
                     await queries.bind_confirmation(db, row.key, session_id)
-                    await self._join(db, ident, confirmation_said(row.document))
+                    await self._join(db, ident, session_id, confirmation_said(row.document))
         return ident
 
     async def settled(self, fact: Fact) -> None:
@@ -240,28 +247,54 @@ class Confirmations:
                 None if before is None else before.key,
             )
             if found is not None:
-                await self._join(db, found.payment_id, said)
+                await self._join(db, found.payment_id, found.session_id, said)
+            if (
+                before is not None
+                and before.payment_id is not None
+                and before.session_id is not None
+                and (found is None or found.session_id != before.session_id)
+            ):
+                await self._join(db, before.payment_id, before.session_id, None)  # it is of another session now
             row = await queries.confirmation(db, peer.tenant_id, key)
             assert row is not None
             await self._judge(db, row)
+            if row.session_id is not None:
+                for other in await queries.confirmations_of_session(db, row.session_id):
+                    if other.key != key and other.resolved_at is None:
+                        await self._judge(db, other)
         self._carrying.on_fact()
         self._show(row)
         return Outcome.CREATED if before is None else Outcome.UPDATED
 
-    async def _join(self, db: Db, payment_id: int, said: ConfirmationSaid) -> None:
+    async def _join(self, db: Db, payment_id: int, session_id: int, said: ConfirmationSaid | None) -> None:
+        """Has a session's payment say what its confirmations say together.
+
+        Args:
+            said: the one that was written just now; None where one went to another session.
+        """
         stored = await payment_queries.locked(db, payment_id)
-        captured = Money(amount=said.total_costs.cost.incl, currency=said.currency).rounded().amount
-        if stored is None or stored.currency != said.currency:
-            return  # a person has to look: nothing of it can be counted
-        failed = said.capture_status_code == CaptureStatus.FAILED
-        taken = NOTHING if failed else captured
+        if stored is None:
+            return
+        known = stored.payment
+        taken = await queries.taken(db, session_id, stored.currency)
+        more = taken - (known.captured - known.refunded)
         told = Seen(
             authorized=taken,
-            captured=taken,
-            ended=Ended.FAILED if failed else Ended.VOIDED if taken <= NOTHING else None,
-            error=(said.capture_status_message or "capture_failed")[:_LONGEST] if failed else None,
-            method=", ".join(said.eft_data)[:_LONGEST] or None,
+            captured=known.captured + max(more, NOTHING),
+            refunded=known.refunded + max(-more, NOTHING),
         )
+        if (
+            said is not None and said.currency == stored.currency
+        ):  # else a person has to look: nothing of it can be counted
+            failed = said.capture_status_code == CaptureStatus.FAILED
+            told = replace(
+                told,
+                ended=None if taken > NOTHING else Ended.FAILED if failed else Ended.VOIDED,
+                error=(said.capture_status_message or "capture_failed")[:_LONGEST] if failed else None,
+                method=", ".join(said.eft_data)[:_LONGEST] or None,
+            )
+        elif not more:
+            return
         await self._carrying.told(db, payment_id, told)
 
     async def _judge(self, db: Db, row: ConfirmationRow) -> None:

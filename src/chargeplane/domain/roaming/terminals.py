@@ -188,7 +188,7 @@ def verdict(status: str, captured: Money, owed: Money | None) -> Verdict:
     """How a confirmation is to be judged.
 
     Args:
-        captured: taxes included.
+        captured: of the session in all, taxes included.
         owed: what the session's CDRs say together, taxes included; None where there are none.
     """
     if status == CaptureStatus.FAILED:
@@ -200,9 +200,8 @@ def verdict(status: str, captured: Money, owed: Money | None) -> Verdict:
     return Verdict.AGREES if captured.rounded().amount == owed.rounded().amount else Verdict.DIFFERS
 
 
-def difference(captured: Money, owed: Money | None, status: str) -> Decimal | None:
+def difference(captured: Money, owed: Money | None) -> Decimal | None:
     """How much more was captured than is owed; below nothing: less. None where that cannot be said."""
     if owed is None or owed.currency != captured.currency:
         return None
-    taken = Decimal(0) if status == CaptureStatus.FAILED else captured.rounded().amount
-    return taken - owed.rounded().amount
+    return captured.rounded().amount - owed.rounded().amount

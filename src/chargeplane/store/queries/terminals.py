@@ -323,6 +323,7 @@ class ConfirmationRow(Struct, frozen=True, kw_only=True):
         session_id: ours that it pays; None where none is known.
         payment_id: the session's.
         owed: what the session's CDRs say together; None where there are none.
+        taken: what all confirmations of the session say together, in the currency of its payment; None where none does.
     """
 
     key: int
@@ -346,12 +347,17 @@ class ConfirmationRow(Struct, frozen=True, kw_only=True):
     payment_id: int | None
     owed: Decimal | None
     owed_currency: str | None
+    taken: Decimal | None
 
 
+_TAKEN: Final = (
+    "(SELECT sum(o.total_incl) FROM payment_confirmation o WHERE o.session_id = c.session_id AND NOT o.own"
+    " AND o.capture_status <> 'FAILED' AND o.currency = p.currency)"
+)
 _CONFIRMATION: Final = (
     "c.key, c.tenant_id, c.own, c.connection_id, c.confirmation_id, c.reference, c.capture_status, c.currency, c.total_excl,"
     " c.total_incl, c.document, c.session_id, c.last_updated, c.resolved_at, c.resolved_by, c.resolution, c.revision, c.created_at,"
-    " t.payment_id, p.to_capture AS owed, p.currency AS owed_currency"
+    f" t.payment_id, p.to_capture AS owed, p.currency AS owed_currency, {_TAKEN} AS taken"
 )
 _FROM: Final = "payment_confirmation c LEFT JOIN terminal_session t ON t.session_id = c.session_id LEFT JOIN payment p ON p.id = t.payment_id"
 
@@ -400,6 +406,17 @@ async def confirmations_of_session(db: Db, session_id: int) -> list[Confirmation
     return [_confirmation(row) for row in rows]
 
 
+async def taken(db: Db, session_id: int, currency: str) -> Decimal:
+    """What was captured of a session in all, taxes included: what its confirmations say that did not fail, in one currency."""
+    total: Decimal = await db.fetchval(
+        "SELECT coalesce(sum(total_incl), 0) FROM payment_confirmation WHERE session_id = $1 AND NOT own"
+        " AND capture_status <> 'FAILED' AND currency = $2",
+        session_id,
+        currency,
+    )
+    return total
+
+
 class ConfirmationFilter(Struct, frozen=True, kw_only=True):
     """Which confirmations.
 
@@ -416,7 +433,7 @@ class ConfirmationFilter(Struct, frozen=True, kw_only=True):
 
 _OPEN: Final = (
     "(NOT c.own AND c.resolved_at IS NULL AND CASE WHEN c.capture_status = 'FAILED' THEN coalesce(p.to_capture > 0, true)"
-    " ELSE p.to_capture IS NOT NULL AND (p.to_capture <> c.total_incl OR p.currency <> c.currency) END)"
+    f" ELSE p.to_capture IS NOT NULL AND (p.currency <> c.currency OR p.to_capture <> {_TAKEN}) END)"
 )
 
 
