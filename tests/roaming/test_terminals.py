@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -328,6 +329,18 @@ async def test_posts_are_taken_once_and_wrong_ones_name_the_field(houses: Houses
         f"/roaming/financial-advice-confirmations/{kept['id']}/resolve", json={"resolution": "again"}
     )
     assert again.status_code == 409
+
+
+async def test_captures_told_at_once_under_one_id_are_one(houses: Houses) -> None:
+    pair = await two(houses, "PTP")
+    body = {
+        "partner_id": pair.knows, "confirmation_id": f"ONCE-{pair.number}", "authorization_reference": "NOBODY", "currency": "EUR",
+        "total_excl": "1.00", "taxes": [], "eft_data": ["Visa"], "capture_status": "SUCCESS",
+    }  # fmt: skip
+    path = "/roaming/financial-advice-confirmations"
+    told = await asyncio.gather(*(pair.partner.client.post(path, json=body) for _ in range(8)))
+    assert {answer.status_code for answer in told} == {201}, [answer.text for answer in told]
+    assert len({answer.json()["id"] for answer in told}) == 1
 
 
 async def test_partner_without_terminals_may_not_tell_any(houses: Houses) -> None:

@@ -383,6 +383,11 @@ class Confirmations:
         async with self._database.change() as db:
             if not await roaming_operator.has_role(db, caller.tenant_id, PartyRole.PTP.value):
                 raise ConflictError("No party of ours has the role PTP: captures are told by who provides terminals.")
+            await db.execute(
+                "SELECT pg_advisory_xact_lock(hashtextextended($2, $1))",
+                caller.tenant_id,
+                f"confirmation {ident.lower()}",
+            )
             before = await queries.own_confirmation(db, caller.tenant_id, ident)
             if before is not None and before.connection_id != new.connection_id:
                 raise ConflictError(f"The confirmation '{ident}' was told to another operator.")
