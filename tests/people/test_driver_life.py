@@ -304,7 +304,7 @@ CHANGES: dict[str, tuple[str, Any]] = {
 
 
 async def test_nobody_sees_or_changes_what_is_anothers(life: Life) -> None:
-    changes = {path: ("GET", None) for path in OWN} | CHANGES
+    changes = dict.fromkeys(OWN, ("GET", None)) | CHANGES
     for path, (method, body) in changes.items():
         said = []
         for ids in (life.ids, dict.fromkeys(life.ids, "999999")):  # what is another's is as what is not there at all
