@@ -600,6 +600,38 @@ async def test_second_token_of_a_booking_and_another_name_for_a_long_one(yard: Y
     assert (seen.body["booking_id"], seen.body["cdr_token"]["uid"]) == (booking["id"], long)
 
 
+@pytest.mark.parametrize("version", ["1.6", "2.0.1"])
+async def test_tokens_that_a_booking_does_not_hold_for_any_more_let_nobody_in(yard: Yard, version: str) -> None:
+    station, uid = await yard.station(version)
+    first, second, third = (f"CARD{next(_numbers)}" for _ in range(3))
+    start = soon()
+    request = yard.request(uid, start, start + timedelta(hours=1), tokens=[yard.token(one) for one in (first, second)])
+    booking = await yard.book(request)
+
+    async def kept() -> Any:
+        (found,) = (await yard.tenant.get("/bookings"))["items"]
+        return found["kept_by"]
+
+    async def let_in() -> list[str]:
+        return [one for one in (first, second, third) if await station.authorize(one) == "Accepted"]
+
+    await yard.tenant.until(kept, bool)
+    station.plug_in()
+    await yard.tenant.until(let_in, lambda found: found == [first, second])
+    other = request | {"tokens": [yard.token(one) for one in (first, third)]}
+    assert (await yard.book(other))["booking_requests"][-1]["request_status"] == "ACCEPTED"
+    await yard.tenant.until(let_in, lambda found: found == [first, third])
+    shorter = other | {"period": {"start_date_time": text(start), "end_date_time": text(start + timedelta(minutes=30))}}
+    await yard.book(shorter)
+    async with yard.server.database.read() as db:
+        until = await db.fetch("SELECT DISTINCT until FROM roaming_authorization WHERE presented = $1 AND until > now()",
+            first.lower())  # fmt: skip
+    assert [row["until"] for row in until] == [start + timedelta(minutes=30)]
+    canceled = shorter | {"canceled": {"cancellation_reason": "TRAFFIC", "who_canceled": "EMSP"}}
+    assert (await yard.book(canceled, "CANCELED"))["id"] == booking["id"]
+    await yard.tenant.until(let_in, lambda found: found == [])
+
+
 async def test_driver_who_does_not_come_is_charged_by_a_cdr_without_a_session(yard: Yard) -> None:
     await yard.policy(no_show_s=1)
     _, uid = await yard.station()

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from chargeplane.app.api_keys import Caller
-from chargeplane.app.bookings.letting_in import let_in
+from chargeplane.app.bookings.letting_in import let_in, let_out
 from chargeplane.app.bookings.offers import Offer, Prices, Search, is_open_at, whole, wrong
 from chargeplane.app.bookings.ports import Agreements, Drivers, NoAgreements, NoDrivers
 from chargeplane.app.bookings.telling import Telling
@@ -467,6 +467,7 @@ class Bookings:
                 raise ConflictError(f"Booking {ident} is {booking.state.value}: {allowed_after(booking.state)}.")
             await queries.set_state(db, ident, BookingState.CANCELED, reason=reason, ended_at=now)
             await booking_holds.give_free(db, ident, now)
+            await let_out(db, booking)
             fee = booking.terms.fee
             owed = booking.state is not BookingState.CREATED and not waive_fee
             if fee is not None and owed and not cancels_free(booking.terms, booking.times.starts_at, now):
@@ -650,10 +651,12 @@ class Bookings:
             assert changed is not None
             if state is BookingState.CONFIRMED:
                 await booking_holds.give_free(db, ident, now)
+                await let_out(db, changed)
             elif state is BookingState.ACTIVE and evse_key != booking.evse_key:
                 changed = await let_in(db, changed)
                 await booking_holds.want(db, changed, now)
             elif state is BookingState.ACTIVE:
+                changed = await let_in(db, changed)
                 await booking_holds.retime(db, ident, times.no_show_at, now)
             await self._audit(db, caller, "update", booking, None, wanted)
             left = booking.evse_uid if evse_key != booking.evse_key else None

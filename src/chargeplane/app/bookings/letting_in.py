@@ -11,12 +11,22 @@ from chargeplane.store.queries.paging import Db
 from chargeplane.store.queries.roaming_authorizations import Grant
 
 
+async def let_out(db: Db, booking: Booking) -> None:
+    """Takes back what a booking of a partner's driver let in until now: it is canceled, is elsewhere or at another time, or has other
+    tokens."""
+    driver = booking.roaming
+    if driver is not None and driver.booking_id is not None:
+        tokens = (booking.id_token, *booking.other_keys)
+        await grants.withdraw(db, booking.tenant_id, tokens, driver.booking_id)
+
+
 async def let_in(db: Db, booking: Booking) -> Booking:
     """Writes down that a partner's driver may begin at the booking's station until it ends, in the transaction that has the station
-    asked; the booking as it is then. Of drivers of one's own, nothing is to be done.
+    asked; the booking as it is then. What was written down for it before holds no more. Of drivers of one's own, nothing is to be done.
 
     A token that OCPP 1.6 cannot carry is told to the station by another name.
     """
+    await let_out(db, booking)
     driver, station = booking.roaming, booking.station_key
     if driver is None or station is None:
         return booking

@@ -23,6 +23,7 @@ from msgspec.structs import replace
 
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.bookings import Bookings, Change, PartnersWish, Wish
+from chargeplane.app.bookings.letting_in import let_in, let_out
 from chargeplane.app.house import utc_now
 from chargeplane.app.roaming.commands import Partner, decoded
 from chargeplane.app.roaming.outgoing import Message
@@ -308,7 +309,8 @@ class PartnerBookings:
                 await self._other_tokens(db, stored, changed, ask)
                 fresh = await booking_queries.locked(db, changed.id)
                 assert fresh is not None
-                changed = fresh
+                told = fresh.state in (BookingState.ACTIVE, BookingState.USED)
+                changed = await let_in(db, fresh) if told else fresh
             await queries.keep(db, stored.id, kept)
             made.append(await self._tell(db, replace(stored, kept=kept), changed, None))
 
@@ -351,6 +353,7 @@ class PartnerBookings:
         driver = driver_of_request(ask, stored.connection_id, stored.id, booking.roaming.operator)
         first = ask.tokens[0]
         same_first = token_key(first.uid) == token_key(booking.roaming.uid)
+        await let_out(db, booking)
         await booking_queries.set_tokens(
             db,
             booking.id,

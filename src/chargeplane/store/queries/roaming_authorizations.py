@@ -56,9 +56,20 @@ async def rename(db: Db, ident: int, presented: str) -> None:
     await db.execute("UPDATE roaming_authorization SET presented = $2 WHERE id = $1", ident, token_key(presented))
 
 
-async def withdraw(db: Db, ident: int) -> None:
-    """It was for nothing: what was asked for with it is not done."""
-    await db.execute("UPDATE roaming_authorization SET until = least(until, now()) WHERE id = $1", ident)
+async def withdraw(db: Db, tenant_id: TenantId, presented: Sequence[str], booking_id: str) -> None:
+    """Nobody begins by them any more: what they were written down for has changed.
+
+    Args:
+        presented: what stations know the booking's tokens by.
+        booking_id: as the provider was told it.
+    """
+    await db.execute(
+        "UPDATE roaming_authorization SET until = now() WHERE tenant_id = $1 AND presented = ANY($2::text[])"
+        " AND until > now() AND driver::jsonb ->> 'booking_id' = $3",
+        tenant_id,
+        [token_key(one) for one in presented],
+        booking_id,
+    )
 
 
 async def holding(db: Db, tenant_id: TenantId, presented: str, key: StationKey, at: datetime) -> RoamingDriver | None:
