@@ -652,6 +652,28 @@ async def test_driver_who_does_not_come_is_charged_by_a_cdr_without_a_session(ya
     assert (await yard.tenant.get("/cdrs"))["items"][0]["total_excl"]["amount"] == "7.00"
 
 
+@pytest.mark.parametrize("what", ["evse", "location"])
+async def test_driver_who_does_not_come_is_charged_also_where_the_evse_was_removed_meanwhile(
+    yard: Yard, what: str
+) -> None:
+    await yard.policy(no_show_s=3)
+    _, uid = await yard.station()
+    start = soon()
+    await yard.book(yard.request(uid, start, start + timedelta(hours=1)))
+
+    async def kept() -> Any:
+        (found,) = (await yard.tenant.get("/bookings"))["items"]
+        return found["kept_by"]
+
+    await yard.tenant.until(kept, bool)
+    path = f"/evses/{uid}" if what == "evse" else f"/locations/{yard.location}"
+    assert (await yard.tenant.client.delete(path)).status_code == 204
+    (seen,) = await yard.partner.until(lambda: yard.partner.of("cdrs", "POST"), _SOON)
+    place = seen.body["cdr_location"]
+    assert (place["id"], place["evse_uid"], place["address"]) == (yard.location, uid, "Torstr. 1")
+    assert seen.body["total_cost"]["before_taxes"] == 7
+
+
 # Provider: our drivers at a partner's EVSEs
 
 

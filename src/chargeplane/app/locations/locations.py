@@ -99,6 +99,12 @@ class Locations:
         numbers = [one.ocpp_connector_id for one in row.connectors if one.id.casefold() == wanted]
         return place_of(row, numbers[0] if numbers else None)
 
+    async def evse_once(self, tenant_id: TenantId, evse_uid: str) -> EvsePlace | None:
+        """The EVSE with this uid, compared without case, also where it was removed; None where there never was one."""
+        async with self._database.read() as db:
+            row = await queries.place_by_uid(db, tenant_id, evse_uid, removed=True)
+        return None if row is None else place_of(row, None)
+
     async def evse_by_code(self, code: str) -> EvsePlace | None:
         """The EVSE with this code, whosever it is; None where there is none."""
         async with self._database.read() as db:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from chargeplane.app.bookings.views import Charged
 from chargeplane.app.cdrs.writing import CREATED, key_of, payload_of
 from chargeplane.app.locations.places import EvsePlace
+from chargeplane.app.roaming.commands import Places
 from chargeplane.app.sessions.freezing import cdr_place
 from chargeplane.domain.authorization import canonical, token_key
 from chargeplane.domain.bookings.fees import expired_charge
@@ -33,13 +34,11 @@ from chargeplane.store.queries.cdrs import NewCdr
 _charged = msgspec.json.Decoder(Charged).decode
 
 
-class EvsePlaces(Protocol):
+class EvsePlaces(Places, Protocol):
     """Which EVSE is meant."""
 
-    async def evse_by_uid(
-        self, tenant_id: TenantId, evse_uid: str, connector_id: str | None = None
-    ) -> EvsePlace | None:
-        """None where there is none."""
+    async def evse_once(self, tenant_id: TenantId, evse_uid: str) -> EvsePlace | None:
+        """Also one that was removed; None where there never was one."""
         ...
 
 
@@ -61,7 +60,8 @@ class PartnerBookingFees:
         driver, tenant_id = said.roaming, TenantId(fact.tenant_id)
         if driver is None or said.transaction_id is not None:
             return
-        place = await self._places.evse_by_uid(tenant_id, said.evse_uid)
+        # What is owed stays owed where the EVSE was removed since.
+        place = await self._places.evse_once(tenant_id, said.evse_uid)
         if place is None:
             raise NotFoundError("EVSE", said.evse_uid)
         where = await cdr_place(self._database, place)

@@ -152,13 +152,20 @@ class Freezing:
 
 
 async def cdr_place(database: Database, place: EvsePlace) -> CdrPlace:
-    """A place as it is called now."""
+    """A place as it is called now; where its location was deleted, as it was called last."""
     async with database.read() as db:
         body = await db.fetchval(
             "SELECT body FROM location WHERE tenant_id = $1 AND lower(id) = lower($2) AND deleted_at IS NULL",
             place.tenant_id,
             place.location_id,
         )
+        if body is None:
+            body = await db.fetchval(
+                "SELECT l.body FROM evse e JOIN location l ON l.key = e.location_key"
+                " WHERE e.tenant_id = $1 AND lower(e.uid) = lower($2)",
+                place.tenant_id,
+                place.evse_uid,
+            )
     said = None if body is None else _content(body)
     connector = place.connector
     return CdrPlace(

@@ -542,14 +542,15 @@ _PLACE = """SELECT e.key, e.tenant_id, l.id AS location_id, l.body::json ->> 'na
     e.uid, e.evse_id, e.code, e.station_key, s.station_id, e.ocpp_evse_id, e.payment_methods,
     (SELECT array_agg(n.body ORDER BY n.ocpp_connector_id) FROM evse_connector n WHERE n.evse_key = e.key) AS connectors
     FROM evse e JOIN location l ON l.key = e.location_key LEFT JOIN charging_station s ON s.key = e.station_key
-    WHERE e.removed_at IS NULL AND """
+    WHERE """
+_HERE = _PLACE + "e.removed_at IS NULL AND "
 
 
 async def place_by_station(db: Db, tenant_id: TenantId, station_key: StationKey, ocpp_evse_id: int) -> PlaceRow | None:
     """The EVSE that is bound to one of a station."""
     return _place(
         await db.fetchrow(
-            _PLACE + "e.station_key = $2 AND e.ocpp_evse_id = $3 AND e.tenant_id = $1",
+            _HERE + "e.station_key = $2 AND e.ocpp_evse_id = $3 AND e.tenant_id = $1",
             tenant_id,
             station_key,
             ocpp_evse_id,
@@ -557,14 +558,19 @@ async def place_by_station(db: Db, tenant_id: TenantId, station_key: StationKey,
     )
 
 
-async def place_by_uid(db: Db, tenant_id: TenantId, uid: str) -> PlaceRow | None:
-    """The EVSE with this uid, compared without case."""
-    return _place(await db.fetchrow(_PLACE + "e.tenant_id = $1 AND lower(e.uid) = lower($2)", tenant_id, uid))
+async def place_by_uid(db: Db, tenant_id: TenantId, uid: str, *, removed: bool = False) -> PlaceRow | None:
+    """The EVSE with this uid, compared without case.
+
+    Args:
+        removed: also where it was removed.
+    """
+    select = _PLACE if removed else _HERE
+    return _place(await db.fetchrow(select + "e.tenant_id = $1 AND lower(e.uid) = lower($2)", tenant_id, uid))
 
 
 async def place_by_code(db: Db, code: str) -> PlaceRow | None:
     """The EVSE with this code, whosever it is."""
-    return _place(await db.fetchrow(_PLACE + "e.code = $1", code))
+    return _place(await db.fetchrow(_HERE + "e.code = $1", code))
 
 
 def _place(row: Any) -> PlaceRow | None:
