@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ import pytest
 import pytest_asyncio
 from msgspec.structs import replace
 
-from chargeplane.kernel.errors import UnavailableError
+from chargeplane.app.roaming.ports import Failure, Outcome
+from chargeplane.kernel.errors import ConflictError, UnavailableError
 from chargeplane.main.config import BookingsConfig, RoamingConfig, RoamingOperatorConfig, SessionsConfig
 from chargeplane.main.wiring import Server
 from chargeplane.ocpi.documents import decode, problems
@@ -876,6 +878,41 @@ async def test_request_without_an_answer_is_sent_again_and_books_once(
             return await db.fetchval("SELECT due_at IS NULL FROM asked_booking WHERE id = $1", int(booking["id"]))
 
     await pair.provider.until(settled, bool)
+
+
+@pytest.mark.parametrize("fault", ["not understood", "another's", "not kept"])
+async def test_request_whose_answer_is_of_no_use_is_sent_again_and_books_once(
+    pair: Pair, provider_server: Server, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    uid = await pair.yard.evse()
+    start, end = later(24), later(25)
+    await pair.offered(uid, start, end)
+    assert provider_server.business is not None
+    bookings: Any = provider_server.business.roaming_provider.bookings
+    call, put, spoilt = bookings._partners.call, bookings._replicas.put, []
+
+    async def answers(peer: Any, row: Any, **more: Any) -> Any:
+        outcome = await call(peer, row, **more)
+        if row != 73 or spoilt or not outcome.ok or fault == "not kept":
+            return outcome
+        spoilt.append(outcome)
+        if fault == "not understood":
+            return Outcome(failure=Failure.NOT_UNDERSTOOD, sentence="It is no JSON.", http_status=200)
+        return replace(outcome, data=b"{}")
+
+    async def keeps(*args: Any) -> Any:
+        if fault == "not kept" and not spoilt:
+            spoilt.append(args)
+            raise ConflictError("It cannot be kept.")
+        return await put(*args)
+
+    monkeypatch.setattr(bookings, "_partners", SimpleNamespace(call=answers))
+    monkeypatch.setattr(bookings, "_replicas", SimpleNamespace(put=keeps))
+    booking = await pair.book(uid, start, end)
+    assert spoilt
+    assert booking["state"] in ("sent", "reserved"), "the push may have been faster"
+    await pair.provider.until(lambda: pair.own(booking["id"]), lambda one: one["state"] == "reserved")
+    assert len((await pair.yard.tenant.get("/bookings", state="confirmed"))["items"]) == 1
 
 
 async def test_driver_charges_as_booked_and_both_sides_agree_on_the_cost(pair: Pair) -> None:

@@ -25,7 +25,7 @@ from chargeplane.app.pulse import Pulse
 from chargeplane.app.roaming.asking import Asking, Peers, TokenOf
 from chargeplane.app.roaming.places import PartnerLocationView, PartnerPlaces
 from chargeplane.app.roaming.ports import Caller as Partners
-from chargeplane.app.roaming.ports import Failure, Outcome, Route
+from chargeplane.app.roaming.ports import Outcome, Route
 from chargeplane.app.roaming.replicas import ChangedObject, Owner, Replicas
 from chargeplane.domain.roaming.bookings import (
     OVER,
@@ -443,8 +443,8 @@ class AskedBookings:
         if outcome.ok and await self._took(peer, asked, outcome):
             return
         sentence = outcome.sentence or "The partner's answer could not be understood."
-        failure = outcome.failure
-        again = failure is not None and (failure.passes or failure.unknown) and failure is not Failure.NOT_UNDERSTOOD
+        # Where the answer is of no use, the partner may have taken the booking; a repeat is answered with what became of it.
+        again = outcome.failure is None or outcome.failure.passes or outcome.failure.unknown
         await self._failed(asked, sentence, again=again)
 
     async def _took(self, peer: Peer, asked: AskedBooking, outcome: Outcome) -> bool:
