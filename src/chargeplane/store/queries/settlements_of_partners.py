@@ -239,7 +239,7 @@ async def insert_cdr(db: Db, tenant_id: TenantId, new: PartnerCdr) -> int | None
     ident: int | None = await db.fetchval(
         "INSERT INTO partner_cdr (tenant_id, agreement_id, party, cdr_id, credit, id_token, started_at, ended_at, energy_wh, currency,"
         " total_excl, total_incl, country, object_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-        " ON CONFLICT (tenant_id, party, cdr_id) DO NOTHING RETURNING id",
+        " ON CONFLICT (tenant_id, party, lower(cdr_id)) DO NOTHING RETURNING id",
         tenant_id,
         new.agreement_id,
         new.party,
@@ -259,9 +259,9 @@ async def insert_cdr(db: Db, tenant_id: TenantId, new: PartnerCdr) -> int | None
 
 
 async def cdr_by_ref(db: Db, tenant_id: TenantId, party: str, cdr_id: str) -> PartnerCdr | None:
-    """A CDR by the partner's id."""
+    """A CDR by the partner's id, whatever its case (OCPI CiString)."""
     row = await db.fetchrow(
-        f"SELECT {_CDR} FROM partner_cdr p WHERE tenant_id = $1 AND party = $2 AND cdr_id = $3",
+        f"SELECT {_CDR} FROM partner_cdr p WHERE tenant_id = $1 AND party = $2 AND lower(cdr_id) = lower($3)",
         tenant_id,
         party,
         cdr_id,
