@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -152,6 +153,32 @@ async def test_how_we_stand_with_a_roaming_partner(rest: Rest) -> None:
     assert (await one.client.get(f"/v1/partner-statements/{statement['id']}/pdf")).status_code == 200
     for found in await invoices(one):
         assert found["payer_kind"] == "partner"
+
+
+async def test_a_cdr_without_an_agreement_is_on_one_statement_where_two_agreements_overlap(rest: Rest) -> None:
+    one = await billing_tenant(rest)
+    party = {"kind": "ocpi_party", "id": "NL*TNM", "name": "The New Motion"}
+    first, second = [await contract(rest, one, kind, party=party) for kind in ("roaming_bilateral", "hub")]
+    for at in (NOW - timedelta(hours=2), NOW - timedelta(hours=1)):
+        number = await cdr(rest, one, at=at)
+        await rest.execute(
+            "INSERT INTO roaming_document (tenant_id, module, id, country_code, party_id, body, shape, shaped_at, last_updated)"
+            " VALUES ($1, 'cdrs', $2, 'DE', 'LAD', $3, '', now(), now())",
+            one.id,
+            str(number),
+            '{"cdr_token": {"country_code": "nl", "party_id": "tnm"}}',
+        )
+    made = await settle(one, first, until=NOW - timedelta(minutes=90))
+    assert [(line["kind"], line["amount"]["amount"]) for line in made["lines"]] == [("owed_by_partner", "11.90")]
+    both = await asyncio.gather(
+        *(
+            one.client.post("/v1/partner-statements", json={"agreement_id": ident, "until": NOW.isoformat()})
+            for ident in (first, second)
+        )
+    )
+    assert sorted(answer.status_code for answer in both) == [201, 409], [answer.text for answer in both]
+    (other,) = (answer.json() for answer in both if answer.status_code == 201)
+    assert [(line["kind"], line["amount"]["amount"]) for line in other["lines"]] == [("owed_by_partner", "11.90")]
 
 
 @pytest.mark.parametrize(

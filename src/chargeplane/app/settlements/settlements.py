@@ -309,9 +309,9 @@ class Settlements:
         self, db: Db, tenant_id: TenantId, agreement: Agreement, start: datetime, end: datetime
     ) -> tuple[Statement, list[StatedCdr], list[PartnerCdr]]:
         assert agreement.begun_at is not None
-        ours = await queries.cdrs_under(
-            db, tenant_id, agreement.id, agreement.currency, agreement.begun_at, end, _party(agreement)[0]
-        )
+        party = _party(agreement)[0]
+        await queries.serialise_party(db, tenant_id, party)
+        ours = await queries.cdrs_under(db, tenant_id, agreement.id, agreement.currency, agreement.begun_at, end, party)
         parties = [one.id.upper() for one in agreement.parties if one.kind is PartyKind.OCPI_PARTY and one.id]
         came = await queries.open_cdrs(
             db, tenant_id, agreement.id, parties, agreement.currency, agreement.begun_at, end

@@ -91,6 +91,13 @@ async def serialise(db: Db, tenant_id: TenantId, agreement_id: int) -> None:
     )
 
 
+async def serialise_party(db: Db, tenant_id: TenantId, party: str) -> None:
+    """Lets one at a time settle with a roaming partner, whatever the agreement, until the transaction ends."""
+    await db.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended($2, $1))", tenant_id, f"partner statements with {party}"
+    )
+
+
 async def last_end(db: Db, tenant_id: TenantId, agreement_id: int) -> datetime | None:
     """Until when an agreement is settled; None: it never was."""
     found: datetime | None = await db.fetchval(
@@ -111,7 +118,7 @@ async def cdrs_at(
 async def cdrs_under(
     db: Db, tenant_id: TenantId, agreement_id: int, currency: str, since: datetime, until: datetime, party: str
 ) -> list[StatedCdr]:
-    """The same, of sessions under the agreement itself, and of the partner's drivers without any.
+    """The same, of sessions under the agreement itself, and of the partner's drivers without any that no other agreement's statement has.
 
     Args:
         party: the partner, as `DE*ABC`.
@@ -120,7 +127,9 @@ async def cdrs_under(
         db,
         " AND (c.agreement_id = $2 OR (c.agreement_id IS NULL AND EXISTS (SELECT FROM roaming_document d WHERE d.tenant_id = c.tenant_id"
         " AND d.module = 'cdrs' AND lower(d.id) = c.id::text AND upper(d.body::jsonb #>> '{cdr_token,country_code}') || '*'"
-        " || upper(d.body::jsonb #>> '{cdr_token,party_id}') = $6)))",
+        " || upper(d.body::jsonb #>> '{cdr_token,party_id}') = $6)"
+        " AND NOT EXISTS (SELECT FROM stated_cdr o JOIN partner_statement p ON p.id = o.statement_id WHERE o.cdr_id = c.id"
+        " AND p.kind = 'roaming')))",
         tenant_id,
         agreement_id,
         currency,
