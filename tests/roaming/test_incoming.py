@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from chargeplane.app.agreements.resolving import Resolving
+from chargeplane.app.alerts import Alerts
 from chargeplane.app.api_keys import Caller
 from chargeplane.app.roaming.incoming import TOPIC, Incoming
 from chargeplane.app.roaming.partner_records import PartnerRecords
@@ -88,7 +89,12 @@ async def house(postgres_server: TestServer) -> AsyncIterator[House]:
             replicas = Replicas(rest.database)
             business = rest.business
             incoming = Incoming(
-                rest.database, rest.events, Resolving(rest.database, business.people), business.tariffs, Tolerance()
+                rest.database,
+                rest.events,
+                Resolving(rest.database, business.people),
+                business.tariffs,
+                Tolerance(),
+                Alerts(rest.database, rest.events),
             )
             replicas.hooks = {Module.SESSIONS: [incoming.sessions], Module.CDRS: [incoming.cdrs]}
             await replicas.start()
@@ -438,6 +444,9 @@ async def test_cdr_that_was_handed_in_and_comes_again_is_owed_once(house: House)
         assert (await house.take(one, said)).posted_at is not None
     assert await owed(house, one) == Decimal("-23.90")
     assert len(await ours(one, driver_id)) == 2
+    (alert,) = (await one.client.get("/v1/alerts", params={"kind": "partner_cdr"})).json()["items"]
+    assert (alert["severity"], alert["details"]["cdr_id"]) == ("warning", said["id"])
+    assert alert["details"]["total_incl"] == "11.90"
 
 
 async def test_session_is_linked_to_its_driver_and_follows_its_patches(house: House) -> None:

@@ -140,7 +140,15 @@ async def start_roaming(
         return url_of(base_url(), Version(peer.version or CANONICAL), module, side)
 
     provider = await start_roaming_provider(
-        parts, resolving, rating.tariffs, rating.locations, caller, connections, own_url, outgoing=outgoing.hint
+        parts,
+        resolving,
+        rating.tariffs,
+        rating.locations,
+        caller,
+        connections,
+        own_url,
+        subjects.alerts,
+        outgoing=outgoing.hint,
     )
     door.offer(provider.handlers)
     outgoing.register(TOKENS, provider.own_tokens)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from chargeplane.app.agreements.resolving import Resolving
+from chargeplane.app.alerts import Alerts
 from chargeplane.app.locations import Locations
 from chargeplane.app.roaming.asked_bookings import AskedBookings
 from chargeplane.app.roaming.asking import Asking
@@ -71,6 +72,7 @@ async def start_roaming_provider(
     partners: Partners,
     peers: Peers,
     own_url: Callable[[Peer, str, str], str],
+    alerts: Alerts,
     *,
     outgoing: Callable[[], None] = lambda: None,
 ) -> ProviderParts:
@@ -83,7 +85,7 @@ async def start_roaming_provider(
     database, told, config = parts.database, parts.outbox.hint, parts.config.roaming_provider
     tolerance = Tolerance(amount=Decimal(str(config.tolerance_amount)), percent=Decimal(str(config.tolerance_percent)))
     replicas = Replicas(database)
-    incoming = Incoming(database, parts.events, resolving, tariffs, tolerance, told=told)
+    incoming = Incoming(database, parts.events, resolving, tariffs, tolerance, alerts, told=told)
     asking = Asking(database, partners, peers, parts.events, own_url)
     places = PartnerPlaces(database)
     bookings = AskedBookings(database, partners, peers, asking, replicas, places, parts.events)

@@ -20,6 +20,7 @@ import structlog
 from msgspec import Struct
 
 from chargeplane.app.agreements.resolving import Resolved, Resolving
+from chargeplane.app.alerts import Alerts
 from chargeplane.app.cdrs.writing import CREATED, key_of, payload_of, take_back
 from chargeplane.app.events import EventFeed
 from chargeplane.app.house import utc_now
@@ -29,6 +30,7 @@ from chargeplane.app.settlements.partner_cdrs import keep
 from chargeplane.app.tariffs import Tariffs
 from chargeplane.domain.agreements.clock import as_of
 from chargeplane.domain.agreements.scope import ResolveAsk
+from chargeplane.domain.alerts import Severity
 from chargeplane.domain.authorization import canonical, token_key
 from chargeplane.domain.cdrs.cdr import CdrContent, CdrKind, cdr_of
 from chargeplane.domain.cdrs.holds import Hold
@@ -91,6 +93,7 @@ class Incoming:
         resolving: Resolving,
         tariffs: Tariffs,
         tolerance: Tolerance,
+        alerts: Alerts,
         *,
         told: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = utc_now,
@@ -100,6 +103,7 @@ class Incoming:
         self._resolving = resolving
         self._tariffs = tariffs
         self._tolerance = tolerance
+        self._alerts = alerts
         self._told = told
         self._now = now
 
@@ -399,6 +403,23 @@ class Incoming:
         except ConflictError as error:
             # It was handed in before, with other amounts: a person has to say which are right.
             log.warning("partner_cdr_handed_in_otherwise", partner=who, cdr=row.id, error=str(error))
+            await self._alerts.raise_alert(
+                db,
+                row.tenant_id,
+                None,
+                kind="partner_cdr",
+                severity=Severity.WARNING,
+                title=f"CDR '{row.id}' of {who} was handed in with other amounts than it came with.",
+                ident=f"received {row.object_key}",
+                details={
+                    "party": who,
+                    "cdr_id": row.id,
+                    "received_cdr_id": str(row.object_key),
+                    "total_excl": str(new.total_excl.rounded().amount),
+                    "total_incl": str(new.total_incl.rounded().amount),
+                    "currency": row.currency,
+                },
+            )
         await queries.put_posted(db, row.object_key)
 
 
