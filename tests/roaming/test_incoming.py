@@ -449,6 +449,27 @@ async def test_cdr_that_was_handed_in_and_comes_again_is_owed_once(house: House)
     assert alert["details"]["total_incl"] == "11.90"
 
 
+async def test_dispute_holds_back_a_cdr_that_was_handed_in_first(house: House) -> None:
+    one = await billing_tenant(house.rest)
+    _, uid = await driver_with_token(one)
+    party = {"kind": "ocpi_party", "id": "DE*ABC", "name": "ABC"}
+    agreement = await contract(house.rest, one, "roaming_bilateral", party=party)
+    said = cdr(uid, start_date_time=_ago(hours=3), end_date_time=_ago(hours=2))
+    body = {
+        "party": "DE*ABC", "cdr_id": said["id"], "started_at": said["start_date_time"], "ended_at": said["end_date_time"],
+        "energy_wh": "20000", "total_excl": {"amount": "10.00", "currency": "EUR"},
+        "total_incl": {"amount": "11.90", "currency": "EUR"}, "country": "DE",
+    }  # fmt: skip
+    assert (await one.client.post("/v1/partner-cdrs", json=body)).status_code == 201
+    taken = await house.take(one, said)
+    caller = Caller(key_id=0, tenant_id=one.id, name="desk", scopes=frozenset())
+    await house.records.dispute(caller, taken.object_key, DisputeState.OPEN, "Too much")
+    (listed,) = (await one.client.get("/v1/partner-cdrs", params={"open": "true"})).json()["items"]
+    assert (listed["received_cdr_id"], listed["dispute"]) == (str(taken.object_key), "open")
+    shown = await one.client.post("/v1/partner-statements/preview", json={"agreement_id": agreement, "until": _ago()})
+    assert [line["kind"] for line in shown.json()["lines"]] == ["disputed"]
+
+
 async def test_session_is_linked_to_its_driver_and_follows_its_patches(house: House) -> None:
     one = await billing_tenant(house.rest)
     driver_id, uid = await driver_with_token(one)

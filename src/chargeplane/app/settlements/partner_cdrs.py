@@ -82,6 +82,12 @@ async def keep(db: Db, tenant_id: TenantId, new: NewPartnerCdr, now: datetime) -
         row.credit,
     ):
         raise ConflictError(f"{party} sent CDR '{new.cdr_id}' before, with other amounts; it has to credit that one.")
+    if row.object_key is not None and found.object_key is None:
+        await queries.bind_cdr(
+            db, found.id, row.object_key
+        )  # so that a dispute of what came holds back what was handed in
+        found = await queries.cdr_by_ref(db, tenant_id, party, new.cdr_id)
+        assert found is not None
     return found, made is not None
 
 

@@ -278,6 +278,16 @@ async def cdr_by_ref(db: Db, tenant_id: TenantId, party: str, cdr_id: str) -> Pa
     return None if row is None else _partner_cdr(row)
 
 
+async def bind_cdr(db: Db, ident: int, object_key: int) -> None:
+    """A CDR that was handed in came over OCPI too."""
+    await db.execute(
+        "UPDATE partner_cdr SET object_key = $2 WHERE id = $1 AND object_key IS NULL"
+        " AND NOT EXISTS (SELECT FROM partner_cdr o WHERE o.object_key = $2)",
+        ident,
+        object_key,
+    )
+
+
 PARTNER_CDR_SORTS: Final = Sorts(
     "id", ended_at=by_time("ended_at"), energy_wh=by_number("energy_wh", Decimal), received_at=by_time("received_at")
 )
