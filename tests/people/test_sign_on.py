@@ -523,6 +523,21 @@ async def test_who_signs_out_at_the_provider_is_signed_out_here(rest: Rest, prov
     assert await rest.execute("SELECT count(*) FROM audit_log WHERE actor = $1 AND action = 'logout'", actor) == 3
 
 
+async def test_logout_token_that_comes_again_ends_no_newer_login(rest: Rest, provider: OidcProvider) -> None:
+    made = await registered(rest, provider)
+    subject = person(provider, (await user(rest, "support"))["email"], sid="S8")
+    async with browser(rest) as client:
+        await signed_on(rest, client, made)
+        was = int(time.time()) - 1000
+        old = provider.signed(out_of(provider, sub=subject, iat=was), typ="logout+jwt")
+        assert (await told_out(rest, made, old)).status_code == 200
+        assert (await client.get("/v1/login")).status_code == 200
+        # A session of the provider's that has ended is over: there is no newer login by it.
+        one = provider.signed(out_of(provider, sub=subject, sid="S8", iat=was), typ="logout+jwt")
+        assert (await told_out(rest, made, one)).status_code == 200
+        assert_problem(await client.get("/v1/login"), 401)
+
+
 OUT_WRONG: dict[str, Any] = {
     "other audience": {"aud": "another"},
     "other issuer": {"iss": "https://other.example"},

@@ -889,7 +889,8 @@ async def test_request_whose_answer_is_of_no_use_is_sent_again_and_books_once(
     await pair.offered(uid, start, end)
     assert provider_server.business is not None
     bookings: Any = provider_server.business.roaming_provider.bookings
-    call, put, spoilt = bookings._partners.call, bookings._replicas.put, []
+    spoilt: list[Any] = []
+    call, put = bookings._partners.call, bookings._replicas.put
 
     async def answers(peer: Any, row: Any, **more: Any) -> Any:
         outcome = await call(peer, row, **more)

@@ -80,6 +80,19 @@ class Client(Struct, frozen=True, kw_only=True):
     max_age_s: int | None
 
 
+class SignedOut(Struct, frozen=True, kw_only=True):
+    """Who has signed out at a provider.
+
+    Args:
+        subject, sid: the person and the session there, at least one of them.
+        at: when the provider said so.
+    """
+
+    subject: str | None
+    sid: str | None
+    at: datetime
+
+
 class Ask(Struct, frozen=True, kw_only=True):
     """What goes to the provider with a browser.
 
@@ -130,8 +143,8 @@ class IdentityProviders(Protocol):
         """Where a browser signs out of the provider too (OpenID Connect RP-Initiated Logout 1.0); None where it has no such place."""
         ...
 
-    async def ended(self, client: Client, logout_token: str) -> tuple[str | None, str | None]:
-        """Of whom a provider says that they have signed out there: (subject, its session), at least one.
+    async def ended(self, client: Client, logout_token: str) -> SignedOut:
+        """Of whom a provider says that they have signed out there.
 
         Raises:
             PeerError: the provider does not say its keys.
@@ -338,13 +351,16 @@ class SignOn:
         if provider is None:
             raise NotFoundError("sign-on provider", f"{tenant}/{slug}")
         try:
-            subject, sid = await self._providers.ended(self._client(provider), logout_token)
+            client = self._client(provider)
+            out = await self._providers.ended(client, logout_token)
         except UntrustedError as error:
             raise SignOnError(SignOnFault.BAD_ANSWER, str(error)) from None
         except PeerError as error:
             raise SignOnError(SignOnFault.UNREACHABLE, str(error)) from None
+        # The token has whole seconds, of the provider's clock.
+        before = out.at + timedelta(seconds=1 + client.clock_skew_s)
         async with self._database.change() as db:
-            for login_id, user_id in await queries.end_logins(db, provider, subject, sid):
+            for login_id, user_id in await queries.end_logins(db, provider, out.subject, out.sid, before):
                 await audit(
                     db,
                     provider.tenant_id,

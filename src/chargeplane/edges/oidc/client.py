@@ -17,7 +17,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 import msgspec
 from msgspec import Struct
 
-from chargeplane.app.people.sign_on import Ask, Client, Proof, UntrustedError
+from chargeplane.app.people.sign_on import Ask, Client, Proof, SignedOut, UntrustedError
 from chargeplane.domain.people.sign_on import Identity, identity_of
 from chargeplane.edges.oidc.tokens import (
     ALGORITHMS,
@@ -186,8 +186,8 @@ class OidcProviders:
             query["id_token_hint"] = id_token
         return _with(place, query)
 
-    async def ended(self, client: Client, logout_token: str) -> tuple[str | None, str | None]:
-        """Of whom the provider says that they have signed out there: (subject, its session).
+    async def ended(self, client: Client, logout_token: str) -> SignedOut:
+        """Of whom the provider says that they have signed out there.
 
         Raises:
             PeerError: the provider does not say its keys.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from base64 import urlsafe_b64encode
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from hmac import compare_digest
 from typing import Any, Final
 
 import jwt
 from jwt import PyJWK
 
-from chargeplane.app.people.sign_on import Client, UntrustedError
+from chargeplane.app.people.sign_on import Client, SignedOut, UntrustedError
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures by a key that only the provider has. None by a secret that we have too (HS256), and never `none`."""
@@ -67,10 +68,8 @@ def check_id_token(
     return claims
 
 
-def check_logout_token(
-    token: str, client: Client, keys: Sequence[Jwk], *, algorithms: Collection[str]
-) -> tuple[str | None, str | None]:
-    """Of whom a provider says that they have signed out: (subject, its session), at least one (OpenID Connect Back-Channel Logout 1.0, 2.6).
+def check_logout_token(token: str, client: Client, keys: Sequence[Jwk], *, algorithms: Collection[str]) -> SignedOut:
+    """Of whom a provider says that they have signed out (OpenID Connect Back-Channel Logout 1.0, 2.6).
 
     Raises:
         UnknownKeyError: none of the keys is the one it names.
@@ -87,7 +86,7 @@ def check_logout_token(
     subject, sid = claims.get("sub"), claims.get("sid")
     if (subject is None and sid is None) or not all(_is_name(one) for one in (subject, sid) if one is not None):
         raise UntrustedError("the token names nobody.")
-    return subject, sid
+    return SignedOut(subject=subject, sid=sid, at=datetime.fromtimestamp(max(0, int(claims["iat"])), UTC))
 
 
 def _checked(

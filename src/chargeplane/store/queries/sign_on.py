@@ -273,21 +273,25 @@ async def bind_login(db: Db, login_id: int, provider_id: int, id_token: bytes | 
     )
 
 
-async def end_logins(db: Db, provider: Provider, subject: str | None, sid: str | None) -> list[tuple[int, int]]:
+async def end_logins(
+    db: Db, provider: Provider, subject: str | None, sid: str | None, before: datetime
+) -> list[tuple[int, int]]:
     """Ends the logins by a provider of a subject, of a session there, or of both; (login, user) of each.
 
     Args:
         subject, sid: at least one of them.
+        before: without a session, logins since then stay: who says it again later does not mean them.
     """
     rows = await db.fetch(
         "UPDATE login SET revoked_at = now() WHERE oidc_provider_id = $1 AND revoked_at IS NULL AND user_id IS NOT NULL"
         " AND ($2::text IS NULL OR oidc_sid = $2)"
         " AND ($3::text IS NULL OR user_id = (SELECT user_id FROM user_identity WHERE issuer = $4 AND subject = $3))"
-        " AND num_nonnulls($2::text, $3::text) > 0 RETURNING id, user_id",
+        " AND num_nonnulls($2::text, $3::text) > 0 AND ($2::text IS NOT NULL OR created_at < $5) RETURNING id, user_id",
         provider.id,
         sid,
         subject,
         provider.issuer,
+        before,
     )
     return [(row["id"], row["user_id"]) for row in rows]
 
