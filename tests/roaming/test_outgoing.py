@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from chargeplane.app.roaming import outgoing
@@ -64,7 +65,13 @@ async def partner_of(node: Node, partner: NastyPartner, name: str) -> AsyncItera
         sealed = node.roaming.connections._keys.encrypt(b"token", purpose_of(ident))
         await queries.update(db, ident, {"token": sealed})
     yield ident
-    await node.execute("DELETE FROM roaming_connection WHERE id = $1", ident)
+    while True:
+        try:
+            async with node.server.database.change() as db:
+                await queries.delete(db, ident)
+            return
+        except asyncpg.DeadlockDetectedError:  # with what is being sent
+            continue
 
 
 async def note(node: Node, key: str, idents: list[int]) -> None:
