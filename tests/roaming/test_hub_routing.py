@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from chargeplane.app.roaming.hub_memory import HubMemory, token_seen
+from chargeplane.app.roaming.hub_memory import HubMemory, session_seen, token_seen
 from chargeplane.app.roaming.ports import Failure, Outcome, Route
 from chargeplane.domain.roaming.connection import PartyId
-from chargeplane.edges.ocpi_server.call import Call, Reply
+from chargeplane.edges.ocpi_server.call import Call, Page, Reply
 from chargeplane.main.config import RoamingConfig
 from chargeplane.ocpi.versions import Version
 from chargeplane.simulator.roaming.faults import PartnerFault
@@ -25,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 HUB, CPO, EMSP, SIM = PartyId("NL", "HUB"), PartyId("NL", "CPO"), PartyId("DE", "MSP"), PartyId("FR", "SIM")
 GET_LOCATION_THERE, PUT_LOCATION, PATCH_LOCATION, PUT_SESSION, POST_CDR, CLIENTS, CLIENT = 11, 14, 17, 23, 26, 49, 50
+SESSIONS, TOKENS, AUTHORIZE, PUT_TOKEN, STOP = 20, 33, 34, 36, 39
 AT = "2026-01-02T03:04:05Z"
 
 
@@ -364,3 +365,88 @@ async def test_partners_of_2_3_0_are_told_who_is_behind_the_hub_as_roles_of_its_
         return (await town.push("AFTER-PUT", EMSP)).ok  # by the tokens that came with it
 
     await until(passes, 30)
+
+
+@contextlib.asynccontextmanager
+async def another_hub(town: Town) -> AsyncIterator[None]:
+    """While it lasts the eMSP is a hub itself."""
+    path = f"/v1/roaming/partners/{town.hub.peers['emsp']}"
+    for is_hub in (True, False):
+        answer = await town.hub.rest.patch(path, json={"is_hub": is_hub})
+        assert answer.status_code == 200, answer.text
+        if is_hub:
+            try:
+                yield
+            except BaseException:
+                await town.hub.rest.patch(path, json={"is_hub": False})
+                raise
+
+
+async def test_another_hub_speaks_for_who_is_behind_it_and_not_for_who_is_connected_directly(town: Town) -> None:
+    peer, behind = await town.emsp.peer("hub"), PartyId("BE", "BHD")
+    got: list[str] = []
+
+    async def token_came(call: Call) -> Reply:
+        got.append(call.path["token_uid"])
+        return Reply(created=True)
+
+    async def push(owner: PartyId, sender: PartyId, uid: str) -> Outcome:
+        body = {
+            "country_code": owner.country_code, "party_id": owner.party_id, "uid": uid, "type": "RFID", "contract_id": uid,
+            "issuer": "I", "valid": True, "whitelist": "NEVER", "last_updated": AT,
+        }  # fmt: skip
+        path = {"country_code": owner.country_code, "party_id": owner.party_id, "token_uid": uid}
+        route = Route(from_party=sender, to_party=CPO)
+        return await town.emsp.roaming.caller.call(
+            peer, PUT_TOKEN, path, body=json.dumps(body).encode(), route=route, routed=True
+        )
+
+    town.cpo.roaming.door.handlers[PUT_TOKEN] = token_came
+    async with another_hub(town):
+        assert (await push(behind, behind, "BHD1")).ok
+        for owner, sender in ((SIM, EMSP), (EMSP, SIM), (SIM, SIM)):
+            outcome = await push(owner, sender, "TAKEN1")
+            assert (outcome.failure, outcome.status_code) == (Failure.REFUSED, 2001), outcome
+    assert got == ["BHD1"]
+
+
+async def test_another_hub_reads_and_stops_no_sessions_of_directly_connected_providers_drivers(town: Town) -> None:
+    peer, behind = await town.emsp.peer("hub"), PartyId("BE", "BHD")
+    tenant = (await town.hub.peer("emsp")).tenant_id
+    memory = HubMemory(town.hub.server.database)
+    stopped: list[Call] = []
+
+    async def listed(call: Call) -> Reply:
+        held = [session(f"HUB-{of.party_id}", of) for of in (EMSP, SIM, behind)]
+        return Reply(page=Page(documents=[json.dumps(one).encode() for one in held], total=3))
+
+    async def stop(call: Call) -> Reply:
+        stopped.append(call)
+        return Reply(document=json.dumps({"result": "ACCEPTED", "timeout": 1}).encode())
+
+    handlers = town.cpo.roaming.door.handlers
+    before = {row: handlers.get(row) for row in (SESSIONS, STOP)}
+    handlers.update({SESSIONS: listed, STOP: stop})
+    try:
+        async with another_hub(town):
+            for of in (SIM, behind):
+                await memory.saw(tenant, [session_seen(f"HUB-{of.party_id}", CPO, town.hub.peers["cpo"], of)])
+            route = Route(from_party=EMSP, to_party=CPO)
+            read = [
+                json.loads(one)["id"]
+                async for page in town.emsp.roaming.caller.pages(peer, SESSIONS, route=route)
+                for one in page.documents
+            ]
+            assert read == ["HUB-MSP", "HUB-BHD"]
+            results = []
+            for of in (SIM, behind):
+                body = {"session_id": f"HUB-{of.party_id}", "response_url": "http://127.0.0.1:9/result"}
+                outcome = await town.emsp.roaming.caller.call(
+                    peer, STOP, {}, body=json.dumps(body).encode(), route=route
+                )
+                assert outcome.data is not None, outcome
+                results.append(json.loads(outcome.data)["result"])
+            assert results == ["UNKNOWN_SESSION", "ACCEPTED"]
+            assert len(stopped) == 1
+    finally:
+        handlers.update({row: handler for row, handler in before.items() if handler is not None})

@@ -10,7 +10,7 @@ its successor was used: the invitation, or the token before, holds until the par
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -147,6 +147,29 @@ class Connections:
                 ident = await queries.hub_that_brought(db, tenant_id, party)
         peer = None if ident is None else await self.get(ident)
         return peer if peer is not None and peer.usable else None
+
+    async def of_others(self, peer: Peer, parties: Iterable[PartyId]) -> frozenset[str]:
+        """Keys of those parties that a partner does not speak for.
+
+        A hub speaks for whoever is behind it, but not for us, for who is connected directly too, or for who is behind another hub.
+        """
+        wanted = {party.key: party for party in parties}
+        if not peer.is_hub:
+            return frozenset(key for key, party in wanted.items() if not peer.has_party(party))
+        taken = {own.id.key for own in peer.own}
+        for other in await self.every(peer.tenant_id, registered=False):
+            held = other.state in (ConnectionState.REGISTERED, ConnectionState.SUSPENDED)
+            if held and other.id != peer.id and not other.is_hub:
+                taken.update(party.id.key for party in other.parties)
+        found = wanted.keys() & taken
+        for key, party in wanted.items():
+            if key in taken or peer.has_party(party):
+                continue
+            behind = await self.peer_of(peer.tenant_id, party)
+            # In OCPI 2.1.1 a platform has a connection for each role.
+            if behind is not None and behind.id != peer.id and _host_of(behind) != _host_of(peer):
+                found.add(key)
+        return frozenset(found)
 
     async def token_of(self, peer: Peer) -> str | None:
         """What we come to a partner with; None where it gave none."""
@@ -812,6 +835,10 @@ def _credentials_url(modules: tuple[ModuleUrl, ...]) -> str:
     if all(one.module == "credentials" for one in modules):
         raise HandshakeError(HandshakeTrouble.MODULES, "The partner's version names no module but credentials.")
     return url
+
+
+def _host_of(peer: Peer) -> str:
+    return urlsplit(peer.versions_url or "").netloc
 
 
 def _check_url(url: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
+from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.edges.ocpi_server.call import Call
 from chargeplane.kernel.errors import InvalidInputError, NotFoundError
 from chargeplane.ocpi.kinds import Kind
@@ -54,6 +55,16 @@ def check_owner(call: Call) -> None:
     peer = call.peer
     if owner is None or peer.is_hub or peer.has_party(owner) or call.row.configuration:
         return
+    refuse_owner(call, owner)
+
+
+def refuse_owner(call: Call, owner: PartyId) -> NoReturn:
+    """Refuses a path below a party that is not the caller's.
+
+    Raises:
+        NotFoundError: reading.
+        InvalidInputError: writing.
+    """
     if call.row.method is Method.GET:
         raise NotFoundError("party of yours", str(owner))
     raise InvalidInputError(

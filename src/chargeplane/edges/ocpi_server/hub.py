@@ -27,7 +27,7 @@ from chargeplane.app.roaming.ports import Failure, Outcome, PulledPage, Route
 from chargeplane.domain.roaming.connection import OwnParty, PartyId, PartyRole, Peer
 from chargeplane.domain.roaming.roles import OPPOSITE
 from chargeplane.edges.ocpi_server.call import Call, Page, Reply, not_found, refused
-from chargeplane.edges.ocpi_server.checks import check_owner
+from chargeplane.edges.ocpi_server.checks import check_owner, refuse_owner
 from chargeplane.edges.ocpi_server.hub_finding import (
     COMMANDS_AT,
     Finding,
@@ -78,14 +78,14 @@ class HubRouter:
         self._memory = memory
         self._broadcasts = broadcasts
         self._timeout_s = timeout_s
-        self._finding = Finding(memory, caller)
+        self._finding = Finding(memory, caller, connections)
 
     async def take(self, call: Call) -> Reply | None:
         """The answer of whom the request is for; None where it is for us."""
         hub = hub_of(call.peer)
         if hub is None:
             return None
-        _check_sender(call)
+        await self._check_sender(call)
         behind = await self._behind_url(call)
         if behind is not None:
             return behind
@@ -122,7 +122,7 @@ class HubRouter:
         timeout_s = peer.quirks.timeout_s or self._timeout_s
         if call.row.is_list and call.page is not None:
             found = await self._part(call, peer, call.page, route)
-            return found if isinstance(found, Outcome) else _page_of(call, [found], found.total or 0)
+            return found if isinstance(found, Outcome) else await self._page_of(call, [found], found.total or 0)
         query, body = await self._behind_us(call, peer)
         return await self._caller.call(
             peer,
@@ -224,7 +224,7 @@ class HubRouter:
         if single:
             found = heads[0]
             parts = [] if isinstance(found, Outcome) else [found]
-            return Reply(page=_page_of(call, parts, totals[0]), message=message)
+            return Reply(page=await self._page_of(call, parts, totals[0]), message=message)
         windows, before = [], 0
         for index, total in enumerate(totals):
             first, last = max(ask.offset - before, 0), min(ask.offset + ask.limit - before, total)
@@ -241,7 +241,7 @@ class HubRouter:
             parts.append(replace(found, documents=found.documents[:wanted]))
             if len(found.documents) + len(found.refused) < wanted:
                 break  # its pages are smaller than ours: what is behind is for the next one
-        return Reply(page=_page_of(call, parts, sum(totals)), message=message)
+        return Reply(page=await self._page_of(call, parts, sum(totals)), message=message)
 
     async def _part(self, call: Call, peer: Peer, ask: PageAsk, route: Route) -> PulledPage | Outcome:
         timeout_s = peer.quirks.timeout_s or self._timeout_s
@@ -406,6 +406,44 @@ class HubRouter:
 
     # -- who may ------------------------------------------------------------------------------------------------------
 
+    async def _check_sender(self, call: Call) -> None:
+        """Nobody speaks for another, and nobody brings what is another's; another hub speaks for those who are behind it alone.
+
+        Raises:
+            NotFoundError: reading.
+            InvalidInputError: writing.
+        """
+        peer, sender, owner = call.peer, call.route.from_party, call.owner
+        tree: Any = None if call.document is None else call.document.tree
+        issuer = None
+        if call.row.number == _CDR and isinstance(tree, dict):
+            issuer = PartyId(str(tree.get("country_code")), str(tree.get("party_id")))
+        named = [party for party in (sender, owner, issuer) if party is not None]
+        others = await self._connections.of_others(peer, named) if named else frozenset()
+        if sender is not None and sender.key in others and (peer.is_hub or peer.parties):
+            sentence = f"{sender} is none of your parties"
+            raise InvalidInputError(f"{sentence}.", (("/OCPI-from-party-id", sentence),))
+        check_owner(call)
+        if owner is not None and owner.key in others:
+            refuse_owner(call, owner)
+        if issuer is not None and issuer.key in others:
+            sentence = f"{issuer} is none of your parties"
+            raise InvalidInputError(f"{sentence}.", (("/party_id", sentence),))
+
+    async def _page_of(self, call: Call, parts: Sequence[PulledPage], total: int) -> Page:
+        """A page of what partners gave; of sessions and CDRs the caller's drivers' alone."""
+        documents = [document for part in parts for document in part.documents]
+        taken = sum(len(part.documents) + len(part.refused) for part in parts)
+        if call.row.module in _NEVER_TO_ALL:
+            drivers = [driver_of(parse(one)) for one in documents]
+            others = await self._connections.of_others(call.peer, {one for one in drivers if one is not None})
+            documents = [
+                document
+                for document, driver in zip(documents, drivers, strict=True)
+                if driver is not None and driver.key not in others
+            ]
+        return Page(documents=documents, total=total, taken=taken)
+
     async def _rules(self, call: Call) -> dict[tuple[str, str], RouteView]:
         async with self._database.read() as db:
             return {(rule.from_party, rule.to_party): rule for rule in await queries.routes(db, call.peer.tenant_id)}
@@ -443,41 +481,5 @@ def _status_of(outcome: Outcome) -> int:
     return _BY_FAILURE.get(outcome.failure or Failure.REFUSED, Status.HUB_ERROR)
 
 
-def _check_sender(call: Call) -> None:
-    """Nobody speaks for another, and nobody brings what is another's; another hub speaks for all behind it.
-
-    Raises:
-        NotFoundError: reading.
-        InvalidInputError: writing.
-    """
-    if call.peer.is_hub:
-        return
-    sender = call.route.from_party
-    if sender is not None and call.peer.parties and not call.peer.has_party(sender):
-        sentence = f"{sender} is none of your parties"
-        raise InvalidInputError(f"{sentence}.", (("/OCPI-from-party-id", sentence),))
-    check_owner(call)
-    tree: Any = None if call.document is None else call.document.tree
-    if call.row.number == _CDR and isinstance(tree, dict):
-        owner = PartyId(str(tree.get("country_code")), str(tree.get("party_id")))
-        if not call.peer.has_party(owner):
-            sentence = f"{owner} is none of your parties"
-            raise InvalidInputError(f"{sentence}.", (("/party_id", sentence),))
-
-
 def _part_of(ask: PageAsk, offset: int, limit: int) -> PageAsk:
     return PageAsk(date_from=ask.date_from, date_to=ask.date_to, offset=offset, limit=limit, filters=ask.filters)
-
-
-def _page_of(call: Call, parts: Sequence[PulledPage], total: int) -> Page:
-    """A page of what partners gave; of sessions and CDRs the caller's drivers' alone."""
-    documents = [document for part in parts for document in part.documents]
-    taken = sum(len(part.documents) + len(part.refused) for part in parts)
-    if call.row.module in _NEVER_TO_ALL and not call.peer.is_hub:
-        documents = [one for one in documents if _is_theirs(call.peer, one)]
-    return Page(documents=documents, total=total, taken=taken)
-
-
-def _is_theirs(peer: Peer, document: bytes) -> bool:
-    driver = driver_of(parse(document))
-    return driver is not None and peer.has_party(driver)

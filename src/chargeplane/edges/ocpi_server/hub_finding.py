@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from msgspec.structs import replace
 
+from chargeplane.app.roaming.connections import Connections
 from chargeplane.app.roaming.hub_memory import (
     LOCATIONS,
     RESERVATIONS,
@@ -71,9 +72,10 @@ class HubCaller(Protocol):
 class Finding:
     """Finds receivers."""
 
-    def __init__(self, memory: HubMemory, caller: HubCaller) -> None:
+    def __init__(self, memory: HubMemory, caller: HubCaller, connections: Connections) -> None:
         self._memory = memory
         self._caller = caller
+        self._connections = connections
 
     async def meant(self, call: Call, hub: PartyId) -> PartyId | None:
         """Whom a request is for, as far as it and what passed before say."""
@@ -105,7 +107,7 @@ class Finding:
 
     async def is_of_another(self, call: Call) -> bool:
         """Whether a request is about a session or reservation of somebody else's driver."""
-        if call.row.number not in {_STOP, _CANCEL, _PREFERENCES} | _PROFILES or call.peer.is_hub or _is_scsp(call.peer):
+        if call.row.number not in {_STOP, _CANCEL, _PREFERENCES} | _PROFILES or _is_scsp(call.peer):
             return False
         if call.row.number == _CANCEL:
             found = await self._named(call, RESERVATIONS, str(_tree(call).get("reservation_id")))
@@ -114,7 +116,10 @@ class Finding:
         to_party = call.route.to_party
         about = [one for one in found if to_party is None or one.owner == to_party.key] or found
         drivers = {one.for_party for one in about}
-        return bool(drivers) and None not in drivers and not any(_speaks_for(call.peer, one) for one in drivers)
+        known = {one for one in drivers if one is not None}
+        if not known or None in drivers:
+            return False
+        return known == await self._connections.of_others(call.peer, [_party(one) for one in known])
 
     async def who_has_place(
         self, call: Call, hub: PartyId, targets: Sequence[tuple[Peer, PartyId]], timeout_s: float
