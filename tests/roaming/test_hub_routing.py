@@ -15,6 +15,7 @@ from chargeplane.app.roaming.ports import Failure, Outcome, Route
 from chargeplane.domain.roaming.connection import PartyId
 from chargeplane.edges.ocpi_server.call import Call, Page, Reply
 from chargeplane.main.config import RoamingConfig
+from chargeplane.ocpi.kinds import Kind
 from chargeplane.ocpi.versions import Version
 from chargeplane.simulator.roaming.faults import PartnerFault
 from chargeplane.simulator.roaming.partner import Partner
@@ -450,3 +451,51 @@ async def test_another_hub_reads_and_stops_no_sessions_of_directly_connected_pro
             assert len(stopped) == 1
     finally:
         handlers.update({row: handler for row, handler in before.items() if handler is not None})
+
+
+async def test_lists_of_a_partner_claim_no_objects_of_other_parties(town: Town) -> None:
+    tenant = (await town.hub.peer("emsp")).tenant_id
+    memory = HubMemory(town.hub.server.database)
+
+    def token(owner: PartyId, uid: str, contract: str) -> dict[str, Any]:
+        return {
+            "country_code": owner.country_code, "party_id": owner.party_id, "uid": uid, "type": "RFID", "contract_id": contract,
+            "issuer": "I", "valid": True, "whitelist": "NEVER", "last_updated": AT,
+        }  # fmt: skip
+
+    await memory.saw(tenant, [token_seen(token(EMSP, "LISTED1", "KEPT"), "LISTED1", EMSP, town.hub.peers["emsp"])])
+    town.sim.owns[Kind.TOKEN] = [
+        token(EMSP, "LISTED1", "TAKEN"), token(EMSP, "LISTED2", "TAKEN"), token(SIM, "LISTED3", "OWN"),
+    ]  # fmt: skip
+    try:
+        route = Route(from_party=CPO, to_party=SIM)
+        async for _ in town.cpo.roaming.caller.pages(await town.cpo.peer("hub"), TOKENS, route=route):
+            pass
+    finally:
+        del town.sim.owns[Kind.TOKEN]
+    known = {uid: await memory.named(tenant, "tokens", uid) for uid in ("LISTED1", "LISTED2", "LISTED3")}
+    assert {uid: [(one.owner, one.contract_key) for one in found] for uid, found in known.items()} == {
+        "LISTED1": [("DEMSP", "kept")], "LISTED2": [], "LISTED3": [("FRSIM", "own")],
+    }  # fmt: skip
+    assert known["LISTED1"][0].connection_id == town.hub.peers["emsp"]
+
+
+async def test_answer_about_a_token_claims_none_of_another_party(town: Town) -> None:
+    tenant = (await town.hub.peer("emsp")).tenant_id
+    memory = HubMemory(town.hub.server.database)
+    for owner, uid in ((EMSP, "ANSWERED1"), (SIM, "ANSWERED2")):
+        town.sim.owns[Kind.TOKEN] = [
+            {
+                "country_code": owner.country_code, "party_id": owner.party_id, "uid": uid, "type": "RFID", "contract_id": uid,
+                "issuer": "I", "valid": True, "whitelist": "NEVER", "last_updated": AT,
+            }
+        ]  # fmt: skip
+        try:
+            outcome = await town.cpo.roaming.caller.call(
+                await town.cpo.peer("hub"), AUTHORIZE, {"token_uid": uid}, route=Route(from_party=CPO, to_party=SIM)
+            )
+        finally:
+            del town.sim.owns[Kind.TOKEN]
+        assert outcome.ok, outcome
+    assert await memory.named(tenant, "tokens", "ANSWERED1") == []
+    assert [one.owner for one in await memory.named(tenant, "tokens", "ANSWERED2")] == ["FRSIM"]

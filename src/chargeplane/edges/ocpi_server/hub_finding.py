@@ -157,7 +157,8 @@ class Finding:
             uid = call.path["token_uid"]
             if isinstance(token, dict) and await self._only_owner(call, TOKENS, uid) is None:
                 issuer = PartyId(str(token.get("country_code")), str(token.get("party_id")))
-                await self._memory.saw(call.peer.tenant_id, [token_seen(token, uid, issuer, peer.id)])
+                if not await self._connections.of_others(peer, [issuer]):
+                    await self._memory.saw(call.peer.tenant_id, [token_seen(token, uid, issuer, peer.id)])
         if call.row.number == _RESERVE:
             owner = peer.parties[0].id if peer.parties else None
             if call.route.to_party is not None and peer.has_party(call.route.to_party):
@@ -176,8 +177,11 @@ class Finding:
             trees = await named_drivers(self._memory, call, trees)
             page = replace(page, documents=tuple(encode_tree(tree) for tree in trees))
         seen: list[Remembered] = []
-        for tree in trees:
-            owner = PartyId(str(tree.get("country_code")), str(tree.get("party_id")))
+        owners = [PartyId(str(tree.get("country_code")), str(tree.get("party_id"))) for tree in trees]
+        others = await self._connections.of_others(peer, owners)
+        for tree, owner in zip(trees, owners, strict=True):
+            if owner.key in others:
+                continue  # nobody says whose another's objects are
             if module is Module.LOCATIONS:
                 seen.append(location_seen(str(tree["id"]), owner, peer.id))
             elif module is Module.SESSIONS:
