@@ -499,3 +499,30 @@ async def test_answer_about_a_token_claims_none_of_another_party(town: Town) -> 
         assert outcome.ok, outcome
     assert await memory.named(tenant, "tokens", "ANSWERED1") == []
     assert [one.owner for one in await memory.named(tenant, "tokens", "ANSWERED2")] == ["FRSIM"]
+
+
+async def test_contract_that_begins_with_another_party_is_nobody_s_who_claims_it_alone(town: Town) -> None:
+    memory, tenant = HubMemory(town.hub.server.database), (await town.hub.peer("emsp")).tenant_id
+
+    async def saw(owner: PartyId, peer: str, uid: str, contract: str) -> None:
+        token = {"uid": uid, "type": "RFID", "contract_id": contract}
+        await memory.saw(tenant, [token_seen(token, uid, owner, town.hub.peers[peer])])
+
+    for contract in ("DE-MSP-C88-1", "NL-HUB-C88-1", "FR-SIM-C88-1", "XX-ABC-C88-1"):
+        await saw(SIM, "sim", f"A-{contract}", contract)
+    found = await memory.tokens_of(tenant, ["DE-MSP-C88-1", "NL-HUB-C88-1", "FR-SIM-C88-1", "XX-ABC-C88-1"])
+    assert set(found) == {"fr-sim-c88-1", "xx-abc-c88-1"}
+
+
+async def test_uid_in_a_contract_s_place_names_a_driver_only_where_one_party_has_such_a_token(town: Town) -> None:
+    memory, tenant = HubMemory(town.hub.server.database), (await town.hub.peer("emsp")).tenant_id
+
+    async def saw(owner: PartyId, peer: str, uid: str) -> None:
+        token = {"uid": uid, "type": "RFID", "contract_id": f"{owner.party_id}-{uid}"}
+        await memory.saw(tenant, [token_seen(token, uid, owner, town.hub.peers[peer])])
+
+    await saw(EMSP, "emsp", "UID99")
+    assert (await memory.tokens_named(tenant, ["UID99"]))["uid99"]["party_id"] == "MSP"
+    await saw(SIM, "sim", "UID99")
+    await saw(SIM, "sim", "DE-MSP-UID99")
+    assert await memory.tokens_named(tenant, ["UID99", "DE-MSP-UID99", "UNKNOWN99"]) == {}

@@ -73,6 +73,12 @@ class HubMemory:
             found = await queries.tokens_by_contract(db, tenant_id, [folded(one) for one in contracts])
         return {contract: msgspec.json.decode(document) for contract, document in found.items()}
 
+    async def tokens_named(self, tenant_id: TenantId, uids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Tokens by their uids, folded: those of which it is beyond doubt whose they are."""
+        async with self._database.read() as db:
+            found = await queries.tokens_by_uid(db, tenant_id, [folded(one) for one in uids])
+        return {uid: msgspec.json.decode(document) for uid, document in found.items()}
+
     async def token_changed(self, tenant_id: TenantId, uid: str, owner: PartyId, change: Tree) -> None:
         """A PATCH of a token passed."""
         before = await self.token(tenant_id, uid, owner)

@@ -243,14 +243,14 @@ async def named_drivers(memory: HubMemory, call: Call, trees: list[dict[str, Any
     """Sessions or CDRs with the tokens that belong to their contracts."""
     contracts = {str(tree["cdr_token"].get("contract_id")) for tree in trees if isinstance(tree.get("cdr_token"), dict)}
     tokens = await memory.tokens_of(call.peer.tenant_id, sorted(contracts)) if contracts else {}
+    # Who was never told the contract has the uid in its place (OCPI 2.1.1 tells no token when it is asked about one).
+    unknown = sorted(one for one in contracts if folded(one) not in tokens)
+    if unknown:
+        tokens = {**await memory.tokens_named(call.peer.tenant_id, unknown), **tokens}
     made = []
     for tree in trees:
         given = tree.get("cdr_token")
-        token = None
-        if isinstance(given, dict):
-            contract = str(given.get("contract_id"))
-            # Who was never told the contract has the uid in its place (OCPI 2.1.1 tells no token when it is asked about one).
-            token = tokens.get(folded(contract)) or await memory.token(call.peer.tenant_id, contract)
+        token = tokens.get(folded(str(given.get("contract_id")))) if isinstance(given, dict) else None
         if token is not None:
             names = ("country_code", "party_id", "uid", "type", "contract_id")
             tree = {**tree, "cdr_token": {name: token[name] for name in names if name in token}}

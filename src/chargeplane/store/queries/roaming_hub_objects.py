@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 from msgspec import Struct
 
@@ -79,16 +79,35 @@ async def tokens_by_contract(db: Db, tenant_id: TenantId, contract_keys: Sequenc
     """Documents of tokens by their folded contract ids; one of each contract.
 
     Whose a contract is its id says (an eMA-ID begins with country code and party id). Where it says nothing, and several providers have
-    tokens of it, nobody's is taken: none gets another one's sessions and CDRs by naming its contract.
+    tokens of it, or it says another party that is known, nobody's is taken: none gets another one's sessions and CDRs by naming its contract.
     """
+    return await _tokens(db, tenant_id, "contract_key", "named OR (alone AND NOT of_another)", contract_keys)
+
+
+async def tokens_by_uid(db: Db, tenant_id: TenantId, uid_keys: Sequence[str]) -> dict[str, bytes]:
+    """Documents of tokens by their folded uids, which stand where a contract should: of those that one party alone has, and that do not
+    begin with another known party as its contracts do."""
+    return await _tokens(db, tenant_id, "id_key", "alone AND NOT of_another", uid_keys)
+
+
+async def _tokens(
+    db: Db, tenant_id: TenantId, column: LiteralString, which: LiteralString, keys: Sequence[str]
+) -> dict[str, bytes]:
     rows = await db.fetch(
-        "SELECT DISTINCT ON (contract_key) contract_key, document FROM (SELECT o.contract_key, o.id_key, o.document,"
-        " starts_with(replace(o.contract_key, '-', ''), lower(o.owner)) AS named,"
-        " min(o.owner) OVER of_contract = max(o.owner) OVER of_contract AS alone FROM roaming_hub_object o"
-        " WHERE o.tenant_id = $1 AND o.module = 'tokens' AND o.contract_key = ANY ($2) AND o.document IS NOT NULL"
-        " WINDOW of_contract AS (PARTITION BY o.contract_key)) t"
-        " WHERE named OR alone ORDER BY contract_key, named DESC, id_key",
+        "WITH known AS (SELECT c.id, lower((p -> 'id' ->> 'country_code') || (p -> 'id' ->> 'party_id')) AS party"
+        " FROM roaming_connection c, jsonb_array_elements(c.parties::jsonb) p WHERE c.tenant_id = $1 AND c.state IN ('registered', 'suspended')"
+        " UNION SELECT i.connection_id, lower(i.country_code || i.party_id) FROM roaming_client_info i"
+        " WHERE i.tenant_id = $1 AND i.connection_id IS NOT NULL"
+        " UNION SELECT 0, lower(w.country_code || w.party_id) FROM roaming_party w WHERE w.tenant_id = $1)"
+        f" SELECT DISTINCT ON (key) key, document FROM (SELECT o.{column} AS key, o.id_key, o.document, named.named,"
+        f" min(o.owner) OVER of_key = max(o.owner) OVER of_key AS alone, NOT named.named AND EXISTS (SELECT FROM known k"
+        f" WHERE k.id <> o.connection_id AND starts_with(replace(o.{column}, '-', ''), k.party)) AS of_another"
+        " FROM roaming_hub_object o,"
+        f" LATERAL (SELECT starts_with(replace(o.{column}, '-', ''), lower(o.owner)) AS named) named"
+        f" WHERE o.tenant_id = $1 AND o.module = 'tokens' AND o.{column} = ANY ($2) AND o.document IS NOT NULL"
+        f" WINDOW of_key AS (PARTITION BY o.{column})) t"
+        f" WHERE {which} ORDER BY key, named DESC, id_key",
         tenant_id,
-        list(contract_keys),
+        list(keys),
     )
-    return {row["contract_key"]: row["document"] for row in rows}
+    return {row["key"]: row["document"] for row in rows}
