@@ -13,7 +13,7 @@ import pytest_asyncio
 from chargeplane.app.roaming.hub_memory import HubMemory, session_seen, token_seen
 from chargeplane.app.roaming.ports import Failure, Outcome, Route
 from chargeplane.domain.roaming.connection import PartyId
-from chargeplane.edges.ocpi_server.call import Call, Page, Reply
+from chargeplane.edges.ocpi_server.call import Call, Page, Reply, not_found
 from chargeplane.main.config import RoamingConfig
 from chargeplane.ocpi.kinds import Kind
 from chargeplane.ocpi.versions import Version
@@ -526,3 +526,47 @@ async def test_uid_in_a_contract_s_place_names_a_driver_only_where_one_party_has
     await saw(SIM, "sim", "UID99")
     await saw(SIM, "sim", "DE-MSP-UID99")
     assert await memory.tokens_named(tenant, ["UID99", "DE-MSP-UID99", "UNKNOWN99"]) == {}
+
+
+async def test_no_of_one_who_is_asked_waits_for_who_says_otherwise(town: Town) -> None:
+    tenant = (await town.hub.peer("emsp")).tenant_id
+    memory = HubMemory(town.hub.server.database)
+
+    def token(owner: PartyId, uid: str) -> dict[str, Any]:
+        return {
+            "country_code": owner.country_code, "party_id": owner.party_id, "uid": uid, "type": "RFID", "contract_id": uid,
+            "issuer": "I", "valid": True, "whitelist": "NEVER", "last_updated": AT,
+        }  # fmt: skip
+
+    async def allowed(call: Call) -> Reply:
+        async def said_no() -> bool:
+            return any(uid in one.values.values() for one in town.sim.received)
+
+        uid = call.path["token_uid"]
+        await until(said_no, 30)
+        if uid == "ASKED2":
+            return not_found("token")
+        return Reply(document=json.dumps({"allowed": "ALLOWED", "token": token(EMSP, uid)}).encode())
+
+    handlers = town.emsp.roaming.door.handlers
+    before = handlers.get(AUTHORIZE)
+    handlers[AUTHORIZE] = allowed
+    town.sim.allowed = "NOT_ALLOWED"
+    town.sim.owns[Kind.TOKEN] = [token(SIM, "ASKED1"), token(SIM, "ASKED2")]
+    said = {}
+    try:
+        for uid in ("ASKED1", "ASKED2"):
+            outcome = await town.cpo.roaming.caller.call(
+                await town.cpo.peer("hub"), AUTHORIZE, {"token_uid": uid}, route=Route(from_party=CPO)
+            )
+            assert outcome.data is not None, outcome
+            said[uid] = json.loads(outcome.data)["allowed"]
+    finally:
+        town.sim.allowed = "ALLOWED"
+        del town.sim.owns[Kind.TOKEN]
+        if before is not None:
+            handlers[AUTHORIZE] = before
+    assert said == {"ASKED1": "ALLOWED", "ASKED2": "NOT_ALLOWED"}
+    # Who says no may never have had the token.
+    assert [one.owner for one in await memory.named(tenant, "tokens", "ASKED1")] == ["DEMSP"]
+    assert await memory.named(tenant, "tokens", "ASKED2") == []

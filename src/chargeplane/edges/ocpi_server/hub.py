@@ -33,6 +33,7 @@ from chargeplane.edges.ocpi_server.hub_finding import (
     Finding,
     HubCaller,
     has_side,
+    is_denial,
     seen_in,
     sender_of,
     with_driver,
@@ -311,7 +312,10 @@ class HubRouter:
         return refused(Status.UNKNOWN_RECEIVER, "Whom this is for cannot be told; name the receiver.")
 
     async def _first(self, call: Call, targets: Sequence[tuple[Peer, PartyId]]) -> Reply:
-        """The first that knows what is asked about; all are asked at once, so that a slow one keeps nobody waiting."""
+        """The first that knows what is asked about; all are asked at once, so that a slow one keeps nobody waiting.
+
+        That a token may not charge also says who does not know it: it is the answer where nobody says otherwise.
+        """
 
         async def ask(peer: Peer, party: PartyId) -> tuple[Peer, Outcome]:
             outcome = await self._pass_on(call, peer, Route(from_party=sender_of(call), to_party=party))
@@ -320,9 +324,13 @@ class HubRouter:
 
         tasks = [asyncio.create_task(ask(peer, party), name="hub question") for peer, party in targets]
         silent: Outcome | None = None
+        denied: tuple[Peer, Outcome] | None = None
         try:
             for done in asyncio.as_completed(tasks):
                 peer, outcome = await done
+                if outcome.ok and call.row.number == _AUTHORIZE and is_denial(outcome.data):
+                    denied = denied or (peer, outcome)
+                    continue
                 if outcome.ok:
                     return await self._answer(call, peer, outcome)
                 if outcome.failure is not Failure.REFUSED:
@@ -331,6 +339,8 @@ class HubRouter:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if denied is not None:
+            return await self._answer(call, *denied)
         if silent is not None:
             # Who did not answer may have been the one who knows.
             return refused(_status_of(silent), silent.sentence or "Somebody who may know did not answer.")

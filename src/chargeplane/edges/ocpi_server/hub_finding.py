@@ -152,7 +152,7 @@ class Finding:
 
     async def passed(self, call: Call, peer: Peer, data: bytes | None) -> None:
         """A request was taken by whom it was for, who answered this."""
-        if call.row.number == _AUTHORIZE and data is not None:
+        if call.row.number == _AUTHORIZE and data is not None and not is_denial(data):
             token = parse(data).get("token")
             uid = call.path["token_uid"]
             if isinstance(token, dict) and await self._only_owner(call, TOKENS, uid) is None:
@@ -256,6 +256,11 @@ async def named_drivers(memory: HubMemory, call: Call, trees: list[dict[str, Any
             tree = {**tree, "cdr_token": {name: token[name] for name in names if name in token}}
         made.append(tree)
     return made
+
+
+def is_denial(data: bytes | None) -> bool:
+    """Whether an answer to a question about a token is NOT_ALLOWED, as who does not know it says too."""
+    return data is not None and parse(data).get("allowed") == "NOT_ALLOWED"
 
 
 def sender_of(call: Call) -> PartyId | None:
