@@ -570,3 +570,31 @@ async def test_no_of_one_who_is_asked_waits_for_who_says_otherwise(town: Town) -
     # Who says no may never have had the token.
     assert [one.owner for one in await memory.named(tenant, "tokens", "ASKED1")] == ["DEMSP"]
     assert await memory.named(tenant, "tokens", "ASKED2") == []
+
+
+@pytest.mark.parametrize(("column", "value"), [("modules", "[]"), ("quirks", '{"no_push": ["hub"]}')])
+async def test_push_to_all_that_a_partner_has_no_place_for_is_not_kept_for_it(
+    town: Town, column: str, value: str
+) -> None:
+    ident, key = f"NOPLACE-{column}", town.hub.peers["sim"]
+    sql = f"UPDATE roaming_connection SET {column} = $2 WHERE id = $1"
+    held = await town.hub.execute(f"SELECT {column} FROM roaming_connection WHERE id = $1", key)
+    await town.sim.stop()
+    try:
+        for name in ("first", "second"):
+            assert (await town.push(ident, HUB, name=name)).ok
+        kept = "SELECT count(*) FROM roaming_hub_message WHERE connection_id = $1 AND key LIKE '%/' || $2 || '/%'"
+        assert await town.hub.execute(kept, key, ident.lower()) == 1
+        await town.hub.execute(sql, key, value)
+        town.hub.roaming.caller.forget(key)
+        await town.hub.post(f"/v1/roaming/partners/{key}/retry", status=202)
+
+        async def settled() -> bool:
+            owed = "SELECT count(*) FROM roaming_outgoing WHERE connection_id = $1 AND module = 'hub' AND key LIKE '%/' || $2 || '/%'"
+            return bool(await town.hub.execute(owed, key, ident.lower()) == 0)
+
+        await until(settled, 30)
+        assert await town.hub.execute(kept, key, ident.lower()) == 0
+    finally:
+        await town.hub.execute(sql, key, held)
+        await town.sim.start()

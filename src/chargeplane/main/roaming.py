@@ -123,7 +123,7 @@ async def start_roaming(
     outgoing.register(BOOKINGS, operator.booking_rendering)
 
     broadcasts = Broadcasts(parts.database, outgoing.hint, PARTIAL_ROWS)
-    outgoing.register(BROADCASTS, broadcasts)
+    outgoing.register(BROADCASTS, broadcasts, broadcasts.forget)
     door.hub = HubRouter(
         parts.database, connections, caller, memory, broadcasts, timeout_s=min(config.hub_timeout_s, config.timeout_s)
     )

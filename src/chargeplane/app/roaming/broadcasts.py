@@ -129,6 +129,10 @@ class Broadcasts:
         await queries.lay_over(db, last.id, _encode({**_fields(last.body), **over}))
         return True
 
+    async def forget(self, db: Db, connection_id: int, key: str) -> None:
+        """A partner has no place for an object: what was kept of it would come late, and in front of what is newer."""
+        await queries.forget_all(db, connection_id, key)
+
     async def render(self, peer: Peer, module: str, key: str, hint: str | None) -> Message | None:
         """The next message about an object."""
         async with self._database.read() as db:

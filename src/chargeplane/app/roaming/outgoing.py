@@ -65,6 +65,10 @@ class Message(Struct, frozen=True, kw_only=True):
     unless_unknown: bool = False
 
 
+Forget = Callable[[Db, int, str], Awaitable[None]]
+"""Drops what is kept for a connection of an object: by its id and the object's key."""
+
+
 class Wanted(Struct, frozen=True, kw_only=True):
     """An object that a partner is to be told of.
 
@@ -195,6 +199,7 @@ class Outgoing:
         self._poll_s = poll_s
         self._lease_s = lease_s
         self._renderers: dict[str, Renderer] = {}
+        self._forgets: dict[str, Forget] = {}
         self._name = secrets.token_hex(8)
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -208,9 +213,15 @@ class Outgoing:
         self.failed = 0
         """Attempts that failed since the start."""
 
-    def register(self, module: str, renderer: Renderer) -> None:
-        """Names who makes the messages of a module."""
+    def register(self, module: str, renderer: Renderer, forget: Forget | None = None) -> None:
+        """Names who makes the messages of a module.
+
+        Args:
+            forget: called in the transaction that notes that a partner is not told of an object: it has no place for it.
+        """
         self._renderers[module] = renderer
+        if forget is not None:
+            self._forgets[module] = forget
 
     def hint(self) -> None:
         """Something was noted: look at once."""
@@ -368,10 +379,11 @@ class Outgoing:
     ) -> bool:
         """Sends one message; whether the partner is to be tried with others now."""
         renderer = self._renderers.get(one.module)
+        if renderer is None or one.module in peer.quirks.no_push:
+            await self._leave_out(peer, one, settled)
+            return True
         try:
-            if renderer is None or one.module in peer.quirks.no_push:
-                message = None
-            elif one.id in made:
+            if one.id in made:
                 message = made[one.id]
             else:
                 message = await renderer.render(peer, one.module, one.key, one.hint)
@@ -422,7 +434,7 @@ class Outgoing:
                 await queries.postpone(db, peer.id, random.uniform(0.5, 1.0))
             return False
         if outcome.failure is Failure.NO_ENDPOINT:
-            settled.append(self._settling.add(_taken(peer, one, was_sent=False)))
+            await self._leave_out(peer, one, settled)
             return True
         self.failed += 1
         attempts = one.attempts + 1
@@ -440,6 +452,16 @@ class Outgoing:
         given_up = attempts >= _ATTEMPTS and await self._answers(peer)
         await self._settle_failure(one, sentence, None if given_up else self._later(one))
         return False
+
+    async def _leave_out(self, peer: Peer, one: Due, settled: list[asyncio.Future[None]]) -> None:
+        """A partner has no place for an object."""
+        taken, forget = _taken(peer, one, was_sent=False), self._forgets.get(one.module)
+        if forget is None:
+            settled.append(self._settling.add(taken))
+            return
+        async with self._database.change() as db:
+            await forget(db, peer.id, one.key)
+            await queries.took(db, [taken])
 
     async def _answers(self, peer: Peer) -> bool:
         async with self._database.read() as db:

@@ -104,6 +104,11 @@ async def forget(db: Db, idents: Sequence[int]) -> None:
     await db.execute("DELETE FROM roaming_hub_message WHERE id = ANY ($1)", list(idents))
 
 
+async def forget_all(db: Db, connection_id: int, key: str) -> None:
+    """Removes all that a partner is owed about an object."""
+    await db.execute("DELETE FROM roaming_hub_message WHERE connection_id = $1 AND key = $2", connection_id, key)
+
+
 async def taken(db: Db, message: Kept) -> bool:
     """A partner took a message as it was; whether it is owed more about the object."""
     await db.execute("DELETE FROM roaming_hub_message WHERE id = $1 AND ticks = $2", message.id, message.ticks)
