@@ -25,10 +25,10 @@ _IDS: Final[dict[Kind, tuple[tuple[str, str], ...]]] = {
     Kind.CALENDAR: (("calendar_id", "id"),),
     Kind.BOOKING: (("booking_id", "id"),),
 }
+"""By which variable of the path and which field of the body an object is named."""
+
 _ALSO: Final = {Kind.BOOKING: "request_id"}
 """Another field that the URL may name: the chapter says both of a Booking's PUT (OCPI 2.3.0 mod_bookings)."""
-
-"""By which variable of the path and which field of the body an object is named."""
 
 _DATED: Final = frozenset(
     {
