@@ -538,6 +538,19 @@ async def test_logout_token_that_comes_again_ends_no_newer_login(rest: Rest, pro
         assert_problem(await client.get("/v1/login"), 401)
 
 
+async def test_provider_may_sign_people_out_whose_address_has_begun_too_many_sign_ons(
+    rest: Rest, provider: OidcProvider
+) -> None:
+    made = await registered(rest, provider)
+    elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.9")
+    async with httpx.AsyncClient(base_url=rest.base_url, timeout=60, transport=elsewhere) as client:
+        while (await client.get("/v1/login/sign-on/default/nobody")).status_code != 429:
+            pass
+        token = provider.signed(out_of(provider, sub="somebody"), typ="logout+jwt")
+        answer = await client.post(f"/v1/login/sign-on/default/{made['slug']}/logout", data={"logout_token": token})
+        assert answer.status_code == 200
+
+
 OUT_WRONG: dict[str, Any] = {
     "other audience": {"aud": "another"},
     "other issuer": {"iss": "https://other.example"},

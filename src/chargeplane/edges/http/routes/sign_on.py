@@ -75,6 +75,8 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
     sign_on, providers = business.sign_on, business.sign_on_providers
     per_minute = business.guest_door.requests_per_minute
     begun = Allowance(per_minute, per_minute / 2)
+    # A provider that ends many sessions says so of each, from one address, and seldom twice: more, for each provider by itself.
+    ended = Allowance(per_minute * 20, per_minute * 20)
 
     def base(request: Request[Any, Any, Any]) -> str:
         return (business.public_url or str(request.base_url)).rstrip("/")
@@ -158,7 +160,7 @@ def sign_on_routes(services: Services) -> list[HTTPRouteHandler]:
         request: Request[Any, Any, Any], tenant: FromPath[str], slug: FromPath[str]
     ) -> Response[bytes]:
         """Takes a provider's word that somebody signed out there (OpenID Connect Back-Channel Logout 1.0, 2.5 and 2.8)."""
-        wait_s = begun.take(address_of(request) or "")
+        wait_s = ended.take(f"{address_of(request)} {tenant}/{slug}"[:200])
         if wait_s > 0:
             return Response(b"", status_code=429, headers={"Retry-After": str(int(wait_s) + 1), **_PRIVATE})
         try:
