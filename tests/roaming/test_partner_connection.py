@@ -138,3 +138,31 @@ async def test_at_most_eight_requests_are_at_a_partner_at_once() -> None:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         await asyncio.gather(*(http.ask("one", "GET", url, {}) for _ in range(40)))
     assert most == 8
+
+
+async def test_partner_that_makes_room_for_others_still_answers_and_is_hung_up_on_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("chargeplane.edges.ocpi_client.http._POOLS", 1)
+    asked, ended, goes_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            asked.set()
+            await goes_on.wait()
+            writer.write(_GOOD)
+            await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, served([_GOOD]) as (other, _), asking() as http, asyncio.timeout(20):
+        first = asyncio.create_task(
+            http.ask("one", "GET", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", {})
+        )
+        await asked.wait()
+        assert (await http.ask("two", "GET", other, {})).body == b"{}"
+        goes_on.set()
+        assert (await first).body == b"{}"
+        await ended.wait()

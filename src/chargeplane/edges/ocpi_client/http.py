@@ -99,7 +99,8 @@ class _Pool:
         self._hang_up_idle()
 
     def close(self) -> None:
-        """Hangs up; who waits for an answer is told."""
+        """Hangs up; who waits for an answer is told. Connections that are made meanwhile are not kept."""
+        self._retired = True
         for one in self._all:
             one.close()
         self._all.clear()
@@ -133,8 +134,11 @@ class PartnerHttp:
         """Hangs up with one: it is somebody else now, or has another token. Who waits for an answer still gets it."""
         pool = self._pools.pop(whose, None)
         if pool is not None:
-            pool.retire()
-            self._retired = [one for one in (*self._retired, pool) if one.busy]
+            self._retire(pool)
+
+    def _retire(self, pool: _Pool) -> None:
+        pool.retire()
+        self._retired = [one for one in (*self._retired, pool) if one.busy]
 
     async def ask(
         self,
@@ -231,7 +235,7 @@ class PartnerHttp:
         if pool is None:
             pool = self._pools[whose] = _Pool()
             if len(self._pools) > _POOLS:
-                self._pools.popitem(last=False)[1].close()
+                self._retire(self._pools.popitem(last=False)[1])
         else:
             self._pools.move_to_end(whose)
         return pool
